@@ -1,0 +1,68 @@
+"""Every error gscodec raises on purpose.
+
+    GscodecError(Exception)
+    ├─ ConfigError(…, ValueError)        a setting: field, value, permitted range         CLI exit 2
+    ├─ MediaError                        a video, sound or matte file cannot be read or written
+    ├─ BitstreamError(…, ValueError)     .gsv bytes: carries offset, and frame index if known
+    │  ├─ TruncatedError                 fewer bytes than a length promised
+    │  ├─ CorruptError                   magic, CRC, field range, entropy decoder
+    │  ├─ UnsupportedError               newer version or unknown required feature
+    │  └─ LimitError                     valid, but past DecoderLimits (pixels, Gaussians, packet bytes)
+    ├─ BackendError(…, RuntimeError)     a backend or optional package is missing; says what to run
+    └─ FitError(…, RuntimeError)         the optimiser diverged: frame, iteration         all others exit 1
+
+A message states what was found, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class GscodecError(Exception):
+    """Base of every error that gscodec raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(GscodecError, ValueError):
+    """A setting is outside what is permitted."""
+
+    exit_code = 2
+
+
+class MediaError(GscodecError):
+    """A media file cannot be read or written."""
+
+
+class BitstreamError(GscodecError, ValueError):
+    """The bytes of a .gsv file are not what docs/bitstream.md permits."""
+
+    def __init__(self, message: str, *, offset: int | None = None, frame: int | None = None):
+        where = [f"byte {offset}"] if offset is not None else []
+        where += [f"frame {frame}"] if frame is not None else []
+        super().__init__(f"{message} (at {', '.join(where)})" if where else message)
+        self.offset = offset
+        self.frame = frame
+
+
+class TruncatedError(BitstreamError):
+    """Fewer bytes are left than a length promised."""
+
+
+class CorruptError(BitstreamError):
+    """A magic number, check sum, field or payload is wrong."""
+
+
+class UnsupportedError(BitstreamError):
+    """The file needs a newer version or a feature this build does not know."""
+
+
+class LimitError(BitstreamError):
+    """The file is valid but larger than DecoderLimits permits."""
+
+
+class BackendError(GscodecError, RuntimeError):
+    """A rasteriser backend or optional package is not usable on this machine."""
+
+
+class FitError(GscodecError, RuntimeError):
+    """The optimiser diverged."""
