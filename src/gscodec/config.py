@@ -1,0 +1,115 @@
+"""Settings of encoder and decoder: plain frozen data, one list of rules, presets as values.
+
+Nothing is built before `EncoderConfig.validate` passed. docs/presets.md lists what each preset costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from gscodec.errors import ConfigError
+
+ROI_MODES = ("auto", "human", "portrait", "full")  # or the path of a matte file
+BACKGROUND_MODES = ("coarse", "none")
+INIT_MODES = ("superpixels", "random", "fast-slic")
+BACKENDS = ("auto", "cpu", "cuda", "torch", "gsplat")
+ENTROPY_CODERS = ("ans", "zstd")
+PRESETS = ("realtime", "fast", "medium", "slow")
+
+MAX_PIXELS = 1 << 26
+MAX_GAUSSIANS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """How a clip is encoded. Field comments give unit and meaning; `validate` gives the ranges."""
+
+    # What is coded
+    roi: str = "auto"  # a name of ROI_MODES or the path of a matte file
+    matte_model: str | None = None  # ONNX file for roi="human", instead of rembg's
+    background: str = "coarse"  # "coarse": the room is coded too; "none": only the person
+    background_share: float = 0.15  # of the Gaussians, for the room
+    background_weight: float = 0.05  # weight of a room pixel in the loss; a pixel of the ROI has 1
+    gaussians: int = 1000  # per I-frame, person and room together
+    gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
+    scene_cut: bool = True  # a cut starts a GOP early
+    change_threshold: float = 6.0  # mean |difference| of a pixel, in code values, that marks it as changed
+
+    # How it is fitted
+    init: str = "superpixels"
+    detail: float = 0.5  # 0: superpixels of equal area; 1: of equal gradient energy
+    iterations: int = 150  # I-frame, upper bound
+    p_iterations: int = 20  # P-frame, upper bound
+    target_psnr: float | None = None  # stop a fit at this ROI-PSNR, dB
+    backend: str = "auto"
+    threads: int = 0  # 0: one per core
+
+    # How it is coded
+    quality: float = 1.0  # multiplies every quantiser step: larger is coarser
+    entropy: str = "ans"
+    seed: int = 0  # of init="random"
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first setting outside its range."""
+        _one_of("background", self.background, BACKGROUND_MODES)
+        _one_of("init", self.init, INIT_MODES)
+        _one_of("backend", self.backend, BACKENDS)
+        _one_of("entropy", self.entropy, ENTROPY_CODERS)
+        _within("gaussians", self.gaussians, 1, MAX_GAUSSIANS)
+        _within("gop", self.gop_length, 1, 1 << 16)
+        _within("iterations", self.iterations, 0, 100_000)
+        _within("p-iterations", self.p_iterations, 0, 100_000)
+        _within("background-share", self.background_share, 0.0, 0.9)
+        _within("background-weight", self.background_weight, 0.0, 1.0)
+        _within("change-threshold", self.change_threshold, 0.0, 255.0)
+        _within("detail", self.detail, 0.0, 1.0)
+        _within("quality", self.quality, 0.05, 20.0)
+        _within("threads", self.threads, 0, 256)
+        if self.target_psnr is not None:
+            _within("target-psnr", self.target_psnr, 5.0, 80.0)
+
+
+# A preset is nothing but values for options that exist; docs/presets.md has what each costs and gives.
+PRESET_VALUES: dict[str, dict[str, Any]] = {
+    "realtime": {"iterations": 30, "p_iterations": 5},
+    "fast": {"iterations": 60, "p_iterations": 10},
+    "medium": {"iterations": 150, "p_iterations": 20},
+    "slow": {"iterations": 600, "p_iterations": 60},
+}
+
+
+def encoder_config(preset: str = "medium", **overrides: Any) -> EncoderConfig:
+    """Make a validated EncoderConfig from a preset's values and the caller's own on top.
+
+    Raises:
+        ConfigError: unknown preset or option, or a value outside its range.
+    """
+    _one_of("preset", preset, PRESETS)
+    known = {f.name for f in fields(EncoderConfig)}
+    for name in overrides:
+        if name not in known:
+            raise ConfigError(f"unknown option {name!r}; permitted: {', '.join(sorted(known))}")
+    config = replace(EncoderConfig(), **{**PRESET_VALUES[preset], **overrides})
+    config.validate()
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLimits:
+    """What a decoder is willing to hold; tested right after a header, before anything is allocated."""
+
+    max_pixels: int = MAX_PIXELS
+    max_gaussians: int = MAX_GAUSSIANS
+    max_packet_bytes: int = 1 << 26
+    max_streams: int = 32
+
+
+def _one_of(name: str, value: str, permitted: tuple[str, ...]) -> None:
+    if value not in permitted:
+        raise ConfigError(f"--{name} {value!r} is unknown; permitted: {', '.join(permitted)}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also catches NaN
+        raise ConfigError(f"--{name} {value:g} is out of range; permitted: {low:g} to {high:g}")
