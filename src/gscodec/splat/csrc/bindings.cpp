@@ -1,0 +1,200 @@
+// The Python face of the native core: arrays are checked for shape and type here, once.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+
+#include "canvas.h"
+#include "fit.h"
+#include "superpixels.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using gscodec::Canvas;
+using gscodec::N_COLORS;
+using gscodec::N_PARAMS;
+
+using Params = nb::ndarray<const float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
+using ParamsInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
+using Picture = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
+using Plane = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <typename T>
+nb::ndarray<nb::numpy, T> make_array(std::initializer_list<std::size_t> shape, T** data) {
+  std::size_t size = 1;
+  for (std::size_t s : shape) size *= s;
+  *data = new T[size > 0 ? size : 1];
+  nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return nb::ndarray<nb::numpy, T>(*data, shape, owner);
+}
+
+template <typename Array>
+void check_size(const Array& a, int width, int height, const char* name) {
+  if (a.shape(0) != std::size_t(height) || a.shape(1) != std::size_t(width))
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(a.shape(1)) + "x" +
+                                std::to_string(a.shape(0)) + ", expected " + std::to_string(width) + "x" +
+                                std::to_string(height));
+}
+
+const uint32_t* checked(const std::optional<Indices>& active, std::size_t n) {
+  if (!active) return nullptr;
+  for (std::size_t i = 0; i < active->shape(0); ++i)
+    if (active->data()[i] >= n) throw std::out_of_range("an active index is past the last Gaussian");
+  return active->data();
+}
+
+Canvas* make_canvas(int width, int height, int threads, const std::string& isa) {
+  if (width < 1 || height < 1 || threads < 1) throw std::invalid_argument("width, height and threads must be positive");
+  const gscodec::Kernels* kernels = gscodec::find_kernels(isa.c_str());
+  if (!kernels) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
+  return new Canvas(width, height, threads, kernels);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.doc() = "gscodec's native core: rasteriser, fit, superpixels.";
+  m.attr("RADIUS_SQ") = gscodec::RADIUS_SQ;
+  m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
+  m.attr("MAX_SCALE") = gscodec::MAX_SCALE;
+  m.attr("TILE_SIZE") = nb::make_tuple(gscodec::TILE_W, gscodec::TILE_H);
+
+  nb::class_<gscodec::Target>(m, "Target", "A picture to fit, with the weight of each pixel; belongs to one Canvas.")
+      .def_ro("roi_pixels", &gscodec::Target::roi_pixels, "Pixels whose weight is above one half.");
+
+  nb::class_<gscodec::FitOptions>(m, "FitOptions")
+      .def(nb::init<>())
+      .def_rw("iterations", &gscodec::FitOptions::iterations)
+      .def_rw("rate_mean", &gscodec::FitOptions::rate_mean)
+      .def_rw("rate_shape", &gscodec::FitOptions::rate_shape)
+      .def_rw("rate_color", &gscodec::FitOptions::rate_color)
+      .def_rw("final_rate", &gscodec::FitOptions::final_rate)
+      .def_rw("beta1", &gscodec::FitOptions::beta1)
+      .def_rw("beta2", &gscodec::FitOptions::beta2)
+      .def_rw("target_mse", &gscodec::FitOptions::target_mse)
+      .def_rw("plateau", &gscodec::FitOptions::plateau);
+
+  nb::class_<gscodec::FitResult>(m, "FitResult")
+      .def_ro("iterations", &gscodec::FitResult::iterations)
+      .def_ro("loss", &gscodec::FitResult::loss)
+      .def_ro("roi_mse", &gscodec::FitResult::roi_mse)
+      .def_ro("finite", &gscodec::FitResult::finite);
+
+  nb::class_<Canvas>(m, "Canvas", "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
+      .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "")
+      .def_ro("width", &Canvas::width)
+      .def_ro("height", &Canvas::height)
+      .def_prop_ro("threads", [](const Canvas& c) { return c.pool.threads(); })
+      .def_prop_ro("isa", [](const Canvas& c) { return c.kernels.name; })
+      .def(
+          "target",
+          [](const Canvas& c, Picture picture, Plane weight) {
+            check_size(picture, c.width, c.height, "picture");
+            check_size(weight, c.width, c.height, "weight");
+            nb::gil_scoped_release release;
+            return new gscodec::Target(c, picture.data(), weight.data());
+          },
+          "picture"_a, "weight"_a, nb::rv_policy::take_ownership)
+      .def(
+          "render",
+          [](Canvas& c, Params params) {
+            float* out;
+            auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &out);
+            nb::gil_scoped_release release;
+            c.render(params.data(), int(params.shape(0)), out);
+            return array;
+          },
+          "params"_a)
+      .def(
+          "render_rgb8",
+          [](Canvas& c, Params params, nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig> matrix,
+             std::optional<nb::ndarray<const float, nb::numpy, nb::shape<3>>> background) {
+            uint8_t *rgb, *alpha = nullptr;
+            const std::size_t h = c.height, w = c.width;
+            auto picture = make_array<uint8_t>({h, w, N_COLORS}, &rgb);
+            auto mask = make_array<uint8_t>({background ? h : 0, w}, &alpha);
+            {
+              nb::gil_scoped_release release;
+              c.render_rgb8(params.data(), int(params.shape(0)), matrix.data(), rgb,
+                            background ? background->data() : nullptr, background ? alpha : nullptr);
+            }
+            return nb::make_tuple(picture, mask);
+          },
+          "params"_a, "matrix"_a, "background"_a = nb::none())
+      .def(
+          "gradients",
+          [](Canvas& c, Params params, Picture residual) {
+            check_size(residual, c.width, c.height, "residual");
+            float* out;
+            auto array = make_array<float>({params.shape(0), std::size_t(N_PARAMS)}, &out);
+            nb::gil_scoped_release release;
+            c.gradients(params.data(), int(params.shape(0)), residual.data(), out);
+            return array;
+          },
+          "params"_a, "residual"_a)
+      .def(
+          "fit",
+          [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
+             const gscodec::FitOptions& options) {
+            const uint32_t* index = checked(active, params.shape(0));
+            nb::gil_scoped_release release;
+            return gscodec::fit(c, target, params.data(), int(params.shape(0)), index,
+                                active ? int(active->shape(0)) : 0, options);
+          },
+          "target"_a, "params"_a, "active"_a.none(), "options"_a)
+      .def(
+          "solve_colors",
+          [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,
+             float ridge) {
+            const uint32_t* index = checked(active, params.shape(0));
+            nb::gil_scoped_release release;
+            return gscodec::solve_colors(c, target, params.data(), int(params.shape(0)), index,
+                                         active ? int(active->shape(0)) : 0, sweeps, ridge);
+          },
+          "target"_a, "params"_a, "active"_a.none(), "sweeps"_a, "ridge"_a);
+
+  m.def(
+      "superpixels",
+      [](Picture picture, Mask mask, Plane density, int count, int iterations, float compactness) {
+        const std::size_t h = picture.shape(0), w = picture.shape(1);
+        check_size(mask, int(w), int(h), "mask");
+        check_size(density, int(w), int(h), "density");
+        if (count < 1 || iterations < 1) throw std::invalid_argument("count and iterations must be positive");
+        int32_t* labels;
+        auto array = make_array<int32_t>({h, w}, &labels);
+        int found;
+        {
+          nb::gil_scoped_release release;
+          found = gscodec::superpixels(picture.data(), mask.data(), density.data(), int(w), int(h),
+                                       {count, iterations, compactness}, labels);
+        }
+        return nb::make_tuple(array, found);
+      },
+      "picture"_a, "mask"_a, "density"_a, "count"_a, "iterations"_a = 4, "compactness"_a = 0.12f);
+  m.def(
+      "gaussians_of_segments",
+      [](Picture picture, Labels labels, int count, float widen) {
+        check_size(labels, int(picture.shape(1)), int(picture.shape(0)), "labels");
+        for (std::size_t i = 0; i < labels.size(); ++i)
+          if (labels.data()[i] >= count) throw std::out_of_range("a label is past count");
+        float* params;
+        auto array = make_array<float>({std::size_t(count), std::size_t(N_PARAMS)}, &params);
+        nb::gil_scoped_release release;
+        gscodec::gaussians_of_segments(picture.data(), labels.data(), int(picture.shape(1)), int(picture.shape(0)),
+                                       count, widen, params);
+        return array;
+      },
+      "picture"_a, "labels"_a, "count"_a, "widen"_a);
+}

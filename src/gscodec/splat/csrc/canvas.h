@@ -1,0 +1,73 @@
+// A picture in tiles, which Gaussians touch which tile, and the two passes over them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "pool.h"
+
+namespace gscodec {
+
+// Memory for float tiles, aligned for the widest vectors.
+class Tiles {
+ public:
+  void resize(std::size_t floats);
+  float* data() { return data_.get(); }
+  const float* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(float* p) const;
+  };
+  std::unique_ptr<float, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// Both directions of the relation "this Gaussian may touch this tile", as compressed rows.
+struct Coverage {
+  std::vector<uint32_t> gaussian_begin, gaussian_tiles;  // tiles of Gaussian i: [begin[i], begin[i+1])
+  std::vector<uint32_t> tile_begin, tile_gaussians;      // Gaussians of tile t, ascending
+};
+
+class Canvas {
+ public:
+  Canvas(int width, int height, int threads, const Kernels* kernels);
+
+  const int width, height, tiles_x, tiles_y, n_tiles;
+  const Kernels& kernels;
+  Pool pool;
+
+  // Between [H, W, channels] and tiles; pixels beyond the picture are zero in the tiles.
+  void to_tiles(const float* picture, int channels, Tiles& out) const;
+  void from_tiles(const Tiles& tiles, float* picture) const;
+
+  void prepare(const float* params, int n, std::vector<Prepared>& out) const;
+  void cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const;
+  // The sum of the Gaussians, tile by tile; `sink(tile, acc)` gets each finished tile on some thread.
+  template <typename Sink>
+  void forward(const std::vector<Prepared>& gaussians, const Coverage& coverage, const Sink& sink) {
+    pool.run(n_tiles, 32, [&](int begin, int end) {
+      alignas(64) float acc[TILE_FLOATS];
+      for (int t = begin; t < end; ++t) {
+        const uint32_t first = coverage.tile_begin[t];
+        kernels.accumulate(gaussians.data(), coverage.tile_gaussians.data() + first,
+                           int(coverage.tile_begin[t + 1] - first), t % tiles_x * TILE_W, t / tiles_x * TILE_H, acc);
+        sink(t, acc);
+      }
+    });
+  }
+
+  // Picture [H, W, 3], without clamping.
+  void render(const float* params, int n, float* picture);
+  // Picture as 8-bit R'G'B' [H, W, 3] after a linear map `matrix` [3][3] from colour space to R'G'B' in [0, 1],
+  // and, where `alpha` is given, 8-bit coverage [H, W]: the sum of the weights, clamped.
+  void render_rgb8(const float* params, int n, const float* matrix, uint8_t* rgb, const float* background,
+                   uint8_t* alpha);
+  // The eight sums of gaussian.h for `residual` [H, W, 3], per Gaussian.
+  void gradients(const float* params, int n, const float* residual, float* out);
+};
+
+}  // namespace gscodec

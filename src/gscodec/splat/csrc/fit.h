@@ -1,0 +1,42 @@
+// Fitting Gaussians to a picture: Adam in each Gaussian's own frame, and colours by least squares.
+#pragma once
+
+#include "canvas.h"
+
+namespace gscodec {
+
+struct FitOptions {
+  int iterations = 100;
+  float rate_mean = 0.2f, rate_shape = 0.2f, rate_color = 0.03f;  // steps in units of the Gaussian's own frame
+  float final_rate = 0.1f;  // the rates fall along a cosine to this share of themselves
+  float beta1 = 0.9f, beta2 = 0.99f;
+  double target_mse = 0;    // stop at this mean squared error over the ROI; 0: never
+  float plateau = 0;        // stop when ten iterations gain less than this share of the loss; 0: never
+};
+
+struct FitResult {
+  int iterations = 0;   // steps taken
+  double loss = 0;      // Σ weight·d² at the last evaluation
+  double roi_mse = 0;   // mean of d² over pixels of weight > 0.5 and the three colours
+  bool finite = true;
+};
+
+// What a picture must look like, in tiles; made once per frame.
+class Target {
+ public:
+  Target(const Canvas& canvas, const float* picture, const float* weight);
+  Tiles picture, weight;
+  double roi_pixels = 0;
+};
+
+// Moves the `n_active` Gaussians listed in `active` (null: all) towards the target; the others stand still.
+FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
+              const FitOptions& options);
+
+// Sets the colours of the active Gaussians to the weighted least-squares ones, by `sweeps` of
+// conjugate gradients from the present colours. `ridge` (a share of the diagonal) bounds them.
+// Returns Σ weight·d² before the last sweep.
+double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
+                    int sweeps, float ridge);
+
+}  // namespace gscodec

@@ -1,0 +1,66 @@
+// One Gaussian at one pixel, and every constant that changes a decoded pixel.
+//
+// Shared by the CPU kernels (T = a SIMD vector) and the CUDA kernels (T = float). Normative text:
+// docs/bitstream.md, section "Rendering". The slow twin is splat/raster_torch.py.
+#pragma once
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define GS_INLINE __host__ __device__ __forceinline__
+#else
+#define GS_INLINE inline __attribute__((always_inline))
+#endif
+
+namespace gscodec {
+
+// A Gaussian's weight is exp(-r²/2) where r² <= RADIUS_SQ and 0 beyond.
+constexpr float RADIUS_SQ = 9.0f;
+// Permitted range of l1 and l3, pixels. Below MIN_SCALE a Gaussian falls between pixel centres.
+constexpr float MIN_SCALE = 0.3f;
+constexpr float MAX_SCALE = 4096.0f;
+// sqrt(log2(e)/2): with u, v scaled by it, the weight is exp2(-(u² + v²)).
+constexpr float LOG2_SCALE = 0.84932180028801904f;
+// exp(-RADIUS_SQ/2): the smallest weight that is not cut off.
+constexpr float MIN_WEIGHT = 1.1108996538242306e-2f;
+
+constexpr int N_PARAMS = 8;  // mean x, mean y, l1, l2, l3, three colours
+constexpr int N_COLORS = 3;
+
+// Inverse of the Cholesky factor: u = dx·inv_l1, v = dy·inv_l3 + shear·dx.
+struct Inverse {
+  float inv_l1, inv_l3, shear;
+};
+
+GS_INLINE Inverse invert(float l1, float l2, float l3, float scale) {
+  const float inv_l1 = scale / l1;
+  const float inv_l3 = scale / l3;
+  return {inv_l1, inv_l3, -l2 / (l1 * l3) * scale};
+}
+
+template <typename T>
+GS_INLINE T local_u(const Inverse& g, T dx) {
+  return dx * g.inv_l1;
+}
+
+template <typename T>
+GS_INLINE T local_v(const Inverse& g, T dx, T dy) {
+  return dy * g.inv_l3 + dx * g.shear;
+}
+
+// Raw moments of t = w·(e·c) about the mean, and Σ w·e per colour: what one backward pass gathers.
+struct Moments {
+  float x, y, xx, xy, yy;  // Σ t·dx, Σ t·dy, Σ t·dx², Σ t·dx·dy, Σ t·dy², pixels and pixels²
+  float color[N_COLORS];
+};
+
+// The eight sums of docs/fitting.md: (Su, Sv, Suu, Suv, Svv, Sc). They are the gradient in the
+// Gaussian's own frame: μ += L·(A,B), L <- L·[[e^C,0],[D,e^E]].
+GS_INLINE void natural_gradient(const Moments& m, const Inverse& g, float out[N_PARAMS]) {
+  out[0] = m.x * g.inv_l1;
+  out[1] = m.y * g.inv_l3 + m.x * g.shear;
+  out[2] = m.xx * g.inv_l1 * g.inv_l1;
+  out[3] = g.inv_l1 * (m.xy * g.inv_l3 + m.xx * g.shear);
+  out[4] = m.yy * g.inv_l3 * g.inv_l3 + 2.0f * m.xy * g.inv_l3 * g.shear + m.xx * g.shear * g.shear;
+  for (int k = 0; k < N_COLORS; ++k) out[5 + k] = m.color[k];
+}
+
+}  // namespace gscodec

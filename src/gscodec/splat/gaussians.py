@@ -1,0 +1,65 @@
+"""Gaussians as arrays, their colour space, and the conventions everything else relies on.
+
+Origin top-left, x right, y down, centre of pixel (0, 0) at (0.5, 0.5), lengths in pixels of the coded
+size. Gaussian n has mean μ, Cholesky factor L = [[l1, 0], [l2, l3]] of its covariance and a colour of
+three numbers of either sign: a picture is the plain sum of colour · weight (paper eq. 2).
+
+Colours live in an orthonormal opponent space, so that squared error there *is* squared error in RGB:
+    Y = (R+G+B)/√3    U = (R−B)/√2    V = (R−2G+B)/√6       R, G, B in [0, 1]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+N_PARAMS = 8
+MEAN = slice(0, 2)  # μx, μy, pixels
+CHOLESKY = slice(2, 5)  # l1, l2, l3, pixels
+COLOR = slice(5, 8)  # Y, U, V
+
+# RGB in [0, 1] -> opponent colours; rows are orthonormal, so the inverse is the transpose.
+OPPONENT_FROM_RGB = np.array(
+    [
+        [3**-0.5, 3**-0.5, 3**-0.5],
+        [2**-0.5, 0.0, -(2**-0.5)],
+        [6**-0.5, -2 * 6**-0.5, 6**-0.5],
+    ],
+    dtype=np.float32,
+)
+RGB_FROM_OPPONENT = np.ascontiguousarray(OPPONENT_FROM_RGB.T)
+
+
+@dataclass(slots=True)
+class Gaussians:
+    """A set of Gaussians.
+
+    Attributes:
+        params: float32 [N, 8], columns MEAN, CHOLESKY, COLOR; l1, l3 >= raster MIN_SCALE.
+        is_room: bool [N], True where the Gaussian belongs to the room and not to the person.
+    """
+
+    params: np.ndarray
+    is_room: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+
+def opponent_from_rgb(pixels: np.ndarray) -> np.ndarray:  # [H, W, 3] -> [H, W, 3]
+    """Opponent colours, float32, of an 8-bit R'G'B' picture."""
+    return pixels.astype(np.float32) @ (OPPONENT_FROM_RGB.T / np.float32(255))
+
+
+def rgb_from_opponent(picture: np.ndarray) -> np.ndarray:  # [H, W, 3] -> [H, W, 3]
+    """8-bit R'G'B' of an opponent picture: the one clamp and the one rounding."""
+    rgb = picture @ (RGB_FROM_OPPONENT.T * np.float32(255))
+    return (np.clip(rgb, 0, 255) + 0.5).astype(np.uint8)
+
+
+def covariances(params: np.ndarray) -> np.ndarray:  # [N, 8] -> [N, 2, 2]
+    """Σ = L Lᵀ, pixels², dtype of params."""
+    factor = np.zeros((len(params), 2, 2), params.dtype)
+    factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1] = params[:, CHOLESKY].T
+    return factor @ factor.transpose(0, 2, 1)

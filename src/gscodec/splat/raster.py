@@ -1,0 +1,131 @@
+"""The rasteriser's contract, and the choice of a backend by name.
+
+Four backends fulfil it: `torch` (the twin: slow, obvious, the definition), `cpu` (native core), `cuda`
+(kernels compiled at first use) and `gsplat` (gsplat's own kernels). tests/splat holds each against the twin.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gscodec.errors import BackendError, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class FitSchedule:
+    """How long and how boldly a fit steps.
+
+    Attributes:
+        iterations: upper bound of steps.
+        rate_mean, rate_shape, rate_color: first step sizes, in units of each Gaussian's own frame
+            (docs/fitting.md): no rate depends on size.
+        final_rate: the rates fall along a cosine to this share of themselves.
+        beta1, beta2: Adam's memories.
+        target_mse: stop at this mean squared error of the ROI (colours in [0, 1]); 0: never.
+        plateau: stop when ten iterations gain less than this share of the loss; 0: never.
+    """
+
+    iterations: int
+    rate_mean: float = 0.2
+    rate_shape: float = 0.2
+    rate_color: float = 0.03
+    final_rate: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.99
+    target_mse: float = 0.0
+    plateau: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What a fit did: steps taken, Σ weight·d² and ROI mean squared error at the last evaluation."""
+
+    iterations: int
+    loss: float
+    roi_mse: float
+    finite: bool
+
+
+class Rasterizer(Protocol):
+    """Draws and fits sets of Gaussians on pictures of one size. Not for concurrent calls.
+
+    `params` are float32 [N, 8] (gaussians.py). `active` are uint32 indices or None for all.
+    """
+
+    width: int
+    height: int
+
+    def render(self, params: np.ndarray) -> np.ndarray:
+        """The sum, float32 [H, W, 3], neither clamped nor rounded."""
+
+    def render_rgb8(
+        self, params: np.ndarray, background: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """8-bit R'G'B' [H, W, 3]; over `background` (float32 [3], R'G'B' in [0, 1]) with its alpha, uint8 [H, W]."""
+
+    def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """The eight sums of docs/fitting.md per Gaussian, [N, 8], for ∂loss/∂picture = residual [H, W, 3]."""
+
+    def target(self, picture: np.ndarray, weight: np.ndarray) -> Any:
+        """Prepare a picture float32 [H, W, 3] and its pixel weights float32 [H, W] for fitting."""
+
+    def fit(self, target: Any, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule) -> FitResult:
+        """Move the active Gaussians towards the target, in place."""
+
+    def solve_colors(
+        self, target: Any, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float
+    ) -> float:
+        """Set the active colours to weighted least squares, in place; Σ weight·d² before."""
+
+
+_MODULES = {
+    "torch": "gscodec.splat.raster_torch",
+    "cpu": "gscodec.splat.raster_cpu",
+    "cuda": "gscodec.splat.raster_cuda",
+    "gsplat": "gscodec.splat.raster_gsplat",
+}
+
+
+def make_rasterizer(
+    name: str, width: int, height: int, threads: int = 0, warn: Callable[[str], None] | None = None
+) -> Rasterizer:
+    """Make the rasteriser called `name` for pictures of one size.
+
+    Args:
+        name: torch, cpu, cuda, gsplat, or auto (cuda where it works, else cpu with one line to `warn`
+            if a GPU is there but unusable).
+        threads: CPU threads; 0 takes one per core.
+    Raises:
+        ConfigError: unknown name. BackendError: that backend cannot run here; says what to do.
+    """
+    threads = threads or os.cpu_count() or 1
+    if name == "auto":
+        return _make_auto(width, height, threads, warn)
+    if name not in _MODULES:
+        raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(_MODULES)}")
+    return _load(name).make(width, height, threads)
+
+
+def _make_auto(width: int, height: int, threads: int, warn: Callable[[str], None] | None) -> Rasterizer:
+    if os.path.exists("/dev/nvidiactl"):  # looked at first: importing CUDA's packages costs a second
+        try:
+            return _load("cuda").make(width, height, threads)
+        except BackendError as error:
+            if warn:
+                warn(f"the GPU cannot be used, taking the CPU: {error}")
+    return _load("cpu").make(width, height, threads)
+
+
+def _load(name: str) -> Any:
+    try:
+        return importlib.import_module(_MODULES[name])
+    except ImportError as error:
+        extra = {"torch": "train", "cpu": None}.get(name, name)
+        todo = f"pip install 'gscodec[{extra}]'" if extra else "reinstall gscodec, its native core is missing"
+        raise BackendError(f"backend {name!r} cannot be loaded ({error}); {todo}") from error
