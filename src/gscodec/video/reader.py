@@ -1,0 +1,390 @@
+"""Video file -> Frames and untouched side packets. The counterpart is `video.writer`.
+
+Times stay integers: `Frame.pts` counts the stream's own ticks. This module is the only one that reads PyAV's rational
+numbers (Fraction up to PyAV 18, AVRational from 19) and turns them into Fraction.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+
+from gscodec.errors import MediaError
+from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.picture import PictureConverter
+from gscodec.video.sidestreams import KINDS, codec_name, describe, to_side_packet
+
+_INDEXED = {"mov", "matroska"}  # containers whose seek is cheap and lands on a key picture before the target
+_TIMED = {"mov", "matroska", "avi", "flv"}  # containers whose head says how long the whole file is
+_TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg "plays" text files as terminal art
+_TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+_MARGIN_S = 1  # sound may lie this far from its pictures in a file
+_MAX_HELD = 4096  # side packets kept back until it is known whether they are in the range
+_DEFAULT_RATE = Fraction(25)
+
+
+def open_video(
+    path: str | os.PathLike[str],
+    *,
+    size: str | tuple[int, int] | None = None,
+    start_s: float | None = None,
+    duration_s: float | None = None,
+    max_frames: int | None = None,
+) -> VideoReader:
+    """Open the first video stream of a file (cover pictures do not count) and every stream that can travel with it.
+
+    Pictures are converted to R'G'B' with the coefficients and range that the stream names. Where it names no matrix,
+    BT.601 is taken below 720 lines and BT.709 from there on, as players do; where it names no range, limited, for grey
+    and RGB samples full. The transfer curve and the primaries are left as they are. Rotation and mirroring asked for
+    by the container are applied to the pixels; the sample aspect ratio is kept (see `video.picture`).
+
+    Args:
+        path: the file, any container and codec that FFmpeg reads.
+        size: "640x360", (640, 360) or "360p", of the picture as shown; None keeps it.
+        start_s, duration_s: range in seconds, counted from the first picture; exact to the picture.
+        max_frames: stop after that many pictures.
+
+    Raises:
+        MediaError: no such file, nothing to decode in it, or a setting out of range.
+    """
+    check_readable(path)
+    for name, value in (("start", start_s), ("duration", duration_s)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise MediaError(f"{name} {value} is out of range; expected seconds >= 0")
+    if max_frames is not None and max_frames < 1:
+        raise MediaError(f"max_frames {max_frames} is out of range; expected at least 1")
+    try:
+        container = av.open(os.path.abspath(path), metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(
+            f"{path}: not a media file that FFmpeg can read ({_reason(error)}); expected a video such as mp4, mkv or webm"
+        ) from error
+    try:
+        return VideoReader(container, os.fspath(path), size, start_s, duration_s, max_frames)
+    except BaseException:
+        container.close()
+        raise
+
+
+def check_readable(path: str | os.PathLike[str]) -> None:
+    """Raise MediaError with one clear line unless `path` is something that can hold a video."""
+    file = Path(path)
+    if not file.exists():
+        raise MediaError(f"{path}: no such file; give the path of a video")
+    if file.is_dir():
+        raise MediaError(f"{path}: is a directory; give the path of one video file")
+    if file.is_file() and file.stat().st_size == 0:
+        raise MediaError(f"{path}: is empty (0 bytes); expected a video")
+
+
+class VideoReader:
+    """Iterates once over the Frames and SidePackets of a video, in file order; frames in presentation order.
+
+    Attributes:
+        format: what every frame shares; known before the first one is taken.
+        side_streams: SidePacket.stream is an index into this list.
+        metadata: the container's tags.
+        n_frames_hint: expected number of frames, None when the file does not say.
+        warnings: one line each, grows while iterating.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        path: str,
+        size: str | tuple[int, int] | None,
+        start_s: float | None,
+        duration_s: float | None,
+        max_frames: int | None,
+    ):
+        self.warnings: list[str] = []
+        self._path = path
+        self._container = container
+        self._video = _first_video(container, path)
+        self._video.thread_type = "AUTO"
+        self._time_base = _fraction(self._video.time_base) or Fraction(1, 90_000)
+        rate = _first_fraction(self._video.average_rate, self._video.guessed_rate, self._video.base_rate)
+        self._frame_ticks = max(1, round(1 / (rate * self._time_base)))
+        self._side: dict[
+            int, tuple[int, Fraction]
+        ] = {}  # index in the file -> index in side_streams, time base
+        self.side_streams: list[SideStream] = []
+        self._collect_side_streams()
+        self._n_damaged = 0
+        self._last_pts: int | None = None
+        self._seen_s = Fraction(-1)  # where the latest decoded picture ends
+        self._read_error: str | None = None
+        self._next_side_pts = [0] * len(self.side_streams)
+
+        head, first = self._read_head()
+        if first is None:
+            raise MediaError(f"{path}: no picture could be decoded; expected at least one frame of video")
+        aspect = _fraction(self._video.sample_aspect_ratio) or Fraction(1)
+        self._convert = PictureConverter(first, size, aspect, self._warn)
+        color = self._convert.color
+        self.format = VideoFormat(
+            width=self._convert.width,
+            height=self._convert.height,
+            time_base=self._time_base,
+            frame_rate=rate,
+            sample_aspect_ratio=self._convert.sample_aspect_ratio,
+            matrix=color.matrix,
+            primaries=color.primaries,
+            transfer=color.transfer,
+            full_range=color.full_range,
+        )
+        self.metadata = {k: v for k, v in container.metadata.items() if k.lower() not in _TECHNICAL_TAGS}
+
+        origin = self._pts_of(first)
+        self._last_pts = None
+        self._start = origin + math.ceil(_ticks(start_s or 0, self._time_base))
+        self._stop = (
+            None if duration_s is None else self._start + math.ceil(_ticks(duration_s, self._time_base))
+        )
+        self._keep_all_side = start_s is None
+        self._max_frames = max_frames
+        self.n_frames_hint = self._guess_n_frames(rate, start_s, duration_s, max_frames)
+        head = self._skip_to_start(origin, head)
+        self._items = self._iterate(head)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame | SidePacket]:
+        return self._items
+
+    def close(self) -> None:
+        """Release the file and the decoder's threads."""
+        self._container.close()
+
+    def _iterate(self, head: list[Any]) -> Iterator[Frame | SidePacket]:
+        """One picture is kept back, since its duration is the distance to the next; n frames are yielded at most."""
+        waiting: tuple[Any, int] | None = None
+        n_frames = 0
+        held: deque[SidePacket] = deque()
+        for event in chain(head, self._source):
+            if isinstance(event, SidePacket):
+                if self._is_past(event):
+                    return
+                if self._in_range(event):
+                    held.append(event)
+                while held and (self._max_frames is None or len(held) > _MAX_HELD):
+                    yield held.popleft()
+                continue
+            pts = self._pts_of(event)
+            if pts < self._start:
+                continue
+            if waiting is not None and (self._stop is None or waiting[1] < self._stop):
+                yield self._frame(*waiting, pts - waiting[1])
+                n_frames += 1
+            waiting = (event, pts)
+            if n_frames == self._max_frames and (self._stop is None or pts < self._stop):
+                self._stop = pts
+            if self._stop is not None and pts >= self._stop:
+                yield from (packet for packet in held if self._in_range(packet))
+                held.clear()
+                if not self._side or pts >= self._stop + _MARGIN_S / self._time_base:
+                    return
+        if waiting is not None and (self._stop is None or waiting[1] < self._stop):
+            yield self._frame(*waiting, waiting[0].duration or self._frame_ticks)
+        yield from (packet for packet in held if self._in_range(packet))
+        self._warn_if_cut()
+
+    def _frame(self, picture: Any, pts: int, duration: int) -> Frame:
+        return Frame(self._convert(picture), pts, duration)
+
+    def _events(self) -> Iterator[Any]:
+        """Yield decoded pictures and SidePackets in file order; damage becomes a warning, never an exception."""
+        wanted = [self._video, *(self._container.streams[i] for i in self._side)]
+        packets = self._container.demux(wanted)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self._read_error = _reason(error)
+                packet = None
+            if packet is None:
+                break
+            if packet.stream_index in self._side:
+                if packet.size or packet.dts is not None:
+                    yield self._side_packet(packet)
+            elif packet.size:
+                yield from self._decode(packet)
+        yield from self._decode(None)
+        if self._n_damaged:
+            self._warn(f"{self._n_damaged} packets could not be decoded and were left out")
+
+    def _decode(self, packet: Any) -> list[Any]:
+        try:
+            pictures = self._video.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.FFmpegError:
+            self._n_damaged += 1
+            return []
+        for picture in pictures:
+            if picture.pts is not None:
+                end = (picture.pts + (picture.duration or self._frame_ticks)) * self._time_base
+                self._seen_s = max(self._seen_s, end)
+        return pictures
+
+    def _side_packet(self, packet: Any) -> SidePacket:
+        index, _ = self._side[packet.stream_index]
+        made = to_side_packet(packet, index, self._next_side_pts[index])
+        self._next_side_pts[index] = made.pts + made.duration
+        return made
+
+    def _pts_of(self, picture: Any) -> int:
+        """Return the picture's time; where it has none or it does not advance, one frame after the previous one."""
+        pts, last = picture.pts, self._last_pts
+        if last is not None and (pts is None or pts <= last):
+            if pts is not None:
+                self._warn("some pictures have times that do not advance; they were moved to one frame later")
+            pts = last + self._frame_ticks
+        self._last_pts = 0 if pts is None else pts
+        return self._last_pts
+
+    def _in_range(self, packet: SidePacket) -> bool:
+        time_s = packet.pts * self.side_streams[packet.stream].time_base
+        after_start = self._keep_all_side or time_s >= self._start * self._time_base
+        return after_start and (self._stop is None or time_s < self._stop * self._time_base)
+
+    def _is_past(self, packet: SidePacket) -> bool:
+        if self._stop is None or self._last_pts is None or self._last_pts < self._stop:
+            return False
+        time_s = packet.pts * self.side_streams[packet.stream].time_base
+        return time_s >= self._stop * self._time_base + _MARGIN_S
+
+    def _collect_side_streams(self) -> None:
+        for stream in self._container.streams:
+            if stream.index == self._video.index:
+                continue
+            if stream.type in KINDS:
+                time_base = _fraction(stream.time_base) or Fraction(1, 1000)
+                try:
+                    made = describe(stream, time_base)
+                except ValueError as error:
+                    self._warn(f"{error}; it is left out")
+                else:
+                    self._side[stream.index] = (len(self.side_streams), time_base)
+                    self.side_streams.append(made)
+                    continue
+            elif not _is_cover(stream):
+                self._warn(f"a second {stream.type} stream ({codec_name(stream)}) is left out")
+            stream.discard = av.stream.Discard.all
+
+    def _read_head(self) -> tuple[list[Any], Any]:
+        """Start reading where the file stands; return the events up to the first picture, and it or None."""
+        head: list[Any] = []
+        self._source = self._events()
+        for event in self._source:
+            head.append(event)
+            if not isinstance(event, SidePacket):
+                return head, event
+        return head, None
+
+    def _skip_to_start(self, origin: int, head: list[Any]) -> list[Any]:
+        """Seek near the start when that is cheap; return the events to begin with."""
+        target = self._start - math.ceil(_MARGIN_S / self._time_base)
+        if target <= origin or self._container.format.name.split(",")[0] not in _INDEXED:
+            return head
+        for goal in (target, origin):
+            try:
+                self._container.seek(goal, stream=self._video)
+            except av.FFmpegError:
+                continue
+            self._seen_s, self._read_error = Fraction(-1), None
+            head, first = self._read_head()
+            if first is not None and first.pts is not None and first.pts <= self._start:
+                return head
+        return head
+
+    def _guess_n_frames(
+        self, rate: Fraction, start_s: float | None, duration_s: float | None, max_frames: int | None
+    ) -> int | None:
+        total_s = self._total_s()
+        n_total = self._video.frames or (round(total_s * rate) if total_s else 0)
+        if not n_total:
+            return max_frames
+        n = n_total - math.ceil((start_s or 0) * rate)
+        if duration_s is not None:
+            n = min(n, math.ceil(duration_s * rate))
+        return max(1, n if max_frames is None else min(n, max_frames))
+
+    def _total_s(self) -> Fraction | None:
+        """Return the length that the file's head announces for the video, seconds."""
+        if self._video.duration:
+            return self._video.duration * self._time_base
+        duration = self._container.duration
+        return Fraction(duration, av.time_base) if duration else None
+
+    def _warn_if_cut(self) -> None:
+        """At the end of a file: does what was found reach as far as the head says?"""
+        if self._read_error is not None:
+            self._warn(f"{self._path}: reading stopped early ({self._read_error}); what was there is used")
+            return
+        total_s = self._total_s()
+        if total_s is None or self._container.format.name.split(",")[0] not in _TIMED:
+            return
+        if self._video.duration is None and len(self._container.streams) > 1:
+            return  # the container's length may be that of the sound
+        end_s = (self._video.start_time or 0) * self._time_base + total_s
+        if end_s - self._seen_s > max(2 * self._frame_ticks * self._time_base, total_s / 100):
+            self._warn(
+                f"{self._path}: ends at {float(self._seen_s):.2f} s of {float(end_s):.2f} s (cut short?); what was there is used"
+            )
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+
+def _first_video(container: Any, path: str) -> Any:
+    for stream in container.streams.video:
+        if not _is_cover(stream) and container.format.name not in _TEXT_DEMUXERS:
+            if stream.codec_context is None:
+                raise MediaError(
+                    f"{path}: this build of FFmpeg has no decoder for its video; convert it first"
+                )
+            return stream
+    found = sorted({f"{s.type} ({codec_name(s)})" for s in container.streams if not _is_cover(s)})
+    what = ", ".join(found) if found and container.format.name not in _TEXT_DEMUXERS else "nothing playable"
+    raise MediaError(f"{path}: holds no video, only {what}; expected a file with a video stream")
+
+
+def _is_cover(stream: Any) -> bool:
+    flags = av.stream.Disposition
+    return bool(stream.disposition & (flags.attached_pic | flags.timed_thumbnails))
+
+
+def _fraction(value: Any) -> Fraction | None:
+    """Turn PyAV's rational (None, Fraction or AVRational) into a positive Fraction, else None."""
+    if value is None or not value.denominator or value.numerator <= 0:
+        return None
+    return Fraction(value.numerator, value.denominator)
+
+
+def _first_fraction(*values: Any) -> Fraction:
+    return next((f for f in map(_fraction, values) if f is not None), _DEFAULT_RATE)
+
+
+def _ticks(time_s: float, time_base: Fraction) -> Fraction:
+    return Fraction(str(time_s)) / time_base  # str: 0.1 s means one tenth, not its binary neighbour above
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,140 @@
+"""Sound, subtitles and data that travel untouched: packets as they are, and a stream's head as a tiny media file.
+
+`SideStream.extradata` is zstd(one line of JSON, then a media file). The media file has only this one stream and one
+meaningless packet; opened again it gives a template from which any muxer recreates the stream. Matroska carries
+nearly every codec, NUT, MP4 and MOV the rest: the first one that gives all parameters back is taken.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import Any
+
+import av
+import zstandard
+
+from gscodec.errors import CorruptError
+from gscodec.video.frame import SidePacket, SideStream
+
+KINDS = ("audio", "subtitle", "data")
+_HEAD_FORMATS = ("matroska", "nut", "mp4", "mov")
+_MAX_HEAD_BYTES = 1 << 20
+_TITLES = ("language", "title")
+_DUMMY = b"\0\1a"  # also a well-formed packet of mov_text, whose muxer looks inside
+
+
+def describe(stream: Any, time_base: Fraction) -> SideStream:
+    """Return what is needed to write this input stream again.
+
+    Args:
+        stream: av stream of type audio, subtitle or data.
+        time_base: seconds per tick of its packets.
+
+    Raises:
+        ValueError: no container that we know gives this stream back.
+    """
+    for name in _HEAD_FORMATS:
+        try:
+            media = _head_file(stream, name)
+            with av.open(io.BytesIO(media), format=name) as again:
+                if _parameters(again.streams[0]) != _parameters(stream):
+                    continue
+        except (av.FFmpegError, ValueError, IndexError):
+            continue
+        facts: dict[str, Any] = {"format": name, "disposition": int(stream.disposition)}
+        facts |= {key: stream.metadata[key] for key in _TITLES if key in stream.metadata}
+        head = json.dumps(facts).encode() + b"\n" + media
+        extradata = zstandard.ZstdCompressor(level=19).compress(head)
+        return SideStream(stream.type, codec_name(stream), time_base, extradata)
+    raise ValueError(f"{stream.type} stream ({codec_name(stream)}) cannot be carried")
+
+
+def codec_name(stream: Any) -> str:
+    """Return FFmpeg's name of the codec, "unknown" when it has none."""
+    context = stream.codec_context
+    name = context.codec.canonical_name if context is not None else getattr(stream, "name", None)
+    return name or "unknown"
+
+
+def add_output_stream(container: Any, side_stream: SideStream, template: Any, facts: dict[str, Any]) -> Any:
+    """Add the stream to an output container.
+
+    Raises:
+        ValueError, av.FFmpegError: the container cannot hold this codec.
+    """
+    stream = container.add_stream_from_template(template)
+    stream.metadata = {key: str(facts[key]) for key in _TITLES if key in facts}
+    stream.disposition = facts["disposition"]
+    return stream
+
+
+def open_head(side_stream: SideStream, stack: ExitStack) -> tuple[Any, dict[str, Any]]:
+    """Return (template stream, facts) from extradata; the template lives until `stack` closes.
+
+    Raises:
+        CorruptError: the extradata are not what `describe` writes.
+    """
+    try:
+        frame = zstandard.get_frame_parameters(side_stream.extradata)
+        if not 0 < frame.content_size <= _MAX_HEAD_BYTES:
+            raise ValueError(f"{frame.content_size} bytes announced, at most {_MAX_HEAD_BYTES} permitted")
+        head = zstandard.ZstdDecompressor().decompress(side_stream.extradata)
+        line, _, media = head.partition(b"\n")
+        facts = json.loads(line)
+        if not isinstance(facts, dict) or facts.get("format") not in _HEAD_FORMATS:
+            raise ValueError("unknown kind of head")
+        if not isinstance(facts.get("disposition"), int) or not 0 <= facts["disposition"] < 1 << 31:
+            raise ValueError("bad disposition")
+        # Naming the format keeps hostile bytes away from demuxers that open other files (hls, concat).
+        container = stack.enter_context(av.open(io.BytesIO(media), format=facts["format"]))
+        if len(container.streams) != 1 or container.streams[0].type != side_stream.kind:
+            raise ValueError(f"expected one {side_stream.kind} stream")
+    except (zstandard.ZstdError, av.FFmpegError, ValueError, RecursionError) as error:
+        raise CorruptError(f"head of the {side_stream.kind} stream ({side_stream.codec}): {error}") from error
+    return container.streams[0], facts
+
+
+def to_side_packet(packet: Any, index: int, fallback_pts: int) -> SidePacket:
+    """Copy a demuxed packet; `fallback_pts` stands in where the container gives no time."""
+    dts = packet.dts if packet.dts is not None else packet.pts
+    pts = packet.pts if packet.pts is not None else dts
+    pts = fallback_pts if pts is None else pts
+    dts = pts if dts is None else dts
+    return SidePacket(index, pts, dts, packet.duration or 0, packet.is_keyframe, bytes(packet))
+
+
+def to_av_packet(packet: SidePacket, time_base: Fraction, stream: Any) -> Any:
+    """Make the packet to mux into `stream`; the muxer rescales its times."""
+    made: Any = av.Packet(packet.payload)
+    made.time_base = time_base
+    made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
+    made.is_keyframe = packet.is_keyframe
+    made.stream = stream
+    return made
+
+
+def _head_file(stream: Any, name: str) -> bytes:
+    """Write a file of format `name` with the head of this stream and one dummy packet; same input, same bytes."""
+    target = io.BytesIO()
+    with av.open(target, "w", format=name, container_options={"fflags": "+bitexact"}) as container:
+        copy = container.add_stream_from_template(stream)
+        container.start_encoding()
+        packet: Any = av.Packet(_DUMMY)
+        packet.time_base = stream.time_base
+        packet.pts, packet.dts, packet.duration, packet.is_keyframe = 0, 0, 1, True
+        packet.stream = copy
+        container.mux(packet)
+    return target.getvalue()
+
+
+def _parameters(stream: Any) -> tuple[Any, ...]:
+    context = stream.codec_context
+    facts: tuple[Any, ...] = (stream.type, codec_name(stream))
+    if context is not None:
+        facts += (bytes(context.extradata or b""),)
+    if context is not None and stream.type == "audio":
+        facts += (context.sample_rate, context.layout.nb_channels)
+    return facts

@@ -1,0 +1,380 @@
+"""Frames and untouched side packets -> video file. The counterpart is `video.reader`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from math import lcm
+from types import TracebackType
+from typing import Any, Self, cast
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from gscodec.errors import MediaError
+from gscodec.video.atomic import atomic_path
+from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
+from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.sidestreams import add_output_stream, open_head, to_av_packet
+
+_CONTAINER_NAMES = ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")
+_ENCODER_NAMES = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "mpeg4", "mjpeg", "rawvideo")
+_ISO_MEDIA = {"mp4", "mov", "ipod", "3gp", "3g2"}  # a clock per track, any rate
+_MILLISECONDS = {"matroska", "webm", "flv"}  # a clock of 1 ms whatever is asked for
+_CONSTANT_RATE = {"yuv4mpegpipe", "avi"}  # pictures are numbered, not timed
+_UNTAGGED = {"yuv4mpegpipe", "rawvideo"}  # no room for a colour matrix
+_QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
+_FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_FOREIGN = (av.FFmpegError, OSError, ValueError, OverflowError)
+_THREADS = min(4, os.cpu_count() or 1)
+
+
+class VideoWriter:
+    """Writes one video; the file appears under its name when the writer is closed without an exception.
+
+    Times are kept as they are: the stream's clock is set to `format.time_base`. Matroska, WebM and FLV have a clock of
+    1 ms, AVI and Y4M number their pictures at `format.frame_rate`: there times are rounded, with a line in `warnings`.
+    Pixels are converted with the matrix and range of `format`, which are written as tags; an unspecified matrix follows
+    the reader's rule (BT.601 below 720 lines, else BT.709) and stays unspecified. So does Y4M, which cannot say.
+
+    Attributes:
+        warnings: one line each for side streams that the container cannot hold and for rounded times.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        format: VideoFormat,
+        *,
+        side_streams: Sequence[SideStream] = (),
+        metadata: Mapping[str, str] | None = None,
+        vcodec: str | None = "libx264",
+        crf: float | None = None,
+        preset: str | None = None,
+        pix_fmt: str | None = None,
+        container: str | None = None,
+    ):
+        """Create the file and write its head.
+
+        Args:
+            path: where to; "-" is standard output and needs `container`.
+            format: size, clock, shape and colours of every frame that will come.
+            side_streams: recreated from their extradata; those that the container cannot hold are left out.
+            metadata: tags of the container.
+            vcodec: FFmpeg's name of an encoder; None takes libx264 or else what the container prefers. Y4M is always
+                raw.
+            crf, preset: of the encoder; None leaves its own default.
+            pix_fmt: None takes yuv420p; for odd sizes, which 4:2:0 encoders refuse, yuv444p.
+            container: FFmpeg's name or an extension; None goes by the extension of `path`.
+
+        Raises:
+            MediaError: the place cannot be written, or a setting is not permitted (the message lists what is).
+            CorruptError: extradata of a side stream are damaged.
+        """
+        self.warnings: list[str] = []
+        self.format = format
+        self._path = os.fspath(path)
+        self._muxer = _container_name(self._path, container)
+        self._reformatter = VideoReformatter()
+        self._last_pts: int | None = None
+        self._last_tick: int | None = None
+        self._durations: dict[int, int] = {}  # pts -> ticks of the frames that are inside the encoder
+        self._side_streams = side_streams
+        self._side_outputs: list[Any] = []
+        self._stack = ExitStack()
+        self._output: Any = None
+        try:
+            self._open(metadata or {}, vcodec, crf, preset, pix_fmt)
+        except BaseException as error:
+            self._abort(error)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._abort(error)
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame.
+
+        Args:
+            frame: uint8 [height, width, 3] of `format`'s size; pts in `format.time_base`, larger than the one before.
+
+        Raises:
+            MediaError: wrong shape or time, or the encoder or the disk failed.
+        """
+        height, width = self.format.height, self.format.width
+        if frame.pixels.shape != (height, width, 3) or frame.pixels.dtype != np.uint8:
+            raise MediaError(
+                f"{self._path}: frame of {frame.pixels.dtype} {frame.pixels.shape}; "
+                f"expected uint8 {(height, width, 3)}"
+            )
+        if self._last_pts is not None and frame.pts <= self._last_pts:
+            raise MediaError(
+                f"{self._path}: frame time {frame.pts} after {self._last_pts}; expected a later one"
+            )
+        self._last_pts = frame.pts
+        with self._translate("cannot encode"):
+            picture = self._to_picture(np.ascontiguousarray(frame.pixels))
+            picture.pts = self._tick_of(frame.pts)
+            picture.time_base = self._time_base
+            if frame.duration > 0 and self._muxer not in _CONSTANT_RATE:
+                self._durations[picture.pts] = frame.duration
+            self._mux(self._stream.encode(picture))
+
+    def write_side(self, packet: SidePacket) -> None:
+        """Copy one packet to its stream; nothing happens when that stream was left out.
+
+        Raises:
+            MediaError: unknown stream, or the container or the disk refused it.
+        """
+        if not 0 <= packet.stream < len(self._side_outputs):
+            raise MediaError(
+                f"{self._path}: packet of side stream {packet.stream}, there are {len(self._side_outputs)}"
+            )
+        stream = self._side_outputs[packet.stream]
+        if stream is None:
+            return
+        time_base = self._side_streams[packet.stream].time_base
+        with self._translate(f"cannot write the {stream.type} stream"):
+            self._output.mux(to_av_packet(packet, time_base, stream))
+
+    def close(self) -> None:
+        """Finish the file and give it its name; a second call does nothing.
+
+        Raises:
+            MediaError: the encoder or the disk failed; nothing is left under the name then.
+        """
+        if self._output is None:
+            return
+        try:
+            with self._translate("cannot be finished"):
+                self._mux(self._stream.encode(None))
+                self._output.close()
+                self._output = None
+        except BaseException as error:
+            self._abort(error)
+            raise
+        self._stack.close()
+
+    def _open(
+        self,
+        metadata: Mapping[str, str],
+        vcodec: str | None,
+        crf: float | None,
+        preset: str | None,
+        pix_fmt: str | None,
+    ) -> None:
+        if self._path == "-":
+            target = "pipe:1"
+        else:
+            target = os.fspath(self._stack.enter_context(atomic_path(self._path)))
+        self._time_base = self._choose_time_base()
+        options = {}
+        if self._muxer in _ISO_MEDIA:
+            # FFmpeg would raise a slow clock, and round where a track begins to 1 ms.
+            clock = self._time_base.denominator
+            common = lcm(clock, *(s.time_base.denominator for s in self._side_streams))
+            options["video_track_timescale"] = str(clock)
+            options["movie_timescale"] = str(common if common < 1 << 31 else clock)
+        if self._muxer in _MILLISECONDS:
+            # Sound that starts before zero (an encoder's delay) would otherwise shift the whole file.
+            options["avoid_negative_ts"] = "disabled"
+        with self._translate("cannot be opened"):
+            self._output = av.open(target, "w", format=self._muxer, container_options=options)
+        encoder = self._choose_encoder(vcodec)
+        self._stream = self._add_video(encoder, crf, preset, pix_fmt)
+        self._output.metadata.update(metadata)
+        self._add_side_streams()
+        with self._translate(
+            f"{encoder} in {self._muxer}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
+        ):
+            self._output.start_encoding()
+        if unused := self._stream.codec_context.options.keys() & {"crf", "preset"}:
+            raise MediaError(
+                f"{self._path}: encoder {encoder} has no setting {' or '.join(sorted(unused))}; leave it out"
+            )
+
+    def _choose_time_base(self) -> Fraction:
+        time_base = self.format.time_base
+        if self._muxer in _CONSTANT_RATE:
+            return 1 / self.format.frame_rate
+        if self._muxer in _MILLISECONDS and 1000 % time_base.denominator:
+            self._warn(f"{self._muxer} has a clock of 1 ms; times in {time_base} s are rounded to it")
+        return time_base
+
+    def _choose_encoder(self, vcodec: str | None) -> str:
+        if self._muxer == "yuv4mpegpipe":
+            return "rawvideo"
+        able = self._output.supported_codecs
+        usable = [name for name in _ENCODER_NAMES if name in able]
+        if vcodec is None:
+            return usable[0] if usable else self._output.default_video_codec
+        try:
+            known = av.Codec(vcodec, "w").type == "video"
+        except ValueError:
+            known = False
+        if not known or vcodec not in able:
+            what = f"cannot be put into {self._muxer}" if known else "is not a video encoder of this FFmpeg"
+            raise MediaError(
+                f"{self._path}: vcodec {vcodec!r} {what}; permitted: {', '.join(usable) or 'none'}"
+            )
+        return vcodec
+
+    def _add_video(self, encoder: str, crf: float | None, preset: str | None, pix_fmt: str | None) -> Any:
+        options = dict(_QUIET.get(encoder, {}))
+        if crf is not None:
+            options["crf"] = f"{crf:g}"
+        if preset is not None:
+            options["preset"] = preset
+        if self._muxer == "avi":
+            options["bf"] = "0"  # AVI has no presentation times
+        form = self.format
+        pix_fmt = self._choose_pix_fmt(encoder, pix_fmt)
+        with self._translate(f"encoder {encoder}"):
+            stream: Any = self._output.add_stream(encoder, rate=form.frame_rate, options=options)
+            context = stream.codec_context
+            context.width, context.height, context.pix_fmt = form.width, form.height, pix_fmt
+            context.time_base = stream.time_base = self._time_base
+            context.sample_aspect_ratio = form.sample_aspect_ratio
+            self._rgb = stream.format.is_rgb
+            # A full-range flag without a YCbCr matrix comes from an RGB source; its YCbCr is then the usual one.
+            full = (form.full_range and form.matrix != 0) or pix_fmt.startswith("yuvj")
+            self._range = FULL if full or self._rgb else LIMITED
+            tagged = form.matrix in SWS_MATRICES and self._muxer not in _UNTAGGED
+            matrix = form.matrix if tagged else UNSPECIFIED
+            self._matrix = conversion_matrix(matrix, form.height)
+            context.colorspace = 0 if self._rgb else matrix
+            context.color_range = self._range
+            context.color_primaries, context.color_trc = form.primaries, form.transfer
+        return stream
+
+    def _choose_pix_fmt(self, encoder: str, pix_fmt: str | None) -> str:
+        permitted = [f.name for f in av.Codec(encoder, "w").video_formats or ()]
+        if pix_fmt is not None:
+            if permitted and pix_fmt not in permitted:
+                raise MediaError(
+                    f"{self._path}: pix_fmt {pix_fmt!r} is unknown to {encoder}; permitted: {', '.join(permitted)}"
+                )
+            return pix_fmt
+        odd = self.format.width % 2 or self.format.height % 2
+        wanted = ("yuv444p", "yuv420p") if odd else ("yuv420p", "yuv444p")
+        return next(
+            (name for name in wanted if not permitted or name in permitted), (*permitted, "yuv420p")[0]
+        )
+
+    def _add_side_streams(self) -> None:
+        for number, side_stream in enumerate(self._side_streams):
+            template, facts = open_head(side_stream, self._stack)
+            try:
+                self._try_side_stream(side_stream, template, facts)
+                made = add_output_stream(self._output, side_stream, template, facts)
+            except _FOREIGN:
+                made = None
+                self._warn(
+                    f"{self._muxer} cannot hold {side_stream.kind} stream {number} ({side_stream.codec}); it is left out"
+                )
+            self._side_outputs.append(made)
+
+    def _try_side_stream(self, side_stream: SideStream, template: Any, facts: dict[str, Any]) -> None:
+        """Some muxers refuse a stream only in their head, too late to go on without it: write a head to nowhere."""
+        with av.open(os.devnull, "w", format=self._muxer) as trial:
+            add_output_stream(trial, side_stream, template, facts)
+            trial.start_encoding()
+
+    def _to_picture(
+        self, pixels: np.ndarray
+    ) -> Any:  # uint8 [H, W, 3] -> picture in the encoder's pixel format
+        source = av.VideoFrame.from_numpy_buffer(pixels, "rgb24")
+        picture: Any = self._reformatter.reformat(
+            source,
+            format=self._stream.pix_fmt,
+            dst_colorspace=None if self._rgb else self._matrix,
+            interpolation=_FLAGS,
+            src_color_range=FULL,
+            dst_color_range=self._range,
+            threads=_THREADS,
+        )
+        if picture is source:  # nothing to convert: the encoder must not look into the caller's array later
+            picture = av.VideoFrame.from_ndarray(pixels, "rgb24")
+        context = self._stream.codec_context
+        picture.colorspace, picture.color_range = context.colorspace, context.color_range
+        picture.color_primaries, picture.color_trc = context.color_primaries, context.color_trc
+        return picture
+
+    def _tick_of(self, pts: int) -> int:
+        if self._muxer not in _CONSTANT_RATE:
+            return pts
+        exact = pts * self.format.time_base / self._time_base
+        tick = round(exact)
+        if self._last_tick is not None and tick <= self._last_tick:
+            tick = self._last_tick + 1
+        self._last_tick = tick
+        if tick != exact:
+            self._warn(
+                f"{self._muxer} has a constant frame rate ({self.format.frame_rate}); times are rounded to it"
+            )
+        return tick
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            duration = self._durations.pop(packet.pts, 0)
+            if duration:
+                packet.duration = duration
+            self._output.mux(packet)
+
+    @contextmanager
+    def _translate(self, doing: str) -> Any:
+        try:
+            yield
+        except MediaError:
+            raise
+        except _FOREIGN as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise MediaError(f"{self._path}: {doing}: {reason}") from error
+
+    def _abort(self, error: BaseException) -> None:
+        """Throw the unfinished file away. The exit stack sees the exception, so the temporary file is deleted."""
+        output, self._output = self._output, None
+        if output is not None:
+            with suppress(*_FOREIGN):
+                output.close()
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warnings:
+            self.warnings.append(line)
+
+
+def _container_name(path: str, container: str | None) -> str:
+    """Return FFmpeg's name of the muxer for a file name, or for a name or extension given explicitly.
+
+    Raises:
+        MediaError: there is none, or it does not write one video file.
+    """
+    if container is None and path == "-":
+        raise MediaError(
+            f"standard output needs a container; permitted among others: {', '.join(_CONTAINER_NAMES)}"
+        )
+    # A muxer opened for writing touches no disk before its head is written.
+    for file, name in ((f"x.{container}" if container else path, None), ("x", container)):
+        if name is None and not os.path.splitext(file)[1]:
+            continue
+        try:
+            with av.open(os.path.basename(file), "w", format=name) as probe:
+                found = cast(str, probe.format.name)
+        except (av.FFmpegError, ValueError):
+            continue
+        if not found.startswith("image2"):
+            return found
+    what = f"container {container!r}" if container else f"extension {os.path.splitext(path)[1]!r}"
+    raise MediaError(f"{path}: {what} is unknown; permitted among others: {', '.join(_CONTAINER_NAMES)}")
