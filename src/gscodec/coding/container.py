@@ -257,12 +257,12 @@ class GsvReader:
         version_bytes = source.take(len(VERSION), "the version")
         version = unpack_version(version_bytes)
         n_bytes, length = source.take_varint(HEADER_BYTES[0])
-        self._check_limit("the header", n_bytes)
+        self._check_limit("the header", n_bytes, 0)
         at = source.offset
         body = source.take(n_bytes, "the header")
         expected = checksum(SIGNATURE, version_bytes, length, body)
         if source.take(len(expected), "the header's check sum") != expected:
-            raise CorruptError("the file header's check sum is wrong", offset=at)
+            raise CorruptError("the file header's check sum is wrong", offset=0)
         return unpack_file_header(body, version, self._limits, at)
 
     def _read_unit(self) -> Packet | None:
@@ -291,7 +291,7 @@ class GsvReader:
     def _read_body(self, first: bytes, at: int) -> tuple[int, int, memoryview]:
         """Read the rest of a unit and verify it: (head, position of the body, body)."""
         n_bytes, length = self._source.take_varint(packet.PACKET_HEAD[1])
-        self._check_limit("a packet", n_bytes)
+        self._check_limit("a packet", n_bytes, at)
         body_at = self._source.offset
         body = self._source.take(n_bytes, "a packet")
         expected = checksum(first, length, body)
@@ -320,10 +320,10 @@ class GsvReader:
             raise CorruptError("the footer does not point at the index", offset=at)
         return unpack_index(body, body_at, self._limits.max_packet_bytes // _KEYFRAME_MEMORY)
 
-    def _check_limit(self, what: str, n_bytes: int) -> None:
+    def _check_limit(self, what: str, n_bytes: int, at: int) -> None:
         limit = self._limits.max_packet_bytes
         if n_bytes > limit:
-            raise LimitError(f"{what} of {n_bytes} bytes; limit: {limit}", offset=self._source.offset)
+            raise LimitError(f"{what} of {n_bytes} bytes; limit: {limit}", offset=at)
 
 
 class _Source:

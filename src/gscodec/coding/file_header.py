@@ -101,22 +101,18 @@ def pack_file_header(streams: Sequence[Stream], metadata: Mapping[str, str]) -> 
     return start + body + checksum(start, body)
 
 
-def _pack_stream(stream: Stream) -> bytes:
-    if stream.kind not in headers.STREAM_KINDS:
-        raise ConfigError(f"stream kind {stream.kind!r} is unknown; permitted: {headers.STREAM_KINDS}")
-    if not (stream.codec.isascii() and stream.codec.isprintable()):
-        raise ConfigError(f"codec name {stream.codec!r}; permitted: printable ASCII")
-    return pack(
-        headers.STREAM_HEADER,
-        {
-            "kind": headers.STREAM_KINDS.index(stream.kind),
-            "time_base_num": stream.time_base.numerator,
-            "time_base_den": stream.time_base.denominator,
-            "step": stream.step,
-            "codec": stream.codec.encode("ascii"),
-            "extradata": stream.extradata,
-        },
-    )
+def check_signature(first: bytes) -> None:
+    """Accept the first 8 bytes of a .gsv file.
+
+    Raises:
+        TruncatedError: there are fewer, all of them right.
+        CorruptError: this is another kind of file; says which one it looks like.
+    """
+    if first == SIGNATURE:
+        return
+    if SIGNATURE.startswith(first):
+        raise TruncatedError(f"the file ends after {len(first)} bytes, inside its signature", offset=0)
+    raise CorruptError(f"not a .gsv file: this looks like {_looks_like(first)}", offset=0)
 
 
 def unpack_version(data: bytes) -> tuple[int, int]:
@@ -167,6 +163,24 @@ def unpack_file_header(
     return FileHeader(version, streams, sequence, _unpack_metadata(values["metadata"], offset))
 
 
+def _pack_stream(stream: Stream) -> bytes:
+    if stream.kind not in headers.STREAM_KINDS:
+        raise ConfigError(f"stream kind {stream.kind!r} is unknown; permitted: {headers.STREAM_KINDS}")
+    if not (stream.codec.isascii() and stream.codec.isprintable()):
+        raise ConfigError(f"codec name {stream.codec!r}; permitted: printable ASCII")
+    return pack(
+        headers.STREAM_HEADER,
+        {
+            "kind": headers.STREAM_KINDS.index(stream.kind),
+            "time_base_num": stream.time_base.numerator,
+            "time_base_den": stream.time_base.denominator,
+            "step": stream.step,
+            "codec": stream.codec.encode("ascii"),
+            "extradata": stream.extradata,
+        },
+    )
+
+
 def _unpack_streams(n_streams: int, data: bytes, offset: int) -> tuple[Stream, ...]:
     streams = []
     view = memoryview(data)
@@ -206,29 +220,18 @@ def _unpack_metadata(data: bytes, offset: int) -> dict[str, str]:
         # As a stream: the one-call form allocates whatever size the zstd frame promises.
         with decompressor.stream_reader(data) as stream:
             text = stream.read(MAX_METADATA_BYTES + 1)
-        if len(text) > MAX_METADATA_BYTES:
-            raise LimitError(f"metadata of more than {MAX_METADATA_BYTES} bytes", offset=offset)
+    except zstandard.ZstdError as error:
+        raise CorruptError(f"metadata cannot be decompressed: {error}", offset=offset) from error
+    if len(text) > MAX_METADATA_BYTES:
+        raise LimitError(f"metadata of more than {MAX_METADATA_BYTES} bytes", offset=offset)
+    try:
         metadata = json.loads(text.decode())
         json.dumps(metadata, ensure_ascii=False).encode()  # JSON's \ud800 is no text that could be shown
-    except (zstandard.ZstdError, UnicodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CorruptError(f"metadata cannot be read: {error}", offset=offset) from error
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, or a number too long
+        raise CorruptError(f"metadata are no JSON: {error}", offset=offset) from error
     if not (isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())):
         raise CorruptError("metadata are not a JSON object of strings", offset=offset)
     return metadata
-
-
-def check_signature(first: bytes) -> None:
-    """Accept the first 8 bytes of a .gsv file.
-
-    Raises:
-        TruncatedError: there are fewer, all of them right.
-        CorruptError: this is another kind of file; says which one it looks like.
-    """
-    if first == SIGNATURE:
-        return
-    if SIGNATURE.startswith(first):
-        raise TruncatedError(f"the file ends after {len(first)} bytes, inside its signature", offset=0)
-    raise CorruptError(f"not a .gsv file: this looks like {_looks_like(first)}", offset=0)
 
 
 def _looks_like(first: bytes) -> str:

@@ -74,7 +74,7 @@ FILE_HEADER = (  # docs/bitstream.md, section "File header"
     Field("optional_features", "uvar", 0, (1 << 32) - 1),
     Field("n_streams", "uvar", 1, 256),
     Field("stream_headers", "bytes", 1, 1 << 24),  # n_streams times STREAM_ENTRY
-    Field("metadata", "bytes", 0, 1 << 16),  # zstd frame of a JSON object, or nothing
+    Field("metadata", "bytes", 0, 1 << 17),  # zstd frame of a JSON object, or nothing
 )
 
 STREAM_ENTRY = (Field("header", "bytes", 1, 1 << 24),)  # its bytes are a STREAM_HEADER
