@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 
 from gscodec.coding.headers import MAX_TICKS, Field, FrameType, checksum, pack, unpack
 from gscodec.errors import ConfigError, CorruptError, UnsupportedError
@@ -187,6 +188,7 @@ def unpack_packet(head: int, body: memoryview, clock: Clock, offset: int = 0) ->
     return Packet(stream, pts, is_keyframe, bytes(payload), duration, side_dts)
 
 
+@cache  # 256 heads
 def _body_fields(head: int) -> tuple[Field, ...]:
     is_side = head & KIND_MASK == PacketKind.SIDE
     return tuple(
