@@ -68,9 +68,7 @@ def test_newer_minor_versions_are_read_and_what_they_add_is_skipped() -> None:
 def test_newer_major_versions_and_unknown_features_are_named() -> None:
     with pytest.raises(UnsupportedError, match=r"bitstream version 2\.x, this one reads 1\.x"):
         GsvReader(io.BytesIO(FILE[:8] + b"\x02" + FILE[9:]))
-    with pytest.raises(
-        UnsupportedError, match=r"features 0x4 of .* 1\.3; this reader knows 1\.0"
-    ):
+    with pytest.raises(UnsupportedError, match=r"features 0x4 of .* 1\.3; this reader knows 1\.0"):
         GsvReader(io.BytesIO(with_header(FILE, {"required_features": 4}, minor=3)))
 
 
