@@ -166,7 +166,8 @@ def test_golden_bytes(name: str, values: dict, golden: str) -> None:
 
 
 def test_every_container_header_has_golden_bytes() -> None:
-    assert {name for name, _, _ in GOLDEN} == TABLES.keys() - {"FRAME_HEADER"}
+    payload = {name for name in TABLES if name.endswith("FRAME_HEADER")}
+    assert {name for name, _, _ in GOLDEN} == TABLES.keys() - payload
 
 
 @pytest.mark.parametrize(
