@@ -48,6 +48,12 @@ void check_size(const Array& a, int width, int height, const char* name) {
                                 std::to_string(height));
 }
 
+void check_target(const gscodec::Target& target, const Canvas& canvas) {
+  if (target.width != canvas.width || target.height != canvas.height)
+    throw std::invalid_argument("the target is " + std::to_string(target.width) + "x" + std::to_string(target.height) +
+                                ", expected " + std::to_string(canvas.width) + "x" + std::to_string(canvas.height));
+}
+
 const uint32_t* checked(const std::optional<Indices>& active, std::size_t n) {
   if (!active) return nullptr;
   for (std::size_t i = 0; i < active->shape(0); ++i)
@@ -120,7 +126,7 @@ NB_MODULE(_native, m) {
       .def(
           "render_rgb8",
           [](Canvas& c, Params params, nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig> matrix,
-             std::optional<nb::ndarray<const float, nb::numpy, nb::shape<3>>> background) {
+             std::optional<nb::ndarray<const float, nb::numpy, nb::shape<3>, nb::c_contig>> background) {
             uint8_t *rgb, *alpha = nullptr;
             const std::size_t h = c.height, w = c.width;
             auto picture = make_array<uint8_t>({h, w, N_COLORS}, &rgb);
@@ -148,22 +154,24 @@ NB_MODULE(_native, m) {
           "fit",
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
              const gscodec::FitOptions& options) {
+            check_target(target, c);
             const uint32_t* index = checked(active, params.shape(0));
             nb::gil_scoped_release release;
             return gscodec::fit(c, target, params.data(), int(params.shape(0)), index,
                                 active ? int(active->shape(0)) : 0, options);
           },
-          "target"_a, "params"_a, "active"_a.none(), "options"_a)
+          "target"_a, "params"_a.noconvert(), "active"_a.none(), "options"_a)
       .def(
           "solve_colors",
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,
              float ridge) {
+            check_target(target, c);
             const uint32_t* index = checked(active, params.shape(0));
             nb::gil_scoped_release release;
             return gscodec::solve_colors(c, target, params.data(), int(params.shape(0)), index,
                                          active ? int(active->shape(0)) : 0, sweeps, ridge);
           },
-          "target"_a, "params"_a, "active"_a.none(), "sweeps"_a, "ridge"_a);
+          "target"_a, "params"_a.noconvert(), "active"_a.none(), "sweeps"_a, "ridge"_a);
 
   m.def(
       "superpixels",

@@ -74,10 +74,10 @@ void Canvas::prepare(const float* params, int n, std::vector<Prepared>& out) con
 
 namespace {
 
-// Clamps before converting: means may lie anywhere.
+// Clamps before converting: means may lie anywhere, and an overflow's NaN must not become an index.
 int tile_of(float pixel, int size, int limit) {
   const float t = std::floor(pixel / float(size));
-  return t < 0 ? 0 : t > float(limit) ? limit : int(t);
+  return !(t > 0) ? 0 : t > float(limit) ? limit : int(t);
 }
 
 // Tiles whose pixel centres an ellipse can reach, appended row of tiles by row of tiles. Within a

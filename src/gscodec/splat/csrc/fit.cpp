@@ -7,7 +7,8 @@
 
 namespace gscodec {
 
-Target::Target(const Canvas& canvas, const float* picture_in, const float* weight_in) {
+Target::Target(const Canvas& canvas, const float* picture_in, const float* weight_in)
+    : width(canvas.width), height(canvas.height) {
   canvas.to_tiles(picture_in, N_COLORS, picture);
   canvas.to_tiles(weight_in, 1, weight);
   for (std::size_t i = 0; i < weight.size(); ++i) roi_pixels += weight.data()[i] > 0.5f;
@@ -66,6 +67,11 @@ struct Subset {
 
   int size() const { return int(index.size()); }
 };
+
+// A Gaussian of NaN draws nothing, so the loss alone would not show it.
+bool all_finite(const std::vector<float>& params) {
+  return std::all_of(params.begin(), params.end(), [](float x) { return std::isfinite(x); });
+}
 
 // Adam's memory of one Gaussian.
 struct Momentum {
@@ -128,11 +134,11 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
     result.iterations = it;
     result.loss = std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
     result.roi_mse = std::accumulate(tile_roi.begin(), tile_roi.end(), 0.0) / std::max(1.0, target.roi_pixels * N_COLORS);
-    if (!std::isfinite(result.loss)) {
+    if (!std::isfinite(result.loss) || !all_finite(subset.params)) {
       result.finite = false;
       return result;
     }
-    if (it == o.iterations || (o.target_mse > 0 && result.roi_mse <= o.target_mse)) break;
+    if (it >= o.iterations || (o.target_mse > 0 && result.roi_mse <= o.target_mse)) break;
     if (o.plateau > 0 && it % 10 == 0) {
       if (it > 0 && loss_before - result.loss < o.plateau * loss_before) break;
       loss_before = result.loss;

@@ -25,6 +25,7 @@ struct FitResult {
 class Target {
  public:
   Target(const Canvas& canvas, const float* picture, const float* weight);
+  const int width, height;
   Tiles picture, weight;
   double roi_pixels = 0;
 };
@@ -35,7 +36,7 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
 
 // Sets the colours of the active Gaussians to the weighted least-squares ones, by `sweeps` of
 // conjugate gradients from the present colours. `ridge` (a share of the diagonal) bounds them.
-// Returns Σ weight·d² before the last sweep.
+// Returns Σ weight·d² before the first sweep.
 double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
                     int sweeps, float ridge);
 

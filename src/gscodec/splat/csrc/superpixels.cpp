@@ -41,6 +41,7 @@ std::vector<Center> seed(const float* picture, const uint8_t* mask, const float*
   double total = 0;
   for (int i = 0; i < width * height; ++i)
     if (mask[i]) total += density[i];
+  if (!(total > 0) || !std::isfinite(total)) return {};  // no density: the surgery on segments places all
   const double stride = total / count;
   std::vector<Center> centers;
   centers.reserve(count);
