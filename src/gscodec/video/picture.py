@@ -96,12 +96,8 @@ class PictureConverter:
                 f"the picture size changes from {self._coded[0]}x{self._coded[1]} to "
                 f"{frame.width}x{frame.height} midway; later pictures are scaled to the first size"
             )
-        if color.matrix not in SWS_MATRICES and color.matrix != UNSPECIFIED and not color.rgb:
-            if not self._warned_matrix:
-                self._warned_matrix = True
-                self._warn(
-                    f"colour matrix {color.matrix} (H.273) is not supported; the usual default is used"
-                )
+        if color.matrix not in (*SWS_MATRICES, UNSPECIFIED) and not color.rgb:
+            self._warn(f"colour matrix {color.matrix} (H.273) is not supported; the usual default is used")
         shrinks = self._target[0] * self._target[1] < frame.width * frame.height
         converted = self._reformatter.reformat(
             frame,

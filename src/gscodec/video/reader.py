@@ -21,10 +21,10 @@ import av
 from gscodec.errors import MediaError
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.picture import PictureConverter
-from gscodec.video.sidestreams import KINDS, codec_name, describe, to_side_packet
+from gscodec.video.sidestreams import KINDS, codec_name, describe, is_filler, to_side_packet
+from gscodec.video.truncation import n_bytes_missing
 
 _INDEXED = {"mov", "matroska"}  # containers whose seek is cheap and lands on a key picture before the target
-_TIMED = {"mov", "matroska", "avi", "flv"}  # containers whose head says how long the whole file is
 _TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg "plays" text files as terminal art
 _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _MARGIN_S = 1  # sound may lie this far from its pictures in a file
@@ -121,7 +121,6 @@ class VideoReader:
         self._collect_side_streams()
         self._n_damaged = 0
         self._last_pts: int | None = None
-        self._seen_s = Fraction(-1)  # where the latest decoded picture ends
         self._read_error: str | None = None
         self._next_side_pts = [0] * len(self.side_streams)
 
@@ -220,7 +219,8 @@ class VideoReader:
             if packet is None:
                 break
             if packet.stream_index in self._side:
-                if packet.size or packet.dts is not None:
+                codec = self.side_streams[self._side[packet.stream_index]].codec
+                if (packet.size or packet.dts is not None) and not is_filler(packet, codec):
                     yield self._side_packet(packet)
             elif packet.size:
                 yield from self._decode(packet)
@@ -230,20 +230,15 @@ class VideoReader:
 
     def _decode(self, packet: Any) -> list[Any]:
         try:
-            pictures = self._video.decode(packet)
+            return self._video.decode(packet)
         except av.error.EOFError:
             return []
         except av.FFmpegError:
             self._n_damaged += 1
             return []
-        for picture in pictures:
-            if picture.pts is not None:
-                end = (picture.pts + (picture.duration or self._frame_ticks)) * self._time_base
-                self._seen_s = max(self._seen_s, end)
-        return pictures
 
     def _side_packet(self, packet: Any) -> SidePacket:
-        index, _ = self._side[packet.stream_index]
+        index = self._side[packet.stream_index]
         made = to_side_packet(packet, index, self._next_side_pts[index])
         self._next_side_pts[index] = made.pts + made.duration
         return made
@@ -274,13 +269,12 @@ class VideoReader:
             if stream.index == self._video.index:
                 continue
             if stream.type in KINDS:
-                time_base = _fraction(stream.time_base) or Fraction(1, 1000)
                 try:
-                    made = describe(stream, time_base)
+                    made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000))
                 except ValueError as error:
                     self._warn(f"{error}; it is left out")
                 else:
-                    self._side[stream.index] = (len(self.side_streams), time_base)
+                    self._side[stream.index] = len(self.side_streams)
                     self.side_streams.append(made)
                     continue
             elif not _is_cover(stream):
@@ -307,7 +301,7 @@ class VideoReader:
                 self._container.seek(goal, stream=self._video)
             except av.FFmpegError:
                 continue
-            self._seen_s, self._read_error = Fraction(-1), None
+            self._read_error = None
             head, first = self._read_head()
             if first is not None and first.pts is not None and first.pts <= self._start:
                 return head
@@ -316,8 +310,11 @@ class VideoReader:
     def _guess_n_frames(
         self, rate: Fraction, start_s: float | None, duration_s: float | None, max_frames: int | None
     ) -> int | None:
-        total_s = self._total_s()
-        n_total = self._video.frames or (round(total_s * rate) if total_s else 0)
+        if self._video.duration:
+            total_s = self._video.duration * self._time_base
+        else:
+            total_s = Fraction(self._container.duration or 0, av.time_base)
+        n_total = self._video.frames or round(total_s * rate)
         if not n_total:
             return max_frames
         n = n_total - math.ceil((start_s or 0) * rate)
@@ -325,28 +322,13 @@ class VideoReader:
             n = min(n, math.ceil(duration_s * rate))
         return max(1, n if max_frames is None else min(n, max_frames))
 
-    def _total_s(self) -> Fraction | None:
-        """Return the length that the file's head announces for the video, seconds."""
-        if self._video.duration:
-            return self._video.duration * self._time_base
-        duration = self._container.duration
-        return Fraction(duration, av.time_base) if duration else None
-
     def _warn_if_cut(self) -> None:
-        """At the end of a file: does what was found reach as far as the head says?"""
         if self._read_error is not None:
             self._warn(f"{self._path}: reading stopped early ({self._read_error}); what was there is used")
             return
-        total_s = self._total_s()
-        if total_s is None or self._container.format.name.split(",")[0] not in _TIMED:
-            return
-        if self._video.duration is None and len(self._container.streams) > 1:
-            return  # the container's length may be that of the sound
-        end_s = (self._video.start_time or 0) * self._time_base + total_s
-        if end_s - self._seen_s > max(2 * self._frame_ticks * self._time_base, total_s / 100):
-            self._warn(
-                f"{self._path}: ends at {float(self._seen_s):.2f} s of {float(end_s):.2f} s (cut short?); what was there is used"
-            )
+        n_missing = n_bytes_missing(self._path)
+        if n_missing:
+            self._warn(f"{self._path}: the last {n_missing} bytes are missing; what was there is used")
 
     def _warn(self, line: str) -> None:
         if line not in self.warnings:

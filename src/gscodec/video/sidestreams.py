@@ -38,7 +38,7 @@ def describe(stream: Any, time_base: Fraction) -> SideStream:
     """
     for name in _HEAD_FORMATS:
         try:
-            media = _head_file(stream, name)
+            media = write_sample_file(stream, name)
             with av.open(io.BytesIO(media), format=name) as again:
                 if _parameters(again.streams[0]) != _parameters(stream):
                     continue
@@ -59,15 +59,19 @@ def codec_name(stream: Any) -> str:
     return name or "unknown"
 
 
-def add_output_stream(container: Any, side_stream: SideStream, template: Any, facts: dict[str, Any]) -> Any:
-    """Add the stream to an output container.
+def add_output_stream(container: Any, template: Any, facts: dict[str, Any]) -> Any:
+    """Add a stream like `template` to an output container, with the language, title and flags in `facts`.
 
     Raises:
         ValueError, av.FFmpegError: the container cannot hold this codec.
     """
     stream = container.add_stream_from_template(template)
-    stream.metadata = {key: str(facts[key]) for key in _TITLES if key in facts}
-    stream.disposition = facts["disposition"]
+    stream.metadata.update({key: str(facts[key]) for key in _TITLES if key in facts})
+    stream.disposition = facts.get("disposition", 0)
+    context = stream.codec_context
+    if stream.type == "audio" and context.layout.name.endswith("channels"):
+        # Only a number of channels is known (Matroska's PCM); MP4 wants their names, so take the usual ones.
+        context.layout = f"{context.layout.nb_channels}c"
     return stream
 
 
@@ -97,6 +101,11 @@ def open_head(side_stream: SideStream, stack: ExitStack) -> tuple[Any, dict[str,
     return container.streams[0], facts
 
 
+def is_filler(packet: Any, codec: str) -> bool:
+    """Is this one of the empty texts that MP4 writes into gaps between subtitles? The muxer makes them again."""
+    return codec == "mov_text" and bytes(packet) == b"\0\0"
+
+
 def to_side_packet(packet: Any, index: int, fallback_pts: int) -> SidePacket:
     """Copy a demuxed packet; `fallback_pts` stands in where the container gives no time."""
     dts = packet.dts if packet.dts is not None else packet.pts
@@ -116,17 +125,20 @@ def to_av_packet(packet: SidePacket, time_base: Fraction, stream: Any) -> Any:
     return made
 
 
-def _head_file(stream: Any, name: str) -> bytes:
-    """Write a file of format `name` with the head of this stream and one dummy packet; same input, same bytes."""
+def write_sample_file(template: Any, name: str, facts: dict[str, Any] | None = None) -> bytes:
+    """Return a file of FFmpeg format `name` with this one stream and a dummy packet; same input, same bytes.
+
+    Raises:
+        ValueError, av.FFmpegError: the format cannot hold this codec.
+    """
     target = io.BytesIO()
     with av.open(target, "w", format=name, container_options={"fflags": "+bitexact"}) as container:
-        copy = container.add_stream_from_template(stream)
+        stream = add_output_stream(container, template, facts or {})
         container.start_encoding()
-        packet: Any = av.Packet(_DUMMY)
-        packet.time_base = stream.time_base
-        packet.pts, packet.dts, packet.duration, packet.is_keyframe = 0, 0, 1, True
-        packet.stream = copy
-        container.mux(packet)
+        whole_samples = codec_name(template).startswith("pcm") and bytes(960 * stream.layout.nb_channels)
+        payload = whole_samples or _DUMMY
+        packet = SidePacket(0, pts=0, dts=0, duration=1, is_keyframe=True, payload=payload)
+        container.mux(to_av_packet(packet, Fraction(1, 1000), stream))
     return target.getvalue()
 
 

@@ -18,10 +18,10 @@ from gscodec.errors import MediaError
 from gscodec.video.atomic import atomic_path
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
-from gscodec.video.sidestreams import add_output_stream, open_head, to_av_packet
+from gscodec.video.sidestreams import add_output_stream, open_head, to_av_packet, write_sample_file
 
 _CONTAINER_NAMES = ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")
-_ENCODER_NAMES = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "mpeg4", "mjpeg", "rawvideo")
+_ENCODER_NAMES = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg4", "mjpeg", "rawvideo")
 _ISO_MEDIA = {"mp4", "mov", "ipod", "3gp", "3g2"}  # a clock per track, any rate
 _MILLISECONDS = {"matroska", "webm", "flv"}  # a clock of 1 ms whatever is asked for
 _CONSTANT_RATE = {"yuv4mpegpipe", "avi"}  # pictures are numbered, not timed
@@ -215,19 +215,17 @@ class VideoWriter:
     def _choose_encoder(self, vcodec: str | None) -> str:
         if self._muxer == "yuv4mpegpipe":
             return "rawvideo"
-        able = self._output.supported_codecs
-        usable = [name for name in _ENCODER_NAMES if name in able]
         if vcodec is None:
-            return usable[0] if usable else self._output.default_video_codec
+            usable = (name for name in _ENCODER_NAMES if _can_hold(self._muxer, name))
+            return next(usable, self._output.default_video_codec)
         try:
             known = av.Codec(vcodec, "w").type == "video"
         except ValueError:
             known = False
-        if not known or vcodec not in able:
+        if not known or not _can_hold(self._muxer, vcodec):
             what = f"cannot be put into {self._muxer}" if known else "is not a video encoder of this FFmpeg"
-            raise MediaError(
-                f"{self._path}: vcodec {vcodec!r} {what}; permitted: {', '.join(usable) or 'none'}"
-            )
+            usable = (name for name in _ENCODER_NAMES if _can_hold(self._muxer, name))
+            raise MediaError(f"{self._path}: vcodec {vcodec!r} {what}; permitted: {', '.join(usable) or 'none'}")
         return vcodec
 
     def _add_video(self, encoder: str, crf: float | None, preset: str | None, pix_fmt: str | None) -> Any:
@@ -236,8 +234,12 @@ class VideoWriter:
             options["crf"] = f"{crf:g}"
         if preset is not None:
             options["preset"] = preset
+        if encoder == "rawvideo":
+            options = {}
         if self._muxer == "avi":
             options["bf"] = "0"  # AVI has no presentation times
+        if encoder == "libsvtav1":
+            os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings on stderr; it has no option for that
         form = self.format
         pix_fmt = self._choose_pix_fmt(encoder, pix_fmt)
         with self._translate(f"encoder {encoder}"):
@@ -276,20 +278,15 @@ class VideoWriter:
         for number, side_stream in enumerate(self._side_streams):
             template, facts = open_head(side_stream, self._stack)
             try:
-                self._try_side_stream(side_stream, template, facts)
-                made = add_output_stream(self._output, side_stream, template, facts)
+                # Some muxers refuse a stream only when they write their head, too late to go on without it.
+                write_sample_file(template, self._muxer, facts)
+                made = add_output_stream(self._output, template, facts)
             except _FOREIGN:
                 made = None
                 self._warn(
                     f"{self._muxer} cannot hold {side_stream.kind} stream {number} ({side_stream.codec}); it is left out"
                 )
             self._side_outputs.append(made)
-
-    def _try_side_stream(self, side_stream: SideStream, template: Any, facts: dict[str, Any]) -> None:
-        """Some muxers refuse a stream only in their head, too late to go on without it: write a head to nowhere."""
-        with av.open(os.devnull, "w", format=self._muxer) as trial:
-            add_output_stream(trial, side_stream, template, facts)
-            trial.start_encoding()
 
     def _to_picture(
         self, pixels: np.ndarray
@@ -378,3 +375,13 @@ def _container_name(path: str, container: str | None) -> str:
             return found
     what = f"container {container!r}" if container else f"extension {os.path.splitext(path)[1]!r}"
     raise MediaError(f"{path}: {what} is unknown; permitted among others: {', '.join(_CONTAINER_NAMES)}")
+
+
+def _can_hold(muxer: str, encoder: str) -> bool:
+    """Would this muxer take this encoder's packets? (`supported_codecs` leaves out muxers that take anything.)"""
+    with av.open(os.devnull, "w", format=muxer) as probe:
+        try:
+            probe.add_stream(encoder)
+        except (av.FFmpegError, ValueError):
+            return False
+    return True
