@@ -110,9 +110,13 @@ SEQUENCE_HEADER = (  # docs/bitstream.md, section "Sequence header"
     Field("flags", "u8", 0, 255),
 )
 
-FRAME_HEADER = (  # docs/bitstream.md, section "Frame header"
-    Field("n_gaussians", "uvar", 0, 1 << 20),  # live after this frame
-    Field("n_coded", "uvar", 0, 1 << 20),
+I_FRAME_HEADER = (  # docs/bitstream.md, section "Frame payloads"
+    Field("n_gaussians", "uvar", 0, 1 << 20),
+    Field("symbol_bytes", "uvar", 0, 1 << 26),  # entropy-coded; plain bits follow to the payload's end
+)
+
+P_FRAME_HEADER = (  # docs/bitstream.md, section "Frame payloads"
+    Field("n_changed", "uvar", 0, 1 << 20),
     Field("symbol_bytes", "uvar", 0, 1 << 26),
 )
 

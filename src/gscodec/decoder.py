@@ -1,0 +1,116 @@
+"""Packets -> pictures: the decoder. It never sees the encoder, the analysis or the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gscodec.coding.frames import unpack_iframe, unpack_pframe
+from gscodec.coding.headers import ENTROPY_CODES, FrameType
+from gscodec.coding.quantize import State, dequantize, take
+from gscodec.config import DecoderLimits
+from gscodec.errors import CorruptError, LimitError, UnsupportedError
+from gscodec.splat.gaussians import Gaussians
+from gscodec.splat.raster import Rasterizer, make_rasterizer
+
+PROFILES = (0,)
+COLOR_SPACES = (0,)
+QUALITY_ONE = 256  # of the header field quality_q8
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """What a decoder takes from the sequence header, checked."""
+
+    width: int
+    height: int
+    entropy: str
+    quality: float
+
+
+def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
+    """Check a SEQUENCE_HEADER before anything of its size is allocated.
+
+    Raises:
+        LimitError: more pixels than permitted. UnsupportedError: a profile or colour space of a newer version.
+    """
+    width, height = header["width"], header["height"]
+    if width * height > limits.max_pixels:
+        raise LimitError(f"the picture has {width}x{height} pixels, at most {limits.max_pixels} are permitted")
+    for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES)):
+        if header[name] not in known:
+            raise UnsupportedError(f"{name} {header[name]} is unknown to this version of gscodec; please update it")
+    entropy = ENTROPY_CODES[header["entropy"]]
+    return Sequence(width, height, entropy, header["quality_q8"] / QUALITY_ONE)
+
+
+class Decoder:
+    """Decodes successive packets of one stream, starting at any I-frame."""
+
+    def __init__(
+        self,
+        sequence_header: dict[str, Any],
+        *,
+        limits: DecoderLimits | None = None,
+        backend: str = "auto",
+        threads: int = 0,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Make a decoder.
+
+        Args:
+            sequence_header: fields of SEQUENCE_HEADER (`GsvReader.sequence`).
+        Raises:
+            BitstreamError: see check_sequence. BackendError: the backend cannot run here.
+        """
+        self._limits = limits or DecoderLimits()
+        self.sequence = check_sequence(sequence_header, self._limits)
+        self._raster: Rasterizer = make_rasterizer(
+            backend, self.sequence.width, self.sequence.height, threads, warn
+        )
+        self._state: State | None = None
+        self._n_frames = 0
+
+    @property
+    def state(self) -> State:
+        """The integers of every live Gaussian after the last packet."""
+        if self._state is None:
+            raise CorruptError("no I-frame has been decoded yet")
+        return self._state
+
+    def decode(self, payload: bytes, frame_type: FrameType) -> Gaussians:
+        """Decode one video packet to its Gaussians; `render` makes pixels of them.
+
+        Raises:
+            BitstreamError: the payload is damaged, past the limits, or a P-frame without its reference.
+        """
+        s = self.sequence
+        size = (s.width, s.height)
+        if frame_type == FrameType.I:
+            self._state = unpack_iframe(payload, s.entropy, s.quality, size, self._limits.max_gaussians)
+        elif self._state is None:
+            raise CorruptError("the stream starts with a P-frame; expected an I-frame", frame=self._n_frames)
+        else:
+            self._state = unpack_pframe(payload, self._state, s.entropy, size)
+        self._n_frames += 1
+        return Gaussians(dequantize(self._state), self._state.is_room)
+
+    def render(self) -> np.ndarray:
+        """The picture of the last packet, R'G'B' uint8 [H, W, 3]."""
+        return self._raster.render_rgb8(dequantize(self.state))[0]
+
+    def render_person(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The person alone over one colour.
+
+        Args:
+            background: R'G'B' in [0, 1], float32 [3].
+        Returns:
+            The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md, "Rendering").
+        """
+        person = take(self.state, np.flatnonzero(~self.state.is_room))
+        pixels, alpha = self._raster.render_rgb8(dequantize(person), background.astype(np.float32))
+        assert alpha is not None
+        return pixels, alpha

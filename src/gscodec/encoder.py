@@ -1,0 +1,182 @@
+"""Frames -> packets: the encoder of one GOP after another.
+
+The reference of a P-frame is the dequantised state, made by the decoder's own function, never the fit's floats.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gscodec.analysis.superpixel import initial_gaussians
+from gscodec.coding.frames import pack_iframe, pack_pframe
+from gscodec.coding.headers import FrameType
+from gscodec.coding.quantize import (
+    State,
+    canonical_order,
+    classify,
+    dequantize,
+    quantize_colors,
+    quantize_geometry,
+    take,
+)
+from gscodec.config import EncoderConfig
+from gscodec.errors import FitError
+from gscodec.metrics import squared_error
+from gscodec.splat.gaussians import opponent_from_rgb
+from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
+
+COLOR_SWEEPS = 10  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
+RIDGE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """One coded frame, and what encoding it found out.
+
+    Attributes:
+        payload: bytes of its packet. n_coded: Gaussians it codes; n_gaussians: live after it.
+        iterations: steps of its fit.
+        roi_error, roi_samples, error, samples: squared error of the decoded 8-bit picture inside the ROI
+            and over the whole, with the samples each spans (metrics.psnr_db makes dB of them).
+    """
+
+    frame_type: FrameType
+    payload: bytes
+    n_coded: int
+    n_gaussians: int
+    iterations: int
+    roi_error: float
+    roi_samples: int
+    error: float
+    samples: int
+
+
+class Encoder:
+    """Encodes successive frames of one size; an I-frame may be asked for at any time."""
+
+    def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
+        self._config = config
+        self._raster = raster
+        self._size = (raster.width, raster.height)
+        self._state: State | None = None
+        self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
+        self._n_frames = 0
+
+    @property
+    def state(self) -> State | None:
+        """The reference: what a decoder holds after the last frame."""
+        return self._state
+
+    def encode(self, pixels: np.ndarray, matte: np.ndarray, frame_type: FrameType) -> EncodedFrame:
+        """Encode one frame.
+
+        Args:
+            pixels: R'G'B' uint8 [H, W, 3]. matte: float32 [H, W] in [0, 1], the ROI.
+            frame_type: I, or P to change only what differs from the frame before (I if there is none).
+        Raises:
+            FitError: the fit diverged.
+        """
+        roi = matte >= 0.5
+        if not roi.any():  # nobody is there: the whole picture matters
+            matte, roi = np.ones_like(matte), np.ones_like(roi)
+        weight = loss_weight(matte, self._config.background_weight)
+        picture = self._picture(pixels, matte)
+        if self._state is None or frame_type == FrameType.I:
+            state, iterations = self._fit_iframe(pixels, picture, matte, weight)
+            frame_type, n_coded = FrameType.I, len(state)
+            payload = pack_iframe(state, self._config.entropy)
+            self._source = pixels.copy()
+        else:
+            state, iterations = self._fit_pframe(self._state, pixels, picture, weight)
+            n_coded = int((state.symbols != self._state.symbols).any(axis=1).sum())
+            payload = pack_pframe(self._state, state, self._config.entropy)
+        self._state = state
+        self._n_frames += 1
+        decoded, _ = self._raster.render_rgb8(dequantize(state))
+        roi_error, roi_samples = squared_error(decoded, pixels, roi)
+        error, samples = squared_error(decoded, pixels)
+        return EncodedFrame(
+            frame_type, payload, n_coded, len(state), iterations, roi_error, roi_samples, error, samples
+        )
+
+    def _picture(self, pixels: np.ndarray, matte: np.ndarray) -> np.ndarray:
+        """What the sum must look like: the source or, with background "none", the person alone on black."""
+        picture = opponent_from_rgb(pixels)
+        if self._config.background == "none":
+            picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
+        return picture
+
+    def _fit_iframe(
+        self, pixels: np.ndarray, picture: np.ndarray, matte: np.ndarray, weight: np.ndarray
+    ) -> tuple[State, int]:
+        config, raster = self._config, self._raster
+        start = initial_gaussians(
+            pixels,
+            picture,
+            matte,
+            config.gaussians,
+            room_share=config.background_share if config.background == "coarse" else 0.0,
+            detail=config.detail,
+            init=config.init,
+            seed=config.seed,
+        )
+        params = start.params
+        target = raster.target(picture, weight)
+        if config.init != "random":
+            raster.solve_colors(target, params, None, COLOR_SWEEPS, RIDGE)
+        result = raster.fit(target, params, None, self._schedule(config.iterations))
+        self._check(result)
+        size_class, energy_class = classify(params, config.quality)
+        symbols = np.zeros(params.shape, np.int32)
+        state = State(symbols, size_class, energy_class, start.is_room, config.quality)
+        everything = slice(None)
+        quantize_geometry(params, state, everything, self._size)
+        quantize_colors(params, state, everything)
+        rounded = dequantize(state)
+        raster.solve_colors(target, rounded, None, COLOR_SWEEPS, RIDGE)
+        quantize_colors(rounded, state, everything)
+        state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
+        return take(state, canonical_order(state)), result.iterations
+
+    def _fit_pframe(
+        self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
+    ) -> tuple[State, int]:
+        from gscodec.analysis.change import changed_pixels, influencing_gaussians  # cv2 loads slowly
+
+        config, raster = self._config, self._raster
+        state = reference.copy()
+        changed = changed_pixels(pixels, self._source, config.change_threshold)
+        if not changed.any():
+            return state, 0
+        params = dequantize(reference)
+        active = influencing_gaussians(raster, params, changed)
+        if len(active) == 0:
+            return state, 0
+        target = raster.target(picture, weight)
+        raster.solve_colors(target, params, active, 3, RIDGE)
+        result = raster.fit(target, params, active, self._schedule(config.p_iterations))
+        self._check(result)
+        quantize_geometry(params, state, active, self._size)
+        quantize_colors(params, state, active)
+        self._source[changed] = pixels[changed]
+        return state, result.iterations
+
+    def _schedule(self, iterations: int) -> FitSchedule:
+        target_db = self._config.target_psnr
+        return FitSchedule(iterations, target_mse=10 ** (-target_db / 10) if target_db else 0.0)
+
+    def _check(self, result: FitResult) -> None:
+        if not result.finite or not math.isfinite(result.loss):
+            raise FitError(
+                f"the fit of frame {self._n_frames} diverged at iteration {result.iterations}; "
+                "please report the clip, and try another --preset meanwhile"
+            )
+
+
+def loss_weight(matte: np.ndarray, background_weight: float) -> np.ndarray:  # [H, W] -> [H, W]
+    """Weight of every pixel in the loss: 1 on the person, `background_weight` in the room, a ramp between."""
+    inside = np.clip(2.0 * matte - 0.5, 0.0, 1.0)
+    return (background_weight + (1.0 - background_weight) * inside).astype(np.float32)

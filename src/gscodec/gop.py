@@ -1,0 +1,36 @@
+"""Where GOPs begin: frame index and scene cuts -> FrameType."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gscodec.coding.headers import FrameType
+
+CUT_THRESHOLD = 22.0  # mean |difference| of 16x16 block averages, code values; hand-held motion stays below 12
+_BLOCK = 16
+
+
+def frame_type(frames_since_iframe: int | None, gop_length: int, is_cut: bool) -> FrameType:
+    """Type of the next frame.
+
+    Args:
+        frames_since_iframe: frames since the last I-frame, that one not counted; None before the first.
+        gop_length: frames of a GOP, its I-frame counted.
+    """
+    if frames_since_iframe is None or is_cut or frames_since_iframe + 1 >= gop_length:
+        return FrameType.I
+    return FrameType.P
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """Block averages of a picture, for `is_scene_cut`; a small picture is its own thumbnail."""
+    height, width = (n // _BLOCK * _BLOCK for n in pixels.shape[:2])
+    if not height or not width:
+        return pixels.astype(np.float32)
+    sampled = pixels[:height:2, :width:2].reshape(height // _BLOCK, _BLOCK // 2, width // _BLOCK, _BLOCK // 2, 3)
+    return sampled.mean(axis=(1, 3), dtype=np.float32)
+
+
+def is_scene_cut(before: np.ndarray | None, now: np.ndarray) -> bool:
+    """Whether two thumbnails of neighbouring frames show different scenes."""
+    return before is not None and float(np.abs(now - before).mean()) > CUT_THRESHOLD

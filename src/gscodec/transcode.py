@@ -1,0 +1,328 @@
+"""Whole files: video file -> .gsv, .gsv -> video file, and what is in a .gsv."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gscodec.analysis.matting import make_matter
+from gscodec.coding.container import GsvReader, GsvWriter, Stream
+from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType, pack, unpack
+from gscodec.coding.headers import I_FRAME_HEADER, P_FRAME_HEADER
+from gscodec.coding.packet import Packet
+from gscodec.config import DecoderLimits, EncoderConfig
+from gscodec.decoder import QUALITY_ONE, Decoder, check_sequence
+from gscodec.encoder import EncodedFrame
+from gscodec.errors import BitstreamError, MediaError
+from gscodec.gop import frame_type, is_scene_cut, thumbnail
+from gscodec.metrics import psnr_db
+from gscodec.parallel import Item, Job, encode_jobs
+from gscodec.video.atomic import atomic_path
+from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.reader import VideoReader, open_video
+from gscodec.video.writer import VideoWriter
+
+
+@dataclass(slots=True)
+class Tally:
+    """Figures of a run so far; what the progress line and the summary show."""
+
+    n_frames: int = 0
+    n_iframes: int = 0
+    n_bytes: int = 0  # of the whole .gsv
+    n_video_bytes: int = 0
+    n_gaussians: int = 0  # live in the last frame
+    iterations: int = 0
+    seconds: float = 0.0
+    duration_s: float = 0.0  # of the clip
+    roi_error: float = 0.0
+    roi_samples: int = 0
+    error: float = 0.0
+    samples: int = 0
+    roi: str = ""  # the mode that was used
+    isa: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def roi_psnr_db(self) -> float:
+        return psnr_db(self.roi_error, self.roi_samples)
+
+    @property
+    def psnr_db(self) -> float:
+        return psnr_db(self.error, self.samples)
+
+    @property
+    def fps(self) -> float:
+        return self.n_frames / self.seconds if self.seconds else 0.0
+
+    @property
+    def kbit_per_s(self) -> float:
+        return self.n_bytes * 8e-3 / self.duration_s if self.duration_s else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json: the fields and the derived figures."""
+        hidden = {"roi_error", "roi_samples", "error", "samples"}
+        plain = {k: v for k, v in asdict(self).items() if k not in hidden}
+        derived = {"fps": self.fps, "kbit_per_s": self.kbit_per_s}
+        if self.samples:
+            derived |= {"roi_psnr_db": self.roi_psnr_db, "psnr_db": self.psnr_db}
+        return plain | {k: round(v, 4) for k, v in derived.items()}
+
+
+Progress = Callable[[Tally], None]
+
+
+def encode_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    config: EncoderConfig,
+    *,
+    size: str | None = None,
+    start_s: float | None = None,
+    duration_s: float | None = None,
+    max_frames: int | None = None,
+    progress: Progress | None = None,
+    on_open: Callable[[VideoReader], None] | None = None,
+) -> Tally:
+    """Encode a video file to a .gsv.
+
+    The target appears under its name only when it is whole.
+
+    Args:
+        size, start_s, duration_s, max_frames: see video.reader.open_video.
+        progress: called after every frame. on_open: called once the source is open.
+    Raises:
+        ConfigError, MediaError, BackendError, FitError; OSError for the target.
+    """
+    config.validate()
+    tally, began = Tally(), time.perf_counter()
+    matter = make_matter(config.roi, matte_model=config.matte_model)
+    threads = config.threads or os.cpu_count() or 1
+    with (
+        open_video(source, size=size, start_s=start_s, duration_s=duration_s, max_frames=max_frames) as reader,
+        atomic_path(target) as temporary,
+    ):
+        if on_open:
+            on_open(reader)
+        with GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer:
+            for item, coded in encode_jobs(
+                _jobs(reader, matter, config), config, (reader.format.width, reader.format.height), threads
+            ):
+                if isinstance(item, SidePacket):
+                    writer.write(_pack_side(item))
+                    continue
+                assert coded is not None
+                tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
+                _count(tally, item.frame, coded, reader.format)
+                tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
+                if progress:
+                    progress(tally)
+        tally.n_bytes = writer.n_bytes
+        tally.roi = matter.name
+        tally.warnings = [*reader.warnings, *matter.warnings]
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+def _jobs(reader: VideoReader, matter: Any, config: EncoderConfig) -> Iterator[Item]:
+    since: int | None = None
+    before: np.ndarray | None = None
+    for item in reader:
+        if isinstance(item, SidePacket):
+            yield item
+            continue
+        now = thumbnail(item.pixels)
+        cut = config.scene_cut and is_scene_cut(before, now)
+        if cut:
+            matter.reset()
+        before = now
+        kind = frame_type(since, config.gop_length, cut)
+        since = 0 if kind == FrameType.I else (since or 0) + 1
+        matte = matter.matte(item.pixels)
+        yield Job(item, (matte * 255 + 0.5).astype(np.uint8), kind)
+
+
+def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
+    f = reader.format
+    sequence = {
+        "width": f.width,
+        "height": f.height,
+        "sar_num": f.sample_aspect_ratio.numerator,
+        "sar_den": f.sample_aspect_ratio.denominator,
+        "frame_rate_num": f.frame_rate.numerator,
+        "frame_rate_den": f.frame_rate.denominator,
+        "matrix": f.matrix,
+        "primaries": f.primaries,
+        "transfer": f.transfer,
+        "full_range": int(f.full_range),
+        "background": BACKGROUND_CODES.index(config.background),
+        "background_r": 0,
+        "background_g": 0,
+        "background_b": 0,
+        "profile": 0,
+        "entropy": ENTROPY_CODES.index(config.entropy),
+        "quality_q8": round(config.quality * QUALITY_ONE),
+        "color_space": 0,
+        "flags": 0,
+    }
+    step = 1 / (f.frame_rate * f.time_base) if f.frame_rate else Fraction(0)
+    video = Stream("video", "gsv", f.time_base, pack(SEQUENCE_HEADER, sequence), round(step))
+    return [video] + [Stream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.side_streams]
+
+
+def _pack_frame(frame: Frame, coded: EncodedFrame) -> Packet:
+    return Packet(0, frame.pts, coded.frame_type == FrameType.I, coded.payload, frame.duration)
+
+
+def _pack_side(p: SidePacket) -> Packet:
+    return Packet(p.stream + 1, p.pts, p.is_keyframe, p.payload, p.duration, p.dts)
+
+
+def _count(tally: Tally, frame: Frame, coded: EncodedFrame, video: VideoFormat) -> None:
+    tally.n_frames += 1
+    tally.n_iframes += coded.frame_type == FrameType.I
+    tally.n_gaussians = coded.n_gaussians
+    tally.iterations += coded.iterations
+    tally.roi_error += coded.roi_error
+    tally.roi_samples += coded.roi_samples
+    tally.error += coded.error
+    tally.samples += coded.samples
+    ticks = frame.duration or (1 / (video.frame_rate * video.time_base) if video.frame_rate else 0)
+    tally.duration_s += float(ticks * video.time_base)
+
+
+def decode_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    vcodec: str | None = None,
+    crf: float | None = None,
+    container: str | None = None,
+    background: tuple[int, int, int] | None = None,
+    backend: str = "auto",
+    threads: int = 0,
+    max_frames: int | None = None,
+    allow_partial: bool = False,
+    limits: DecoderLimits | None = None,
+    progress: Progress | None = None,
+    on_open: Callable[[GsvReader], None] | None = None,
+) -> Tally:
+    """Decode a .gsv to a video file with its original times, sound and subtitles.
+
+    Args:
+        background: draw the person alone over this R'G'B' colour.
+        allow_partial: keep what lies before the first damage instead of raising; Tally.warnings says so.
+    Raises:
+        BitstreamError, MediaError, BackendError.
+    """
+    tally, began = Tally(), time.perf_counter()
+    color = None if background is None else np.array(background, np.float32) / 255
+    with GsvReader(source, limits) as reader:
+        if on_open:
+            on_open(reader)
+        decoder = Decoder(reader.sequence, limits=limits, backend=backend, threads=threads, warn=tally.warnings.append)
+        video = video_format(reader)
+        side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
+        with VideoWriter(
+            target, video, side_streams=side, metadata=reader.metadata, vcodec=vcodec, crf=crf, container=container
+        ) as writer:
+            try:
+                for p in reader:
+                    kind = p.frame_type
+                    if kind is None:
+                        dts = p.pts if p.dts is None else p.dts
+                        writer.write_side(SidePacket(p.stream - 1, p.pts, dts, p.duration, p.is_keyframe, p.payload))
+                        continue
+                    decoder.decode(p.payload, kind)
+                    pixels = decoder.render() if color is None else decoder.render_person(color)[0]
+                    writer.write(Frame(pixels, p.pts, p.duration))
+                    tally.n_frames += 1
+                    tally.n_iframes += kind == FrameType.I
+                    tally.n_gaussians = len(decoder.state)
+                    tally.seconds = time.perf_counter() - began
+                    if progress:
+                        progress(tally)
+                    if tally.n_frames == max_frames:
+                        break
+            except BitstreamError as error:
+                if not allow_partial or tally.n_frames == 0:
+                    raise
+                tally.warnings.append(f"stopped after {tally.n_frames} frames: {error}")
+            if tally.n_frames == 0:
+                raise MediaError(f"{source}: holds no frames")
+            tally.warnings += writer.warnings
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+def video_format(reader: GsvReader) -> VideoFormat:
+    """What the sequence header says of the pictures."""
+    s = reader.sequence
+    return VideoFormat(
+        width=s["width"],
+        height=s["height"],
+        time_base=reader.streams[0].time_base,
+        frame_rate=Fraction(s["frame_rate_num"], s["frame_rate_den"]),
+        sample_aspect_ratio=Fraction(s["sar_num"], s["sar_den"]),
+        matrix=s["matrix"],
+        primaries=s["primaries"],
+        transfer=s["transfer"],
+        full_range=bool(s["full_range"]),
+    )
+
+
+def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = None) -> dict[str, Any]:
+    """What a .gsv holds, without drawing it: streams, size, GOPs, Gaussians, bytes per frame type.
+
+    Raises:
+        BitstreamError: the file is damaged; `MediaError`: it cannot be opened.
+    """
+    with GsvReader(source, limits) as reader:
+        sequence = check_sequence(reader.sequence, limits or DecoderLimits())
+        video = video_format(reader)
+        frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
+        side = [{"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]]
+        first_pts = last_pts = None
+        for p in reader:
+            if p.frame_type is None:
+                side[p.stream - 1]["packets"] += 1
+                side[p.stream - 1]["bytes"] += len(p.payload)
+                continue
+            row = frames[p.frame_type.name]
+            is_iframe = p.frame_type == FrameType.I
+            header, _ = unpack(I_FRAME_HEADER if is_iframe else P_FRAME_HEADER, memoryview(p.payload))
+            row["frames"] += 1
+            row["bytes"] += len(p.payload)
+            row["coded_gaussians"] += header["n_gaussians" if is_iframe else "n_changed"]
+            first_pts = p.pts if first_pts is None else first_pts
+            last_pts = p.pts + (p.duration or 0)
+        n_frames = frames["I"]["frames"] + frames["P"]["frames"]
+        n_bytes = Path(source).stat().st_size
+        duration_s = float(((last_pts or 0) - (first_pts or 0)) * video.time_base) if n_frames else 0.0
+        payload = frames["I"]["bytes"] + frames["P"]["bytes"] + sum(s["bytes"] for s in side)
+        return {
+            "file_bytes": n_bytes,
+            "overhead_bytes": n_bytes - payload,
+            "version": "{}.{}".format(*reader.version),
+            "width": video.width,
+            "height": video.height,
+            "frame_rate": str(video.frame_rate),
+            "time_base": str(video.time_base),
+            "sample_aspect_ratio": str(video.sample_aspect_ratio),
+            "duration_s": round(duration_s, 6),
+            "frames": n_frames,
+            "gops": frames["I"]["frames"],
+            "entropy": sequence.entropy,
+            "quality": sequence.quality,
+            "background": BACKGROUND_CODES[reader.sequence["background"]],
+            "frame_types": frames,
+            "side_streams": side,
+            "metadata": dict(reader.metadata),
+        }
