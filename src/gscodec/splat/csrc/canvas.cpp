@@ -137,8 +137,9 @@ void Canvas::render(const float* params, int n, float* picture) {
   prepare(params, n, gaussians);
   cover(gaussians, params, coverage);
   tiles.resize(std::size_t(n_tiles) * TILE_FLOATS);
-  forward(gaussians, coverage,
-          [&](int t, const float* acc) { std::memcpy(tiles.data() + std::size_t(t) * TILE_FLOATS, acc, TILE_FLOATS * 4); });
+  forward(gaussians, coverage, [&](int t, const float* acc) {
+    std::memcpy(tiles.data() + std::size_t(t) * TILE_FLOATS, acc, TILE_FLOATS * 4);
+  });
   from_tiles(tiles, picture);
 }
 
@@ -160,8 +161,8 @@ void Canvas::render_rgb8(const float* params, int n, const float* matrix, uint8_
     alignas(64) uint8_t packed[TILE_PIXELS * N_COLORS];
     if (alpha) {
       const uint32_t first = coverage.tile_begin[t];
-      kernels.accumulate(masks.data(), coverage.tile_gaussians.data() + first,
-                         int(coverage.tile_begin[t + 1] - first), x0, y0, mask);
+      kernels.accumulate(masks.data(), coverage.tile_gaussians.data() + first, int(coverage.tile_begin[t + 1] - first),
+                         x0, y0, mask);
       for (int i = 0; i < TILE_PIXELS; ++i) mask[i] = std::min(1.0f, mask[i]);
     }
     for (int i = 0; i < TILE_PIXELS; ++i) {
@@ -195,8 +196,8 @@ void Canvas::gradients(const float* params, int n, const float* residual, float*
     for (int i = begin; i < end; ++i) {
       const uint32_t first = coverage.gaussian_begin[i];
       Moments m;
-      kernels.gather(gaussians[i], coverage.gaussian_tiles.data() + first,
-                     int(coverage.gaussian_begin[i + 1] - first), tiles_x, e.data(), &m);
+      kernels.gather(gaussians[i], coverage.gaussian_tiles.data() + first, int(coverage.gaussian_begin[i + 1] - first),
+                     tiles_x, e.data(), &m);
       const float* p = params + std::size_t(i) * N_PARAMS;
       natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), out + std::size_t(i) * N_PARAMS);
     }

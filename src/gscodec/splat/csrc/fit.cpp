@@ -24,7 +24,7 @@ const float* weight_of(const Target& target, int t) { return target.weight.data(
 struct Subset {
   std::vector<uint32_t> index;
   std::vector<float> params;
-  Tiles rest;                 // target - Σ inactive; unused when all are active
+  Tiles rest;  // target - Σ inactive; unused when all are active
   const Tiles* target;
 
   Subset(Canvas& canvas, const Target& full, const float* all, int n, const uint32_t* active, int n_active) {
@@ -46,7 +46,8 @@ struct Subset {
     for (uint32_t i : index) is_active[i] = 1;
     std::vector<float> others;
     for (int i = 0; i < n; ++i)
-      if (!is_active[i]) others.insert(others.end(), all + std::size_t(i) * N_PARAMS, all + std::size_t(i + 1) * N_PARAMS);
+      if (!is_active[i])
+        others.insert(others.end(), all + std::size_t(i) * N_PARAMS, all + std::size_t(i + 1) * N_PARAMS);
     std::vector<Prepared> prepared;
     Coverage coverage;
     canvas.prepare(others.data(), int(others.size() / N_PARAMS), prepared);
@@ -127,13 +128,14 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
         canvas.kernels.accumulate(gaussians.data(), coverage.tile_gaussians.data() + first, length,
                                   t % canvas.tiles_x * TILE_W, t / canvas.tiles_x * TILE_H, acc);
         tile_roi[t] = 0;
-        tile_loss[t] = canvas.kernels.residual(acc, tile_of(*subset.target, t), weight_of(target, t), tile_of(e, t),
-                                               &tile_roi[t]);
+        tile_loss[t] =
+            canvas.kernels.residual(acc, tile_of(*subset.target, t), weight_of(target, t), tile_of(e, t), &tile_roi[t]);
       }
     });
     result.iterations = it;
     result.loss = std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
-    result.roi_mse = std::accumulate(tile_roi.begin(), tile_roi.end(), 0.0) / std::max(1.0, target.roi_pixels * N_COLORS);
+    result.roi_mse =
+        std::accumulate(tile_roi.begin(), tile_roi.end(), 0.0) / std::max(1.0, target.roi_pixels * N_COLORS);
     if (!std::isfinite(result.loss) || !all_finite(subset.params)) {
       result.finite = false;
       return result;
@@ -211,7 +213,8 @@ double solve_colors(Canvas& canvas, const Target& target, float* params, int n, 
     for (int k = 0; k < N_COLORS; ++k) beta[k] = s && rho[k] > 0 ? float(rho_new[k] / rho[k]) : 0.0f;
     for (std::size_t j = 0; j < size; ++j) p[j] = r[j] / diagonal[j / 3] + beta[j % 3] * p[j];
     std::copy(rho_new, rho_new + N_COLORS, rho);
-    for (int i = 0; i < count; ++i) std::memcpy(gaussians[i].color, &p[std::size_t(i) * N_COLORS], sizeof gaussians[i].color);
+    for (int i = 0; i < count; ++i)
+      std::memcpy(gaussians[i].color, &p[std::size_t(i) * N_COLORS], sizeof gaussians[i].color);
     canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
       const float* w = weight_of(target, t);
       float* to = tile_of(e, t);

@@ -10,14 +10,14 @@ struct FitOptions {
   float rate_mean = 0.2f, rate_shape = 0.2f, rate_color = 0.03f;  // steps in units of the Gaussian's own frame
   float final_rate = 0.1f;  // the rates fall along a cosine to this share of themselves
   float beta1 = 0.9f, beta2 = 0.99f;
-  double target_mse = 0;    // stop at this mean squared error over the ROI; 0: never
-  float plateau = 0;        // stop when ten iterations gain less than this share of the loss; 0: never
+  double target_mse = 0;  // stop at this mean squared error over the ROI; 0: never
+  float plateau = 0;      // stop when ten iterations gain less than this share of the loss; 0: never
 };
 
 struct FitResult {
-  int iterations = 0;   // steps taken
-  double loss = 0;      // Σ weight·d² at the last evaluation
-  double roi_mse = 0;   // mean of d² over pixels of weight > 0.5 and the three colours
+  int iterations = 0;  // steps taken
+  double loss = 0;     // Σ weight·d² at the last evaluation
+  double roi_mse = 0;  // mean of d² over pixels of weight > 0.5 and the three colours
   bool finite = true;
 };
 

@@ -114,8 +114,8 @@ GS_INLINE Vec next_row(Column& c) {
 }
 
 // Adds the thin Gaussians of a list; apart from `accumulate` so that its loop keeps its registers.
-static __attribute__((noinline)) void accumulate_direct(const Prepared* gaussians, const uint32_t* list, int n,
-                                                        int x0, int y0, float* acc) {
+static __attribute__((noinline)) void accumulate_direct(const Prepared* gaussians, const uint32_t* list, int n, int x0,
+                                                        int y0, float* acc) {
   for (int i = 0; i < n; ++i) {
     const Prepared& g = gaussians[list[i]];
     if (g.direct == 0.0f) continue;

@@ -18,10 +18,10 @@ constexpr int TILE_FLOATS = N_COLORS * TILE_PIXELS;
 // What the passes need of one Gaussian, ready to use; one cache line.
 struct alignas(64) Prepared {
   float mean_x, mean_y;
-  Inverse inverse;        // scaled by LOG2_SCALE
-  float row_ratio;        // exp2(-2·inv_l3²): second ratio of weights from row to row
+  Inverse inverse;  // scaled by LOG2_SCALE
+  float row_ratio;  // exp2(-2·inv_l3²): second ratio of weights from row to row
   float color[N_COLORS];
-  float direct;           // non-zero: too thin for the row recurrence, evaluate every row
+  float direct;  // non-zero: too thin for the row recurrence, evaluate every row
   float pad[6];
 };
 
