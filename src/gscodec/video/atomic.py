@@ -12,11 +12,12 @@ from gscodec.errors import MediaError
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty file `.STEM.PID.part.EXT` beside `path`; rename it on success, delete it on any exception.
+    """Yield an empty file `.STEM.PID.part.EXT` beside `path`; rename it on success, delete it on exceptions.
 
-    The extension stays last so that writers which look at it (FFmpeg's muxers) choose the same format. An existing
-    file under `path` is replaced in one step; a symbolic link keeps pointing at its target, which is replaced. What
-    is neither a file nor free (a pipe, /dev/full, /dev/stdout) is yielded itself: renaming would destroy it.
+    The extension stays last so that writers which look at it (FFmpeg's muxers) choose the same format. An
+    existing file under `path` is replaced in one step; a symbolic link keeps pointing at its target, which
+    is replaced. What is neither a file nor free (a pipe, /dev/full, /dev/stdout) is yielded itself: renaming
+    would destroy it.
 
     Raises:
         MediaError: `path` is a directory, or nothing can be created beside it.

@@ -1,4 +1,4 @@
-"""Which YCbCr a video holds: one rule for reader and writer, in H.273 code points and in swscale's numbers."""
+"""Which YCbCr a video holds: one rule for reader and writer, in H.273 code points and swscale's numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ LIMITED, FULL = 1, 2  # FFmpeg's AVCOL_RANGE_MPEG and _JPEG
 
 
 def conversion_matrix(matrix: int, height: int) -> int:
-    """Return the SWS_CS_* for an H.273 matrix; without a usable one BT.601 below 720 lines, else BT.709, as players do.
+    """Return the SWS_CS_* for an H.273 matrix.
+
+    Without a usable one it is BT.601 below 720 lines, else BT.709, as players do.
 
     Args:
         matrix: H.273 code point, 2 = unspecified.

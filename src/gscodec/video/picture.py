@@ -88,7 +88,7 @@ class PictureConverter:
         self._warned_size = False
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:  # -> uint8 [H, W, 3], C-contiguous
-        """Convert one picture; a picture of another size is scaled to the size of the first, with one warning."""
+        """Convert one picture; one of another size is scaled to the size of the first, with one warning."""
         color = source_color(frame)
         if (frame.width, frame.height) != self._coded and not self._warned_size:
             self._warned_size = True
@@ -117,7 +117,7 @@ class PictureConverter:
 
 
 def source_color(frame: av.VideoFrame) -> SourceColor:
-    """Read a picture's colour facts; where the range is not said, grey and RGB samples are full range, as in FFmpeg."""
+    """Read a picture's colour facts; grey and RGB are full range unless said otherwise, as in FFmpeg."""
     name = frame.format.name
     gray = name.startswith(("gray", "ya", "mono"))
     rgb = frame.format.is_rgb or name == "pal8"

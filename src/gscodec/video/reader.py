@@ -1,7 +1,7 @@
 """Video file -> Frames and untouched side packets. The counterpart is `video.writer`.
 
-Times stay integers: `Frame.pts` counts the stream's own ticks. This module is the only one that reads PyAV's rational
-numbers (Fraction up to PyAV 18, AVRational from 19) and turns them into Fraction.
+Times stay integers: `Frame.pts` counts the stream's own ticks. This module is the only one that reads PyAV's
+rational numbers (Fraction up to PyAV 18, AVRational from 19) and turns them into Fraction.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def open_video(
     duration_s: float | None = None,
     max_frames: int | None = None,
 ) -> VideoReader:
-    """Open the first video stream of a file (cover pictures do not count) and every stream that can travel with it.
+    """Open the first video stream of a file (cover pictures do not count) and what can travel with it.
 
-    Pictures are converted to R'G'B' with the coefficients and range that the stream names. Where it names no matrix,
-    BT.601 is taken below 720 lines and BT.709 from there on, as players do; where it names no range, limited, for grey
-    and RGB samples full. The transfer curve and the primaries are left as they are. Rotation and mirroring asked for
-    by the container are applied to the pixels; the sample aspect ratio is kept (see `video.picture`).
+    Pictures are converted to R'G'B' with the coefficients and range that the stream names. Where it names no
+    matrix, BT.601 is taken below 720 lines and BT.709 from there on, as players do; where it names no range,
+    limited, for grey and RGB samples full. The transfer curve and the primaries are left as they are.
+    Rotation and mirroring asked for by the container are applied to the pixels; the sample aspect ratio is
+    kept (see `video.picture`).
 
     Args:
         path: the file, any container and codec that FFmpeg reads.
@@ -57,16 +58,17 @@ def open_video(
         MediaError: no such file, nothing to decode in it, or a setting out of range.
     """
     check_readable(path)
-    for name, value in (("start", start_s), ("duration", duration_s)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise MediaError(f"{name} {value} is out of range; expected seconds >= 0")
+    if start_s is not None and not 0 <= start_s < math.inf:
+        raise MediaError(f"start {start_s} is out of range; expected seconds >= 0")
+    if duration_s is not None and not 0 < duration_s < math.inf:
+        raise MediaError(f"duration {duration_s} is out of range; expected seconds > 0")
     if max_frames is not None and max_frames < 1:
         raise MediaError(f"max_frames {max_frames} is out of range; expected at least 1")
     try:
         container = av.open(os.path.abspath(path), metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(
-            f"{path}: not a media file that FFmpeg can read ({_reason(error)}); expected a video such as mp4, mkv or webm"
+            f"{path}: FFmpeg cannot read it as media ({_reason(error)}); expected a video (mp4, mkv, webm)"
         ) from error
     try:
         return VideoReader(container, os.fspath(path), size, start_s, duration_s, max_frames)
@@ -114,9 +116,7 @@ class VideoReader:
         self._time_base = _fraction(self._video.time_base) or Fraction(1, 90_000)
         rate = _first_fraction(self._video.average_rate, self._video.guessed_rate, self._video.base_rate)
         self._frame_ticks = max(1, round(1 / (rate * self._time_base)))
-        self._side: dict[
-            int, tuple[int, Fraction]
-        ] = {}  # index in the file -> index in side_streams, time base
+        self._side: dict[int, int] = {}  # index in the file -> index in side_streams
         self.side_streams: list[SideStream] = []
         self._collect_side_streams()
         self._n_damaged = 0
@@ -149,7 +149,7 @@ class VideoReader:
         self._stop = (
             None if duration_s is None else self._start + math.ceil(_ticks(duration_s, self._time_base))
         )
-        self._keep_all_side = start_s is None
+        self._keep_all_side = not start_s  # an encoder's delay puts the first sound before zero
         self._max_frames = max_frames
         self.n_frames_hint = self._guess_n_frames(rate, start_s, duration_s, max_frames)
         head = self._skip_to_start(origin, head)
@@ -171,14 +171,14 @@ class VideoReader:
         self._container.close()
 
     def _iterate(self, head: list[Any]) -> Iterator[Frame | SidePacket]:
-        """One picture is kept back, since its duration is the distance to the next; n frames are yielded at most."""
+        """One picture is kept back, since its duration is the distance to the next one."""
         waiting: tuple[Any, int] | None = None
         n_frames = 0
         held: deque[SidePacket] = deque()
         for event in chain(head, self._source):
             if isinstance(event, SidePacket):
                 if self._is_past(event):
-                    return
+                    break
                 if self._in_range(event):
                     held.append(event)
                 while held and (self._max_frames is None or len(held) > _MAX_HELD):
@@ -190,24 +190,28 @@ class VideoReader:
             if waiting is not None and (self._stop is None or waiting[1] < self._stop):
                 yield self._frame(*waiting, pts - waiting[1])
                 n_frames += 1
+                while held and self._time_s(held[0]) < pts * self._time_base:
+                    yield held.popleft()
             waiting = (event, pts)
             if n_frames == self._max_frames and (self._stop is None or pts < self._stop):
                 self._stop = pts
             if self._stop is not None and pts >= self._stop:
-                yield from (packet for packet in held if self._in_range(packet))
-                held.clear()
                 if not self._side or pts >= self._stop + _MARGIN_S / self._time_base:
-                    return
+                    break
+        else:
+            self._warn_if_cut()
         if waiting is not None and (self._stop is None or waiting[1] < self._stop):
             yield self._frame(*waiting, waiting[0].duration or self._frame_ticks)
+            n_frames += 1
+        if n_frames == 0:
+            raise MediaError(f"{self._path}: no picture lies in the range asked for; give an earlier start")
         yield from (packet for packet in held if self._in_range(packet))
-        self._warn_if_cut()
 
     def _frame(self, picture: Any, pts: int, duration: int) -> Frame:
         return Frame(self._convert(picture), pts, duration)
 
     def _events(self) -> Iterator[Any]:
-        """Yield decoded pictures and SidePackets in file order; damage becomes a warning, never an exception."""
+        """Yield decoded pictures and SidePackets in file order; damage becomes a warning, no exception."""
         wanted = [self._video, *(self._container.streams[i] for i in self._side)]
         packets = self._container.demux(wanted)
         while True:
@@ -244,7 +248,7 @@ class VideoReader:
         return made
 
     def _pts_of(self, picture: Any) -> int:
-        """Return the picture's time; where it has none or it does not advance, one frame after the previous one."""
+        """Return the picture's time; without one that advances, one frame after the previous picture."""
         pts, last = picture.pts, self._last_pts
         if last is not None and (pts is None or pts <= last):
             if pts is not None:
@@ -254,15 +258,17 @@ class VideoReader:
         return self._last_pts
 
     def _in_range(self, packet: SidePacket) -> bool:
-        time_s = packet.pts * self.side_streams[packet.stream].time_base
+        time_s = self._time_s(packet)
         after_start = self._keep_all_side or time_s >= self._start * self._time_base
         return after_start and (self._stop is None or time_s < self._stop * self._time_base)
 
     def _is_past(self, packet: SidePacket) -> bool:
         if self._stop is None or self._last_pts is None or self._last_pts < self._stop:
             return False
-        time_s = packet.pts * self.side_streams[packet.stream].time_base
-        return time_s >= self._stop * self._time_base + _MARGIN_S
+        return self._time_s(packet) >= self._stop * self._time_base + _MARGIN_S
+
+    def _time_s(self, packet: SidePacket) -> Fraction:
+        return packet.pts * self.side_streams[packet.stream].time_base
 
     def _collect_side_streams(self) -> None:
         for stream in self._container.streams:

@@ -1,8 +1,9 @@
-"""Sound, subtitles and data that travel untouched: packets as they are, and a stream's head as a tiny media file.
+"""Sound, subtitles and data that travel untouched: packets as they are, a stream's head as a tiny media file.
 
-`SideStream.extradata` is zstd(one line of JSON, then a media file). The media file has only this one stream and one
-meaningless packet; opened again it gives a template from which any muxer recreates the stream. Matroska carries
-nearly every codec, NUT, MP4 and MOV the rest: the first one that gives all parameters back is taken.
+`SideStream.extradata` is zstd(one line of JSON, then a media file). The media file has only this one stream
+and one meaningless packet; opened again it gives a template from which any muxer recreates the stream.
+Matroska carries nearly every codec, NUT, MP4 and MOV the rest: the first one that gives all parameters back
+is taken.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def to_av_packet(packet: SidePacket, time_base: Fraction, stream: Any) -> Any:
 
 
 def write_sample_file(template: Any, name: str, facts: dict[str, Any] | None = None) -> bytes:
-    """Return a file of FFmpeg format `name` with this one stream and a dummy packet; same input, same bytes.
+    """Return a file of format `name` with this one stream and a dummy packet; same input, same bytes.
 
     Raises:
         ValueError, av.FFmpegError: the format cannot hold this codec.
@@ -135,8 +136,9 @@ def write_sample_file(template: Any, name: str, facts: dict[str, Any] | None = N
     with av.open(target, "w", format=name, container_options={"fflags": "+bitexact"}) as container:
         stream = add_output_stream(container, template, facts or {})
         container.start_encoding()
-        whole_samples = codec_name(template).startswith("pcm") and bytes(960 * stream.layout.nb_channels)
-        payload = whole_samples or _DUMMY
+        pcm = codec_name(template).startswith("pcm")
+        # PCM must come in whole samples: 960 bytes a channel is a whole number of any width.
+        payload = bytes(960 * stream.layout.nb_channels) if pcm else _DUMMY
         packet = SidePacket(0, pts=0, dts=0, duration=1, is_keyframe=True, payload=payload)
         container.mux(to_av_packet(packet, Fraction(1, 1000), stream))
     return target.getvalue()

@@ -53,7 +53,7 @@ def _matroska_end(file: BinaryIO) -> int:
 
 
 def _ebml_size(file: BinaryIO) -> int | None:
-    """Read a size of 1 to 8 bytes: leading zero bits count further bytes; all value bits set means unknown."""
+    """Read a size of 1 to 8 bytes; leading zero bits count further bytes, all value bits set: unknown."""
     first = file.read(1)
     if not first or first[0] == 0:
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from math import lcm
-from types import TracebackType
-from typing import Any, Self, cast
+from types import SimpleNamespace, TracebackType
+from typing import Any, BinaryIO, Self, cast
 
 import av
 import numpy as np
@@ -28,17 +28,18 @@ _CONSTANT_RATE = {"yuv4mpegpipe", "avi"}  # pictures are numbered, not timed
 _UNTAGGED = {"yuv4mpegpipe", "rawvideo"}  # no room for a colour matrix
 _QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
 _FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
-_FOREIGN = (av.FFmpegError, OSError, ValueError, OverflowError)
+_FOREIGN = (av.FFmpegError, OSError, ValueError, ArithmeticError)
 _THREADS = min(4, os.cpu_count() or 1)
 
 
 class VideoWriter:
     """Writes one video; the file appears under its name when the writer is closed without an exception.
 
-    Times are kept as they are: the stream's clock is set to `format.time_base`. Matroska, WebM and FLV have a clock of
-    1 ms, AVI and Y4M number their pictures at `format.frame_rate`: there times are rounded, with a line in `warnings`.
-    Pixels are converted with the matrix and range of `format`, which are written as tags; an unspecified matrix follows
-    the reader's rule (BT.601 below 720 lines, else BT.709) and stays unspecified. So does Y4M, which cannot say.
+    Times are kept as they are: the stream's clock is set to `format.time_base`. Matroska, WebM and FLV have
+    a clock of 1 ms, AVI and Y4M number their pictures at `format.frame_rate`: there times are rounded, with
+    a line in `warnings`. Pixels are converted with the matrix and range of `format`, which are written as
+    tags; an unspecified matrix follows the reader's rule (BT.601 below 720 lines, else BT.709) and stays
+    unspecified. So does Y4M, which cannot say.
 
     Attributes:
         warnings: one line each for side streams that the container cannot hold and for rounded times.
@@ -64,14 +65,14 @@ class VideoWriter:
             format: size, clock, shape and colours of every frame that will come.
             side_streams: recreated from their extradata; those that the container cannot hold are left out.
             metadata: tags of the container.
-            vcodec: FFmpeg's name of an encoder; None takes libx264 or else what the container prefers. Y4M is always
-                raw.
+            vcodec: FFmpeg's name of an encoder; None takes libx264 or else what the container prefers. Y4M
+                is always raw.
             crf, preset: of the encoder; None leaves its own default.
             pix_fmt: None takes yuv420p; for odd sizes, which 4:2:0 encoders refuse, yuv444p.
             container: FFmpeg's name or an extension; None goes by the extension of `path`.
 
         Raises:
-            MediaError: the place cannot be written, or a setting is not permitted (the message lists what is).
+            MediaError: the place cannot be written, or a setting is not permitted (the message lists some).
             CorruptError: extradata of a side stream are damaged.
         """
         self.warnings: list[str] = []
@@ -86,6 +87,7 @@ class VideoWriter:
         self._side_outputs: list[Any] = []
         self._stack = ExitStack()
         self._output: Any = None
+        self._sink: BinaryIO | None = None
         try:
             self._open(metadata or {}, vcodec, crf, preset, pix_fmt)
         except BaseException as error:
@@ -107,7 +109,8 @@ class VideoWriter:
         """Encode one frame.
 
         Args:
-            frame: uint8 [height, width, 3] of `format`'s size; pts in `format.time_base`, larger than the one before.
+            frame: uint8 [height, width, 3] of `format`'s size; pts in `format.time_base`, larger than the
+                one before.
 
         Raises:
             MediaError: wrong shape or time, or the encoder or the disk failed.
@@ -161,6 +164,8 @@ class VideoWriter:
                 self._mux(self._stream.encode(None))
                 self._output.close()
                 self._output = None
+                if self._sink is not None:
+                    self._sink.close()
         except BaseException as error:
             self._abort(error)
             raise
@@ -174,11 +179,28 @@ class VideoWriter:
         preset: str | None,
         pix_fmt: str | None,
     ) -> None:
-        if self._path == "-":
-            target = "pipe:1"
-        else:
-            target = os.fspath(self._stack.enter_context(atomic_path(self._path)))
-        self._time_base = self._choose_time_base()
+        place = "-" if self._path == "-" else self._stack.enter_context(atomic_path(self._path))
+        with self._translate("cannot be opened"):
+            self._time_base = self._choose_time_base()
+            target: Any = os.fspath(place)
+            if not os.path.isfile(place):
+                # FFmpeg drops a failure to write the last bytes to a pipe or device; Python's close does not.
+                self._sink = open(1 if place == "-" else place, "wb", closefd=place != "-")
+                target = SimpleNamespace(write=self._sink.write)
+            options = self._muxer_options(seekable=self._sink is None)
+            self._output = av.open(target, "w", format=self._muxer, container_options=options)
+        encoder = self._choose_encoder(vcodec)
+        self._stream = self._add_video(encoder, crf, preset, pix_fmt)
+        self._output.metadata.update(metadata)
+        self._add_side_streams()
+        what = f"{encoder} in {self._muxer}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
+        with self._translate(what):
+            self._output.start_encoding()
+        if unused := self._stream.codec_context.options.keys() & {"crf", "preset"}:
+            names = " or ".join(sorted(unused))
+            raise MediaError(f"{self._path}: encoder {encoder} has no setting {names}; leave it out")
+
+    def _muxer_options(self, seekable: bool) -> dict[str, str]:
         options = {}
         if self._muxer in _ISO_MEDIA:
             # FFmpeg would raise a slow clock, and round where a track begins to 1 ms.
@@ -186,23 +208,12 @@ class VideoWriter:
             common = lcm(clock, *(s.time_base.denominator for s in self._side_streams))
             options["video_track_timescale"] = str(clock)
             options["movie_timescale"] = str(common if common < 1 << 31 else clock)
+            if not seekable:
+                options["movflags"] = "frag_keyframe+delay_moov"
         if self._muxer in _MILLISECONDS:
             # Sound that starts before zero (an encoder's delay) would otherwise shift the whole file.
             options["avoid_negative_ts"] = "disabled"
-        with self._translate("cannot be opened"):
-            self._output = av.open(target, "w", format=self._muxer, container_options=options)
-        encoder = self._choose_encoder(vcodec)
-        self._stream = self._add_video(encoder, crf, preset, pix_fmt)
-        self._output.metadata.update(metadata)
-        self._add_side_streams()
-        with self._translate(
-            f"{encoder} in {self._muxer}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
-        ):
-            self._output.start_encoding()
-        if unused := self._stream.codec_context.options.keys() & {"crf", "preset"}:
-            raise MediaError(
-                f"{self._path}: encoder {encoder} has no setting {' or '.join(sorted(unused))}; leave it out"
-            )
+        return options
 
     def _choose_time_base(self) -> Fraction:
         time_base = self.format.time_base
@@ -225,7 +236,8 @@ class VideoWriter:
         if not known or not _can_hold(self._muxer, vcodec):
             what = f"cannot be put into {self._muxer}" if known else "is not a video encoder of this FFmpeg"
             usable = (name for name in _ENCODER_NAMES if _can_hold(self._muxer, name))
-            raise MediaError(f"{self._path}: vcodec {vcodec!r} {what}; permitted: {', '.join(usable) or 'none'}")
+            permitted = ", ".join(usable) or "none"
+            raise MediaError(f"{self._path}: vcodec {vcodec!r} {what}; permitted: {permitted}")
         return vcodec
 
     def _add_video(self, encoder: str, crf: float | None, preset: str | None, pix_fmt: str | None) -> Any:
@@ -235,11 +247,11 @@ class VideoWriter:
         if preset is not None:
             options["preset"] = preset
         if encoder == "rawvideo":
-            options = {}
+            options = {}  # nothing to set; the usual settings must not make .y4m fail
         if self._muxer == "avi":
             options["bf"] = "0"  # AVI has no presentation times
         if encoder == "libsvtav1":
-            os.environ.setdefault("SVT_LOG", "1")  # else it prints its settings on stderr; it has no option for that
+            os.environ.setdefault("SVT_LOG", "1")  # no option keeps it from printing on stderr
         form = self.format
         pix_fmt = self._choose_pix_fmt(encoder, pix_fmt)
         with self._translate(f"encoder {encoder}"):
@@ -249,7 +261,7 @@ class VideoWriter:
             context.time_base = stream.time_base = self._time_base
             context.sample_aspect_ratio = form.sample_aspect_ratio
             self._rgb = stream.format.is_rgb
-            # A full-range flag without a YCbCr matrix comes from an RGB source; its YCbCr is then the usual one.
+            # Full range with the RGB "matrix" comes from an RGB source: its YCbCr is then the usual one.
             full = (form.full_range and form.matrix != 0) or pix_fmt.startswith("yuvj")
             self._range = FULL if full or self._rgb else LIMITED
             tagged = form.matrix in SWS_MATRICES and self._muxer not in _UNTAGGED
@@ -265,7 +277,7 @@ class VideoWriter:
         if pix_fmt is not None:
             if permitted and pix_fmt not in permitted:
                 raise MediaError(
-                    f"{self._path}: pix_fmt {pix_fmt!r} is unknown to {encoder}; permitted: {', '.join(permitted)}"
+                    f"{self._path}: {encoder} has no pix_fmt {pix_fmt!r}; permitted: {', '.join(permitted)}"
                 )
             return pix_fmt
         odd = self.format.width % 2 or self.format.height % 2
@@ -283,14 +295,12 @@ class VideoWriter:
                 made = add_output_stream(self._output, template, facts)
             except _FOREIGN:
                 made = None
-                self._warn(
-                    f"{self._muxer} cannot hold {side_stream.kind} stream {number} ({side_stream.codec}); it is left out"
-                )
+                what = f"{side_stream.kind} stream {number} ({side_stream.codec})"
+                self._warn(f"{self._muxer} cannot hold {what}; it is left out")
             self._side_outputs.append(made)
 
-    def _to_picture(
-        self, pixels: np.ndarray
-    ) -> Any:  # uint8 [H, W, 3] -> picture in the encoder's pixel format
+    def _to_picture(self, pixels: np.ndarray) -> Any:
+        """Convert uint8 [H, W, 3] to a picture in the encoder's pixel format, with its colour tags."""
         source = av.VideoFrame.from_numpy_buffer(pixels, "rgb24")
         picture: Any = self._reformatter.reformat(
             source,
@@ -330,7 +340,7 @@ class VideoWriter:
             self._output.mux(packet)
 
     @contextmanager
-    def _translate(self, doing: str) -> Any:
+    def _translate(self, doing: str) -> Iterator[None]:
         try:
             yield
         except MediaError:
@@ -340,11 +350,14 @@ class VideoWriter:
             raise MediaError(f"{self._path}: {doing}: {reason}") from error
 
     def _abort(self, error: BaseException) -> None:
-        """Throw the unfinished file away. The exit stack sees the exception, so the temporary file is deleted."""
+        """Throw the unfinished file away: the exit stack sees the exception and deletes it."""
         output, self._output = self._output, None
         if output is not None:
             with suppress(*_FOREIGN):
                 output.close()
+        if self._sink is not None:
+            with suppress(OSError):
+                self._sink.close()
         self._stack.__exit__(type(error), error, error.__traceback__)
 
     def _warn(self, line: str) -> None:
@@ -378,7 +391,7 @@ def _container_name(path: str, container: str | None) -> str:
 
 
 def _can_hold(muxer: str, encoder: str) -> bool:
-    """Would this muxer take this encoder's packets? (`supported_codecs` leaves out muxers that take anything.)"""
+    """Would this muxer take this encoder's packets? (`supported_codecs` says no for muxers that take all.)"""
     with av.open(os.devnull, "w", format=muxer) as probe:
         try:
             probe.add_stream(encoder)
