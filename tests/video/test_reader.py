@@ -305,6 +305,13 @@ def test_cover_picture_is_no_video(tmp_path):
         open_video(path)
 
 
+def test_tags_in_another_encoding(tmp_path):
+    path = write_clip(tmp_path / "a.mkv", moving_square(2), metadata={"title": "QWERTZ"})
+    path.write_bytes(path.read_bytes().replace(b"QWERTZ", "Ä äöü".encode("latin-1") + b"!"))
+    reader, _ = read(path)
+    assert reader.metadata["title"] == "\ufffd \ufffd\ufffd\ufffd!"
+
+
 def test_what_cannot_be_read_is_one_clear_line(tmp_path):
     text = tmp_path / "text.mp4"
     text.write_text("hello, I am a text file\n" * 50)

@@ -21,7 +21,7 @@ import av
 from gscodec.errors import MediaError
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.picture import PictureConverter
-from gscodec.video.sidestreams import KINDS, codec_name, describe, is_filler, to_side_packet
+from gscodec.video.sidestreams import KINDS, clean_text, codec_name, describe, is_filler, to_side_packet
 from gscodec.video.truncation import n_bytes_missing
 
 _INDEXED = {"mov", "matroska"}  # containers whose seek is cheap and lands on a key picture before the target
@@ -30,6 +30,10 @@ _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder
 _MARGIN_S = 1  # sound may lie this far from its pictures in a file
 _MAX_HELD = 4096  # side packets kept back until it is known whether they are in the range
 _DEFAULT_RATE = Fraction(25)
+# Tags may be in any encoding; PyAV 18 would refuse the file, 19 knows no other way than this one.
+_OPEN_SETTINGS: Any = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
+)
 
 
 def open_video(
@@ -65,7 +69,7 @@ def open_video(
     if max_frames is not None and max_frames < 1:
         raise MediaError(f"max_frames {max_frames} is out of range; expected at least 1")
     try:
-        container = av.open(os.path.abspath(path), metadata_errors="replace")
+        container = av.open(os.path.abspath(path), **_OPEN_SETTINGS)
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(
             f"{path}: FFmpeg cannot read it as media ({_reason(error)}); expected a video (mp4, mkv, webm)"
@@ -141,7 +145,8 @@ class VideoReader:
             transfer=color.transfer,
             full_range=color.full_range,
         )
-        self.metadata = {k: v for k, v in container.metadata.items() if k.lower() not in _TECHNICAL_TAGS}
+        tags = container.metadata.items()
+        self.metadata = {clean_text(k): clean_text(v) for k, v in tags if k.lower() not in _TECHNICAL_TAGS}
 
         origin = self._pts_of(first)
         self._last_pts = None
@@ -195,9 +200,9 @@ class VideoReader:
             waiting = (event, pts)
             if n_frames == self._max_frames and (self._stop is None or pts < self._stop):
                 self._stop = pts
-            if self._stop is not None and pts >= self._stop:
-                if not self._side or pts >= self._stop + _MARGIN_S / self._time_base:
-                    break
+            margin = _MARGIN_S / self._time_base if self._side else 0
+            if self._stop is not None and pts >= self._stop + margin:
+                break
         else:
             self._warn_if_cut()
         if waiting is not None and (self._stop is None or waiting[1] < self._stop):

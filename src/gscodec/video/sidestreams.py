@@ -46,7 +46,7 @@ def describe(stream: Any, time_base: Fraction) -> SideStream:
         except (av.FFmpegError, ValueError, IndexError):
             continue
         facts: dict[str, Any] = {"format": name, "disposition": int(stream.disposition)}
-        facts |= {key: stream.metadata[key] for key in _TITLES if key in stream.metadata}
+        facts |= {key: clean_text(stream.metadata[key]) for key in _TITLES if key in stream.metadata}
         head = json.dumps(facts).encode() + b"\n" + media
         extradata = zstandard.ZstdCompressor(level=19).compress(head)
         return SideStream(stream.type, codec_name(stream), time_base, extradata)
@@ -102,8 +102,13 @@ def open_head(side_stream: SideStream, stack: ExitStack) -> tuple[Any, dict[str,
     return container.streams[0], facts
 
 
+def clean_text(text: str) -> str:
+    """Return a tag as valid Unicode: bytes that were no UTF-8 become U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def is_filler(packet: Any, codec: str) -> bool:
-    """Is this one of the empty texts that MP4 writes into gaps between subtitles? The muxer makes them again."""
+    """Is this an empty text that MP4 puts into a gap between subtitles? Its muxer makes them again."""
     return codec == "mov_text" and bytes(packet) == b"\0\0"
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from math import lcm
 from types import SimpleNamespace, TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self
 
 import av
 import numpy as np
@@ -17,19 +17,21 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from gscodec.errors import MediaError
 from gscodec.video.atomic import atomic_path
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
+from gscodec.video.containers import (
+    CONSTANT_RATE,
+    ENCODER_NAMES,
+    ISO_MEDIA,
+    MILLISECONDS,
+    UNTAGGED,
+    can_hold,
+    container_name,
+)
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.sidestreams import add_output_stream, open_head, to_av_packet, write_sample_file
 
-_CONTAINER_NAMES = ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")
-_ENCODER_NAMES = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg4", "mjpeg", "rawvideo")
-_ISO_MEDIA = {"mp4", "mov", "ipod", "3gp", "3g2"}  # a clock per track, any rate
-_MILLISECONDS = {"matroska", "webm", "flv"}  # a clock of 1 ms whatever is asked for
-_CONSTANT_RATE = {"yuv4mpegpipe", "avi"}  # pictures are numbered, not timed
-_UNTAGGED = {"yuv4mpegpipe", "rawvideo"}  # no room for a colour matrix
 _QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
 _FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 _FOREIGN = (av.FFmpegError, OSError, ValueError, ArithmeticError)
-_THREADS = min(4, os.cpu_count() or 1)
 
 
 class VideoWriter:
@@ -78,7 +80,7 @@ class VideoWriter:
         self.warnings: list[str] = []
         self.format = format
         self._path = os.fspath(path)
-        self._muxer = _container_name(self._path, container)
+        self._muxer = container_name(self._path, container)
         self._reformatter = VideoReformatter()
         self._last_pts: int | None = None
         self._last_tick: int | None = None
@@ -130,7 +132,7 @@ class VideoWriter:
             picture = self._to_picture(np.ascontiguousarray(frame.pixels))
             picture.pts = self._tick_of(frame.pts)
             picture.time_base = self._time_base
-            if frame.duration > 0 and self._muxer not in _CONSTANT_RATE:
+            if frame.duration > 0 and self._muxer not in CONSTANT_RATE:
                 self._durations[picture.pts] = frame.duration
             self._mux(self._stream.encode(picture))
 
@@ -185,7 +187,9 @@ class VideoWriter:
             target: Any = os.fspath(place)
             if not os.path.isfile(place):
                 # FFmpeg drops a failure to write the last bytes to a pipe or device; Python's close does not.
-                self._sink = open(1 if place == "-" else place, "wb", closefd=place != "-")
+                self._sink = open(  # noqa: SIM115 (close and _abort close it)
+                    1 if place == "-" else place, "wb", closefd=place != "-"
+                )
                 target = SimpleNamespace(write=self._sink.write)
             options = self._muxer_options(seekable=self._sink is None)
             self._output = av.open(target, "w", format=self._muxer, container_options=options)
@@ -202,7 +206,7 @@ class VideoWriter:
 
     def _muxer_options(self, seekable: bool) -> dict[str, str]:
         options = {}
-        if self._muxer in _ISO_MEDIA:
+        if self._muxer in ISO_MEDIA:
             # FFmpeg would raise a slow clock, and round where a track begins to 1 ms.
             clock = self._time_base.denominator
             common = lcm(clock, *(s.time_base.denominator for s in self._side_streams))
@@ -210,16 +214,16 @@ class VideoWriter:
             options["movie_timescale"] = str(common if common < 1 << 31 else clock)
             if not seekable:
                 options["movflags"] = "frag_keyframe+delay_moov"
-        if self._muxer in _MILLISECONDS:
+        if self._muxer in MILLISECONDS:
             # Sound that starts before zero (an encoder's delay) would otherwise shift the whole file.
             options["avoid_negative_ts"] = "disabled"
         return options
 
     def _choose_time_base(self) -> Fraction:
         time_base = self.format.time_base
-        if self._muxer in _CONSTANT_RATE:
+        if self._muxer in CONSTANT_RATE:
             return 1 / self.format.frame_rate
-        if self._muxer in _MILLISECONDS and 1000 % time_base.denominator:
+        if self._muxer in MILLISECONDS and 1000 % time_base.denominator:
             self._warn(f"{self._muxer} has a clock of 1 ms; times in {time_base} s are rounded to it")
         return time_base
 
@@ -227,15 +231,15 @@ class VideoWriter:
         if self._muxer == "yuv4mpegpipe":
             return "rawvideo"
         if vcodec is None:
-            usable = (name for name in _ENCODER_NAMES if _can_hold(self._muxer, name))
+            usable = (name for name in ENCODER_NAMES if can_hold(self._muxer, name))
             return next(usable, self._output.default_video_codec)
         try:
             known = av.Codec(vcodec, "w").type == "video"
         except ValueError:
             known = False
-        if not known or not _can_hold(self._muxer, vcodec):
+        if not known or not can_hold(self._muxer, vcodec):
             what = f"cannot be put into {self._muxer}" if known else "is not a video encoder of this FFmpeg"
-            usable = (name for name in _ENCODER_NAMES if _can_hold(self._muxer, name))
+            usable = (name for name in ENCODER_NAMES if can_hold(self._muxer, name))
             permitted = ", ".join(usable) or "none"
             raise MediaError(f"{self._path}: vcodec {vcodec!r} {what}; permitted: {permitted}")
         return vcodec
@@ -264,7 +268,7 @@ class VideoWriter:
             # Full range with the RGB "matrix" comes from an RGB source: its YCbCr is then the usual one.
             full = (form.full_range and form.matrix != 0) or pix_fmt.startswith("yuvj")
             self._range = FULL if full or self._rgb else LIMITED
-            tagged = form.matrix in SWS_MATRICES and self._muxer not in _UNTAGGED
+            tagged = form.matrix in SWS_MATRICES and self._muxer not in UNTAGGED
             matrix = form.matrix if tagged else UNSPECIFIED
             self._matrix = conversion_matrix(matrix, form.height)
             context.colorspace = 0 if self._rgb else matrix
@@ -309,7 +313,7 @@ class VideoWriter:
             interpolation=_FLAGS,
             src_color_range=FULL,
             dst_color_range=self._range,
-            threads=_THREADS,
+            threads=1,
         )
         if picture is source:  # nothing to convert: the encoder must not look into the caller's array later
             picture = av.VideoFrame.from_ndarray(pixels, "rgb24")
@@ -319,7 +323,7 @@ class VideoWriter:
         return picture
 
     def _tick_of(self, pts: int) -> int:
-        if self._muxer not in _CONSTANT_RATE:
+        if self._muxer not in CONSTANT_RATE:
             return pts
         exact = pts * self.format.time_base / self._time_base
         tick = round(exact)
@@ -363,38 +367,3 @@ class VideoWriter:
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
             self.warnings.append(line)
-
-
-def _container_name(path: str, container: str | None) -> str:
-    """Return FFmpeg's name of the muxer for a file name, or for a name or extension given explicitly.
-
-    Raises:
-        MediaError: there is none, or it does not write one video file.
-    """
-    if container is None and path == "-":
-        raise MediaError(
-            f"standard output needs a container; permitted among others: {', '.join(_CONTAINER_NAMES)}"
-        )
-    # A muxer opened for writing touches no disk before its head is written.
-    for file, name in ((f"x.{container}" if container else path, None), ("x", container)):
-        if name is None and not os.path.splitext(file)[1]:
-            continue
-        try:
-            with av.open(os.path.basename(file), "w", format=name) as probe:
-                found = cast(str, probe.format.name)
-        except (av.FFmpegError, ValueError):
-            continue
-        if not found.startswith("image2"):
-            return found
-    what = f"container {container!r}" if container else f"extension {os.path.splitext(path)[1]!r}"
-    raise MediaError(f"{path}: {what} is unknown; permitted among others: {', '.join(_CONTAINER_NAMES)}")
-
-
-def _can_hold(muxer: str, encoder: str) -> bool:
-    """Would this muxer take this encoder's packets? (`supported_codecs` says no for muxers that take all.)"""
-    with av.open(os.devnull, "w", format=muxer) as probe:
-        try:
-            probe.add_stream(encoder)
-        except (av.FFmpegError, ValueError):
-            return False
-    return True

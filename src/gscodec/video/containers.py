@@ -1,0 +1,54 @@
+"""What the writer must know of containers: their names, their clocks and what they can hold."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+import av
+
+from gscodec.errors import MediaError
+
+CONTAINER_NAMES = ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")
+ENCODER_NAMES = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg4", "mjpeg", "rawvideo")
+
+# FFmpeg's names of muxers.
+ISO_MEDIA = {"mp4", "mov", "ipod", "3gp", "3g2"}  # a clock per track, any rate
+MILLISECONDS = {"matroska", "webm", "flv"}  # a clock of 1 ms whatever is asked for
+CONSTANT_RATE = {"yuv4mpegpipe", "avi"}  # pictures are numbered, not timed
+UNTAGGED = {"yuv4mpegpipe", "rawvideo"}  # no room for a colour matrix
+
+
+def container_name(path: str, container: str | None) -> str:
+    """Return FFmpeg's name of the muxer for a file name, or for a name or extension given explicitly.
+
+    Raises:
+        MediaError: there is none, or it does not write one video file.
+    """
+    if container is None and path == "-":
+        raise MediaError(
+            f"standard output needs a container; permitted among others: {', '.join(CONTAINER_NAMES)}"
+        )
+    # A muxer opened for writing touches no disk before its head is written.
+    for file, name in ((f"x.{container}" if container else path, None), ("x", container)):
+        if name is None and not os.path.splitext(file)[1]:
+            continue
+        try:
+            with av.open(os.path.basename(file), "w", format=name) as probe:
+                found = cast(str, probe.format.name)
+        except (av.FFmpegError, ValueError):
+            continue
+        if not found.startswith("image2"):
+            return found
+    what = f"container {container!r}" if container else f"extension {os.path.splitext(path)[1]!r}"
+    raise MediaError(f"{path}: {what} is unknown; permitted among others: {', '.join(CONTAINER_NAMES)}")
+
+
+def can_hold(muxer: str, encoder: str) -> bool:
+    """Would this muxer take this encoder's packets? (`supported_codecs` says no for muxers that take all.)"""
+    with av.open(os.devnull, "w", format=muxer) as probe:
+        try:
+            probe.add_stream(encoder)
+        except (av.FFmpegError, ValueError):
+            return False
+    return True
