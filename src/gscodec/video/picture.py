@@ -106,7 +106,7 @@ class PictureConverter:
             interpolation=(Interpolation.AREA if shrinks else Interpolation.BICUBIC) | _EXACT,
             src_color_range=FULL if color.full_range else LIMITED,
             dst_color_range=FULL,
-            threads=1,  # two take 20 % less time for 50 % more work, while the encoder wants the cores
+            threads=2,  # 640x360: 1.2 ms instead of 1.6 for a third more work, so not more than two
         )
         pixels = converted.to_ndarray()
         if color.gray and not color.full_range:
