@@ -1,0 +1,67 @@
+"""gscodec: a video codec whose pictures are sets of 2D Gaussians.
+
+    from gscodec import decode_file, encode_file, encoder_config
+    encode_file("talk.mp4", "talk.gsv", encoder_config("medium", gaussians=1500))
+    decode_file("talk.gsv", "talk_again.mp4")
+
+Names are loaded when first used, so that `import gscodec` and `gscodec --help` stay quick.
+tests/test_public_api.py keeps this list true; what is not in it may change without notice.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gscodec import errors
+    from gscodec.coding.container import GsvReader, GsvWriter
+    from gscodec.config import DecoderLimits, EncoderConfig, encoder_config
+    from gscodec.decoder import Decoder
+    from gscodec.encoder import Encoder
+    from gscodec.errors import GscodecError
+    from gscodec.transcode import decode_file, encode_file, inspect_file
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Decoder",
+    "DecoderLimits",
+    "Encoder",
+    "EncoderConfig",
+    "GscodecError",
+    "GsvReader",
+    "GsvWriter",
+    "__version__",
+    "decode_file",
+    "encode_file",
+    "encoder_config",
+    "errors",
+    "inspect_file",
+]
+
+_HOMES = {
+    "Decoder": "gscodec.decoder",
+    "DecoderLimits": "gscodec.config",
+    "Encoder": "gscodec.encoder",
+    "EncoderConfig": "gscodec.config",
+    "GscodecError": "gscodec.errors",
+    "GsvReader": "gscodec.coding.container",
+    "GsvWriter": "gscodec.coding.container",
+    "decode_file": "gscodec.transcode",
+    "encode_file": "gscodec.transcode",
+    "encoder_config": "gscodec.config",
+    "inspect_file": "gscodec.transcode",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("gscodec.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gscodec' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,370 @@
+"""The command `gscodec encode | decode | info | bench`: parse, call, translate errors; no logic.
+
+Whatever loads slowly (numpy, PyAV, OpenCV) is imported inside the commands: `gscodec --help` takes a tenth
+of a second. Every error becomes one line on stderr and the exit code its class names: 2 for a setting, 1 for
+the rest, 130 and 143 when interrupted by Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+import click
+
+from gscodec import __version__, config, progress
+from gscodec.errors import BackendError, ConfigError, GscodecError
+
+_MAX_SIDE = 65535  # of a picture in a .gsv
+_COLORS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "gray": (128, 128, 128),
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+}
+_BACKEND_HELP = f"Rasteriser: {', '.join(config.BACKENDS)}."
+_THREADS_HELP = "CPU threads; 0 is one per core."
+
+# Field of EncoderConfig, its option, type and help. Ranges and permitted names are checked by `config` alone.
+_ENCODER_OPTIONS: tuple[tuple[str, str, Any, str, str], ...] = (
+    ("roi", "--roi", str, "MODE", f"What matters: {', '.join(config.ROI_MODES)} or a matte's FILE."),
+    ("matte_model", "--matte-model", str, "FILE", "Matting model as ONNX, for --roi human."),
+    ("background", "--background", str, "MODE", f"The room: {', '.join(config.BACKGROUND_MODES)}."),
+    ("background_share", "--background-share", float, "SHARE", "Share of the Gaussians for the room."),
+    ("background_weight", "--background-weight", float, "WEIGHT", "Weight of a room pixel; the ROI has 1."),
+    ("gaussians", "--gaussians", int, "N", "Gaussians of an I-frame."),
+    ("gop_length", "--gop", int, "N", "Frames from one I-frame to the next, the I-frame counted."),
+    ("scene_cut", "--scene-cut/--no-scene-cut", None, "", "Whether a cut starts a GOP early."),
+    ("change_threshold", "--change-threshold", float, "VALUE", "Difference that marks a changed pixel."),
+    ("init", "--init", str, "MODE", f"Where Gaussians start: {', '.join(config.INIT_MODES)}."),
+    ("detail", "--detail", float, "SHARE", "Superpixels of 0: equal area, 1: equal detail."),
+    ("iterations", "--iterations", int, "N", "Most steps to fit an I-frame."),
+    ("p_iterations", "--p-iterations", int, "N", "Most steps to fit a P-frame."),
+    ("target_psnr", "--target-psnr", float, "DB", "Stop a fit at this ROI-PSNR."),
+    ("backend", "--backend", str, "NAME", _BACKEND_HELP),
+    ("threads", "--threads", int, "N", _THREADS_HELP),
+    ("quality", "--quality", float, "FACTOR", "On every quantiser step: larger is coarser."),
+    ("entropy", "--entropy", str, "NAME", f"Entropy coder: {', '.join(config.ENTROPY_CODERS)}."),
+    ("seed", "--seed", int, "N", "Of --init random."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What encode and decode are given alike."""
+
+    source: str
+    target: str
+    quiet: bool
+    verbose: int
+    as_json: bool
+    display: progress.Progress
+
+
+class _Color(click.ParamType):
+    name = "color"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> tuple[int, int, int]:
+        if value.lower() in _COLORS:
+            return _COLORS[value.lower()]
+        if len(value) == 7 and value[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in value[1:]):
+            red, green, blue = bytes.fromhex(value[1:])
+            return red, green, blue
+        permitted = f"#rrggbb or {', '.join(_COLORS)}"
+        raise click.BadParameter(f"{value!r} is no colour; permitted: {permitted}", ctx, param)
+
+
+class _Failure(click.ClickException):
+    """An error of gscodec or of the system, as click's."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+class _Group(click.Group):
+    """A group that ends in one line on stderr, where click would print usage and hints on several."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:  # type: ignore[override]
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.ClickException as error:
+            sys.exit(_fail(error.format_message() + _hint(error), error.exit_code))
+        except click.Abort:  # what click makes of Ctrl-C
+            sys.exit(_fail("interrupted", 128 + signal.SIGINT))
+        except BrokenPipeError:  # `gscodec info … | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def main() -> NoReturn:
+    """Run the command; entry point of `gscodec` and `python -m gscodec`."""
+
+    def terminate(*_: Any) -> NoReturn:
+        sys.exit(_fail("terminated", 128 + signal.SIGTERM))  # unwinds, so that unfinished files are deleted
+
+    signal.signal(signal.SIGTERM, terminate)
+    cli.main(prog_name="gscodec")
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="gscodec", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Encode videos as 2D Gaussians (.gsv), and decode them again.
+
+    \b
+    gscodec encode in.mp4 out.gsv
+    gscodec decode out.gsv out.mp4
+    gscodec info out.gsv
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what encode and decode have in common; the command gets it as a Run."""
+
+    @functools.wraps(command)
+    def wrapped(
+        files: tuple[str, ...],
+        source: str | None,
+        overwrite: bool,
+        quiet: bool,
+        verbose: int,
+        as_json: bool,
+        progress_mode: str,
+        **settings: Any,
+    ) -> None:
+        names = files if source is None else (source, *files)
+        if len(names) != 2:
+            raise click.UsageError(f"expected SOURCE and TARGET, got {' '.join(names) or 'nothing'}")
+        with _translated(names[1], verbose):
+            _check_target(*names, overwrite)
+            with progress.make_progress("none" if quiet else progress_mode) as display:
+                command(Run(*names, quiet, verbose, as_json, display), **settings)
+
+    modes = ", ".join(progress.MODES)
+    options = (
+        click.argument("files", nargs=-1, metavar="SOURCE TARGET"),
+        click.option("-i", "--input", "source", metavar="SOURCE", help="SOURCE in ffmpeg's way."),
+        click.option("-y", "--overwrite", is_flag=True, help="Replace an existing TARGET."),
+        click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+        click.option("-v", "--verbose", count=True, help="Say more; twice: tracebacks too."),
+        click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout."),
+        click.option(
+            "--progress",
+            "progress_mode",
+            type=click.Choice(progress.MODES),
+            default="auto",
+            metavar="MODE",
+            help=f"On stderr: {modes}. [auto: a bar on a terminal]",
+        ),
+    )
+    return functools.reduce(lambda made, option: option(made), reversed(options), wrapped)
+
+
+def _encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add one option for every field of EncoderConfig; None means: as the preset says."""
+    defaults = config.EncoderConfig()
+    in_presets = {field for values in config.PRESET_VALUES.values() for field in values}
+    for field, option, kind, metavar, text in reversed(_ENCODER_OPTIONS):
+        default = getattr(defaults, field)
+        note = "" if default is None else f" [{('no', 'yes')[default] if kind is None else default}]"
+        note = " [preset]" if field in in_presets else note
+        extra = {"type": kind, "metavar": metavar} if kind else {}
+        command = click.option(option, field, default=None, help=text + note, **extra)(command)
+    return command
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Check the form of --size; what 360p comes to depends on the source."""
+    if value is None:
+        return None
+    numbers = [value[:-1]] if value.endswith("p") else value.split("x", 1)
+    sane = all(n.isascii() and n.isdigit() and 0 < int(n) <= _MAX_SIDE for n in numbers)
+    if not sane or (len(numbers) == 1 and not value.endswith("p")):
+        permitted = f"WxH such as 640x360, or 360p, each 1 to {_MAX_SIDE}"
+        raise click.UsageError(f"--size {value!r} is unknown; permitted: {permitted}")
+    return value
+
+
+@cli.command(short_help="Video to .gsv.")
+@click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
+@click.option("--size", metavar="WxH|Hp", callback=_size, help="Scale to 640x360 or 360p first.")
+@click.option("--start", "start_s", type=click.FloatRange(0), metavar="SECONDS", help="Skip what is before.")
+@click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="Stop after it.")
+@click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@_encoder_options
+@_shared_options
+def encode(
+    run: Run,
+    preset: str,
+    size: str | None,
+    start_s: float | None,
+    duration_s: float | None,
+    max_frames: int | None,
+    **settings: Any,
+) -> None:
+    """Encode the video SOURCE to the file TARGET (.gsv); sound and subtitles travel along untouched.
+
+    A preset is values for the options marked [preset]; options given here win.
+    """
+    if duration_s is not None and not 0 < duration_s < float("inf"):
+        raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
+    options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})
+    from gscodec.transcode import encode_file
+
+    def on_open(reader: Any) -> None:
+        run.display.total = reader.n_frames_hint
+        if run.verbose:
+            _say(progress.source_line(run.source, reader.format, reader.side_streams))
+            _say(", ".join(f"{name}={value}" for name, value in asdict(options).items()))
+
+    tally = encode_file(
+        run.source,
+        run.target,
+        options,
+        size=size,
+        start_s=start_s,
+        duration_s=duration_s,
+        max_frames=max_frames,
+        progress=run.display,
+        on_open=on_open,
+    )
+    _report(run, tally, {"preset": preset, **asdict(options)})
+
+
+@cli.command(short_help=".gsv to video.")
+@click.option("--vcodec", metavar="NAME", help="FFmpeg's name of the encoder. [libx264 where it fits]")
+@click.option("--crf", type=click.FloatRange(0), metavar="VALUE", help="Quality setting of that encoder.")
+@click.option("-f", "--container", metavar="NAME", help="Container. [by the extension of TARGET]")
+@click.option("--background", type=_Color(), metavar="COLOR", help="Draw the person alone over this colour.")
+@click.option("--backend", default="auto", metavar="NAME", help=f"{_BACKEND_HELP} [auto]")
+@click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{_THREADS_HELP} [0]")
+@click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@click.option("--allow-partial", is_flag=True, help="Of a damaged file keep the frames before the damage.")
+@_shared_options
+def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
+    """Decode the file SOURCE (.gsv) to the video TARGET, with its times, sound and subtitles."""
+    from gscodec.transcode import decode_file, video_format
+
+    def on_open(reader: Any) -> None:
+        index = reader.index()
+        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index else None
+        if run.verbose:
+            _say(progress.source_line(run.source, video_format(reader), reader.streams[1:]))
+
+    tally = decode_file(
+        run.source, run.target, max_frames=max_frames, progress=run.display, on_open=on_open, **settings
+    )
+    _report(run, tally, {"max_frames": max_frames, **settings})
+
+
+@cli.command(short_help="What a .gsv holds.")
+@click.argument("source")
+@click.option("-v", "--verbose", count=True, help="Twice: tracebacks too.")
+@click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
+def info(source: str, verbose: int, as_json: bool) -> None:
+    """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
+    with _translated(source, verbose):
+        from gscodec.transcode import inspect_file
+
+        facts = inspect_file(source)
+    click.echo(_json({"path": source, **facts}) if as_json else progress.describe(source, facts))
+
+
+@cli.command(
+    short_help="Speed, size and quality.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.pass_context
+def bench(ctx: click.Context) -> None:
+    """Measure speed, size and quality, also against other codecs."""
+    with _translated("bench", 0):
+        import importlib
+
+        try:
+            run = importlib.import_module("gscodec.bench.command").run
+        except ImportError as error:
+            raise BackendError(f"bench cannot be loaded ({error}); pip install 'gscodec[bench]'") from error
+        ctx.exit(run(ctx.args) or 0)
+
+
+def _check_target(source: str, target: str, overwrite: bool) -> None:
+    """Refuse, before any work, a target that would destroy something."""
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+        raise GscodecError(f"{target}: source and target are the same file; give another name")
+    if os.path.isfile(target) and not overwrite:
+        raise GscodecError(f"{target}: exists already; -y overwrites it")
+
+
+@contextmanager
+def _translated(path: str, verbose: int) -> Iterator[None]:
+    """Turn errors into click's, which `_Group.main` prints; `path` names what an OSError does not."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        raise
+    except Exception as error:
+        if verbose > 1:
+            import traceback
+
+            traceback.print_exc()
+        raise _Failure(_describe(error, path), getattr(error, "exit_code", 1)) from error
+
+
+def _describe(error: Exception, path: str) -> str:
+    if isinstance(error, GscodecError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or path}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return f"{path}: out of memory"
+    return f"{path}: internal error, {type(error).__name__}: {error}; please report it, with -v -v"
+
+
+def _hint(error: click.ClickException) -> str:
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return ""
+    return f" (see {error.ctx.command_path} --help)"
+
+
+def _fail(message: str, code: int) -> int:
+    _say(f"gscodec: error: {' '.join(message.split())}")
+    return code
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _report(run: Run, tally: Any, options: dict[str, Any]) -> None:
+    if not run.quiet:
+        run.display.close()
+        for line in tally.warnings:
+            _say(f"gscodec: warning: {line}")
+        _say(progress.summary(run.target, tally))
+    if run.as_json:
+        facts = {"source": run.source, "target": run.target, "options": options}
+        click.echo(_json(facts | tally.as_dict()))
+
+
+def _json(facts: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(facts, indent=2, ensure_ascii=False)
