@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 from gscodec.errors import BackendError
 from gscodec.splat.raster import Rasterizer, make_rasterizer
+
+# Before torch is loaded: on pictures this small its threads only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("gscodec", deadline=None, derandomize=True)
 settings.load_profile("gscodec")

@@ -14,11 +14,11 @@ class Tolerance(NamedTuple):
     """How far a backend may be from the twin in float64.
 
     Attributes:
-        picture: absolute, for colours of order 1, per Gaussian that may meet in a pixel (see `picture_scale`).
+        picture: as a share of `picture_scale`, what a pixel could reach if nothing cancelled.
         gradient: as a share of `gradient_scale`, what a row could reach if nothing cancelled.
         row: of the norm of a row's geometry and of its colours, relative. Absolute tolerances alone
             would pass a backward that wrongly returns zero.
-        params: of the parameters after a few steps of a fit, pixels and colours.
+        params: of the parameters after five steps of a fit, pixels and colours.
     """
 
     picture: float
@@ -28,7 +28,7 @@ class Tolerance(NamedTuple):
 
 
 TOLERANCE = {
-    "float32": Tolerance(picture=2e-5, gradient=1e-5, row=2e-3, params=2e-3),
+    "float32": Tolerance(picture=2e-5, gradient=2e-4, row=2e-3, params=2e-3),
     "float64": Tolerance(picture=1e-12, gradient=1e-12, row=1e-9, params=1e-9),
 }
 
@@ -36,7 +36,7 @@ TOLERANCE = {
 def random_gaussians(
     rng: np.random.Generator, n: int, width: int, height: int, low: float = 0.8, high: float = 6.0
 ) -> np.ndarray:
-    """float32 [n, 8]: means in and around the picture, axes of `low` to `high` pixels, any tilt and colour."""
+    """float32 [n, 8]: means in and around the picture, axes of `low` to `high` pixels, any tilt."""
     mean_x, mean_y = rng.uniform(-3, width + 3, n), rng.uniform(-3, height + 3, n)
     l1, l3 = np.exp(rng.uniform(np.log(low), np.log(high), (2, n)))
     l2 = rng.normal(0, 0.5 * high, n)
@@ -82,12 +82,18 @@ def squared_radii(params: np.ndarray, width: int, height: int) -> np.ndarray:  #
     return u * u + v * v
 
 
-def clear_pixels(params: np.ndarray, width: int, height: int, margin: float = 2e-3) -> np.ndarray:  # [H, W]
+def clear_pixels(params: np.ndarray, width: int, height: int, margin: float = 2e-4) -> np.ndarray:  # [H, W]
     """True where no Gaussian is at its cut-off: there rounding decides whether it is drawn at all."""
     clear = np.ones((height, width), bool)
     for some in np.array_split(params, max(1, len(params) * width * height >> 22)):
         clear &= (np.abs(squared_radii(some, width, height) - RADIUS_SQ) > margin).all(0)
     return clear
+
+
+def picture_scale(params: np.ndarray, width: int, height: int) -> float:
+    """The largest sum of weight times |colour| over the pixels, at least 1."""
+    positive = np.hstack((params[:, :5], np.abs(params[:, 5:])))
+    return max(1.0, float(draw_by_definition(positive, width, height).max(initial=0)))
 
 
 def gradient_scale(params: np.ndarray, residual: np.ndarray) -> np.ndarray:  # [N, 8], [H, W, 3] -> [N, 8]
@@ -103,7 +109,7 @@ def draw_by_definition(params: np.ndarray, width: int, height: int) -> np.ndarra
     """The picture in three lines of numpy, float64."""
     r_sq = squared_radii(params, width, height)
     weight = np.where(r_sq <= RADIUS_SQ, np.exp(-r_sq / 2), 0)
-    return np.einsum("nhw,nk->hwk", weight, params[:, 5:].astype(np.float64))
+    return np.tensordot(weight, params[:, 5:].astype(np.float64), (0, 0))
 
 
 def smooth_picture(width: int, height: int) -> np.ndarray:  # [H, W, 3]
@@ -114,7 +120,7 @@ def smooth_picture(width: int, height: int) -> np.ndarray:  # [H, W, 3]
 
 
 def grid_gaussians(rng: np.random.Generator, columns: int, rows: int, width: int, height: int) -> np.ndarray:
-    """float32 [columns·rows, 8]: an even start for a fit, a little shaken so that no cut-off falls on a pixel."""
+    """float32 [columns·rows, 8]: an even start for a fit, shaken so that no cut-off falls on a pixel."""
     x, y = np.meshgrid((np.arange(columns) + 0.5) * width / columns, (np.arange(rows) + 0.5) * height / rows)
     n = columns * rows
     params = np.zeros((n, 8))
