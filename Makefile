@@ -1,0 +1,72 @@
+# `make` lists the targets. All run in .venv, which is made once from constraints.txt.
+
+PYTHON ?= python3#           3.11 to 3.13
+VENV ?= .venv
+PIP_ARGS ?=#                 e.g. an index of CPU-only torch wheels, see CONTRIBUTING.md
+JOBS ?= 2#                   processes that run tests
+PYTEST_ARGS ?=
+CLIP ?=#                     your own clip for `make demo`
+DEMO_ARGS ?= --size 360p --duration 10
+BENCH_ARGS ?= quick
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt
+CSRC := $(wildcard src/gscodec/*/csrc/*)
+CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu,$(CSRC))
+DEMO_CLIP := $(or $(CLIP),demo-out/clip.mp4)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-cuda fuzz lint format type bench clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' Makefile | expand -t 18
+
+install: $(STAMP)  ## make .venv with the exact versions of constraints.txt, and build the native core
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "gscodec needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(CSRC) | $(BIN)/python
+	$(PIP) scikit-build-core nanobind cmake ninja
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## encode and decode a clip (CLIP=path takes yours), print figures, draw demo-out/side_by_side.png
+	@mkdir -p demo-out
+	$(if $(CLIP),,$(BIN)/python tools/make_demo_clip.py $(DEMO_CLIP))
+	$(BIN)/gscodec encode -y "$(DEMO_CLIP)" demo-out/demo.gsv $(DEMO_ARGS)
+	$(BIN)/gscodec decode -y demo-out/demo.gsv demo-out/demo.mp4
+	$(BIN)/gscodec info demo-out/demo.gsv
+	$(BIN)/python tools/side_by_side.py "$(DEMO_CLIP)" demo-out/demo.gsv demo-out/side_by_side.png
+
+test: $(STAMP)  ## run every test (PYTEST_ARGS="-k name" for some)
+	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+test-cuda: $(STAMP)  ## run the tests that need an NVIDIA GPU
+	$(PIP) --no-build-isolation --editable '.[dev,cuda]'
+	$(BIN)/python -m pytest -m cuda $(PYTEST_ARGS)
+
+fuzz: $(STAMP)  ## try many more damaged files than `test` does
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/fuzz $(PYTEST_ARGS)
+
+lint: $(STAMP) type  ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(CLANG_FORMAT) --dry-run --Werror
+
+format: $(STAMP)  ## format Python and C++
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(CLANG_FORMAT) -i
+
+type: $(STAMP)  ## check types
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## measure speed, size and quality (BENCH_ARGS="--help" for more)
+	$(BIN)/gscodec bench $(BENCH_ARGS)
+
+clean:  ## remove what was built and measured (.venv stays)
+	rm -rf build dist demo-out bench-out .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
