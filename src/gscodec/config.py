@@ -14,7 +14,8 @@ ROI_MODES = ("auto", "human", "portrait", "full")  # or the path of a matte file
 BACKGROUND_MODES = ("coarse", "none")
 INIT_MODES = ("superpixels", "random", "fast-slic")
 BACKENDS = ("auto", "cpu", "cuda", "torch", "gsplat")
-ENTROPY_CODERS = ("ans", "zstd")
+ENTROPY_CODERS = ("adaptive", "ans", "zstd")
+UPDATE_MODES = ("greedy", "refit")
 PRESETS = ("realtime", "fast", "medium", "slow")
 
 MAX_PIXELS = 1 << 26
@@ -47,7 +48,11 @@ class EncoderConfig:
 
     # How it is coded
     quality: float = 1.0  # multiplies every quantiser step: larger is coarser
-    entropy: str = "ans"
+    update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
+    polish_rounds: int = 60  # greedy updates of an I-frame's rounded symbols, upper bound
+    update_rounds: int = 16  # of a P-frame's symbols, upper bound
+    lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
+    entropy: str = "adaptive"
     seed: int = 0  # of init="random"
 
     def validate(self) -> None:
@@ -56,6 +61,7 @@ class EncoderConfig:
         _one_of("init", self.init, INIT_MODES)
         _one_of("backend", self.backend, BACKENDS)
         _one_of("entropy", self.entropy, ENTROPY_CODERS)
+        _one_of("update", self.update, UPDATE_MODES)
         _within("gaussians", self.gaussians, 1, MAX_GAUSSIANS)
         _within("gop", self.gop_length, 1, 1 << 16)
         _within("iterations", self.iterations, 0, 100_000)
@@ -65,6 +71,9 @@ class EncoderConfig:
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
         _within("detail", self.detail, 0.0, 1.0)
         _within("quality", self.quality, 0.05, 20.0)
+        _within("polish-rounds", self.polish_rounds, 0, 10_000)
+        _within("update-rounds", self.update_rounds, 0, 10_000)
+        _within("lambda-scale", self.lambda_scale, 0.01, 100.0)
         _within("threads", self.threads, 0, 256)
         if self.target_psnr is not None:
             _within("target-psnr", self.target_psnr, 5.0, 80.0)
@@ -72,10 +81,10 @@ class EncoderConfig:
 
 # A preset is nothing but values for options that exist; docs/presets.md has what each costs and gives.
 PRESET_VALUES: dict[str, dict[str, Any]] = {
-    "realtime": {"iterations": 30, "p_iterations": 5},
-    "fast": {"iterations": 60, "p_iterations": 10},
-    "medium": {"iterations": 150, "p_iterations": 20},
-    "slow": {"iterations": 600, "p_iterations": 60},
+    "realtime": {"iterations": 30, "p_iterations": 5, "polish_rounds": 10, "update_rounds": 5},
+    "fast": {"iterations": 60, "p_iterations": 10, "polish_rounds": 30, "update_rounds": 8},
+    "medium": {"iterations": 150, "p_iterations": 20, "polish_rounds": 60, "update_rounds": 16},
+    "slow": {"iterations": 600, "p_iterations": 60, "polish_rounds": 200, "update_rounds": 40},
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.coding.frames import unpack_iframe, unpack_pframe
+from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import ENTROPY_CODES, FrameType
 from gscodec.coding.quantize import State, dequantize, take
 from gscodec.config import DecoderLimits
@@ -71,6 +71,7 @@ class Decoder:
         self._raster: Rasterizer = make_rasterizer(
             backend, self.sequence.width, self.sequence.height, threads, warn
         )
+        self._coder = make_frame_coder(self.sequence.entropy, (self.sequence.width, self.sequence.height))
         self._state: State | None = None
         self._n_frames = 0
 
@@ -88,13 +89,12 @@ class Decoder:
             BitstreamError: the payload is damaged, past the limits, or a P-frame without its reference.
         """
         s = self.sequence
-        size = (s.width, s.height)
         if frame_type == FrameType.I:
-            self._state = unpack_iframe(payload, s.entropy, s.quality, size, self._limits.max_gaussians)
+            self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
         elif self._state is None:
             raise CorruptError("the stream starts with a P-frame; expected an I-frame", frame=self._n_frames)
         else:
-            self._state = unpack_pframe(payload, self._state, s.entropy, size)
+            self._state = self._coder.unpack_pframe(payload, self._state)
         self._n_frames += 1
         return Gaussians(dequantize(self._state), self._state.is_room)
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
-from gscodec.coding.frames import pack_iframe, pack_pframe
+from gscodec.coding.adaptive import AdaptiveCoder
+from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import (
+    COLOR_STEP,
     State,
+    affine_arrays,
     canonical_order,
     classify,
     dequantize,
@@ -26,10 +30,16 @@ from gscodec.config import EncoderConfig
 from gscodec.errors import FitError
 from gscodec.metrics import squared_error
 from gscodec.splat.gaussians import opponent_from_rgb
+from gscodec.splat.pursuit import SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
+from gscodec.splat.raster_cpu import CpuRasterizer
 
 COLOR_SWEEPS = 10  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
 RIDGE = 1e-3
+# Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
+LAMBDA_I = 0.36
+LAMBDA_P = 0.54
+CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,9 @@ class Encoder:
         self._config = config
         self._raster = raster
         self._size = (raster.width, raster.height)
+        # Integer updates run on the native core whatever fits and draws.
+        self._pursuer = raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(*self._size)
+        self._coder = make_frame_coder(config.entropy, self._size)
         self._state: State | None = None
         self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
         self._n_frames = 0
@@ -87,12 +100,13 @@ class Encoder:
         if self._state is None or frame_type == FrameType.I:
             state, iterations = self._fit_iframe(pixels, picture, matte, weight)
             frame_type, n_coded = FrameType.I, len(state)
-            payload = pack_iframe(state, self._config.entropy)
+            payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
         else:
-            state, iterations = self._fit_pframe(self._state, pixels, picture, weight)
+            update = self._refit_pframe if self._config.update == "refit" else self._update_pframe
+            state, iterations = update(self._state, pixels, picture, weight)
             n_coded = int((state.symbols != self._state.symbols).any(axis=1).sum())
-            payload = pack_pframe(self._state, state, self._config.entropy)
+            payload = self._coder.pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1
         decoded, _ = self._raster.render_rgb8(dequantize(state))
@@ -138,10 +152,40 @@ class Encoder:
         rounded = dequantize(state)
         raster.solve_colors(target, rounded, None, COLOR_SWEEPS, RIDGE)
         quantize_colors(rounded, state, everything)
+        if config.polish_rounds:
+            arrays = SymbolArrays(state.symbols, iframe_base(state), *affine_arrays(state, self._size))
+            lambda_ = self._lambda(LAMBDA_I)
+            polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, config.polish_rounds, lambda_)
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
 
-    def _fit_pframe(
+    def _update_pframe(
+        self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
+    ) -> tuple[State, int]:
+        state = reference.copy()
+        if isinstance(self._coder, AdaptiveCoder):
+            change_costs = self._coder.change_costs()
+        else:
+            change_costs = np.full(len(state), CHANGE_COST, np.float32)
+        arrays = SymbolArrays(state.symbols, reference.symbols, *affine_arrays(state, self._size))
+        result = update_pframe(
+            self._pursuer,
+            self._pursuit_target(picture, weight),
+            arrays,
+            change_costs,
+            self._config.update_rounds,
+            self._lambda(LAMBDA_P),
+        )
+        return state, result.rounds
+
+    def _lambda(self, factor: float) -> float:
+        step = COLOR_STEP * self._config.quality
+        return factor * self._config.lambda_scale * step * step
+
+    def _pursuit_target(self, picture: np.ndarray, weight: np.ndarray) -> Any:
+        return self._pursuer.target(picture, weight)
+
+    def _refit_pframe(
         self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
     ) -> tuple[State, int]:
         from gscodec.analysis.change import changed_pixels, influencing_gaussians  # cv2 loads slowly

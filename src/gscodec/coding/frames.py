@@ -1,4 +1,4 @@
-"""Frames <-> payloads: which symbols an I-frame and a P-frame hold, in which order, under which contexts.
+"""Frames <-> payloads under the coders ans and zstd: which symbols a frame holds, in which order.
 
 Every stream is coded for all Gaussians of the frame before the next one begins, so that contexts and
 predictions are whole arrays. docs/bitstream.md, "Frame payloads", is the normative text.
@@ -6,8 +6,12 @@ predictions are whole arrays. docs/bitstream.md, "Frame payloads", is the normat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 
+from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.entropy import make_reader, make_writer
 from gscodec.coding.headers import I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import (
@@ -41,6 +45,50 @@ CHANGE = (16, 16, 16, 16, 16, 16, 12, 12)
 _ROUND_SQ = np.array([25 * (1 << e) // 36 for e in range(MAX_ENERGY_CLASS + 1)], np.int64)
 _ROUND = np.array([max(1, int(x**0.5)) for x in _ROUND_SQ.tolist()], np.int64)
 _LUMA = np.array([int((0.8 * (1 << e)) ** 0.5) for e in range(MAX_ENERGY_CLASS + 1)], np.int64)
+
+
+class FrameCoder(Protocol):
+    """Turns states into payloads and back. Encoder and decoder each keep one, fed the same frames in order."""
+
+    def pack_iframe(self, state: State) -> bytes: ...
+    def pack_pframe(self, reference: State, state: State) -> bytes: ...
+    def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State: ...
+    def unpack_pframe(self, payload: bytes, reference: State) -> State: ...
+
+
+def make_frame_coder(entropy: str, size: tuple[int, int]) -> FrameCoder:
+    """The coder named in the sequence header, for pictures of `size` (width, height)."""
+    return AdaptiveCoder(size) if entropy == "adaptive" else PlainCoder(entropy, size)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCoder:
+    """FrameCoder of ans and zstd: keeps nothing from frame to frame."""
+
+    entropy: str
+    size: tuple[int, int]
+
+    def pack_iframe(self, state: State) -> bytes:
+        return pack_iframe(state, self.entropy)
+
+    def pack_pframe(self, reference: State, state: State) -> bytes:
+        return pack_pframe(reference, state, self.entropy)
+
+    def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:
+        return unpack_iframe(payload, self.entropy, quality, self.size, max_gaussians)
+
+    def unpack_pframe(self, payload: bytes, reference: State) -> State:
+        return unpack_pframe(payload, reference, self.entropy, self.size)
+
+
+def iframe_base(state: State) -> np.ndarray:  # -> [N, 8]
+    """What each symbol of an I-frame is predicted to be, roughly, int32: where its bits are counted from."""
+    e = state.energy_class
+    base = np.zeros_like(state.symbols)
+    base[:, MEAN_X : MEAN_Y + 1] = state.symbols[:, MEAN_X : MEAN_Y + 1]
+    base[:, L1] = base[:, L3] = _ROUND[e]
+    base[:, COLOR_0] = np.sign(state.symbols[:, COLOR_0]) * _LUMA[e]
+    return base
 
 
 def pack_iframe(state: State, entropy: str) -> bytes:

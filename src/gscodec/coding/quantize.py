@@ -183,3 +183,26 @@ def _gather(x: np.ndarray) -> np.ndarray:
     return (x | x >> 8) & 0x0000FFFF
 
 
+
+
+def affine_arrays(state: State, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What turns symbols into values, and their bounds, spelt out per symbol for the native core.
+
+    Args:
+        size: width and height of the picture, pixels.
+    Returns:
+        step and offset, float64 [N, 8], with value = symbol·step + offset; lowest and highest symbol, int32 [N, 8].
+    """
+    n = len(state)
+    log2_step = mean_log2_steps(state.size_class, state.energy_class)
+    scale, shear = geometry_steps(state.size_class, state.energy_class)
+    mean, color = np.ldexp(1.0, log2_step), color_steps(state.size_class, state.quality)
+    step = np.stack([mean, mean, scale, shear, scale, color, color, color], axis=1)
+    offset = np.zeros((n, N_PARAMS))
+    offset[:, MEAN] = (0.5 * mean - MARGIN)[:, None]
+    low = np.full((n, N_PARAMS), -MAX_SYMBOL, np.int32)
+    high = np.full((n, N_PARAMS), MAX_SYMBOL, np.int32)
+    low[:, MEAN] = 0
+    high[:, MEAN] = np.ceil(np.ldexp(np.array(size) + 2.0 * MARGIN, -log2_step[:, None])) - 1
+    low[:, [L1, L3]] = 1
+    return step, offset, low, high

@@ -20,26 +20,26 @@ class CpuRasterizer:
     def __init__(self, width: int, height: int, threads: int = 1, isa: str = "") -> None:
         """`isa`: baseline, x86_64_v3 or x86_64_v4 forces one build of the kernels; "" takes the widest."""
         self.width, self.height = width, height
-        self._canvas = _native.Canvas(width, height, threads, isa)
+        self.canvas = _native.Canvas(width, height, threads, isa)
 
     @property
     def isa(self) -> str:
-        return str(self._canvas.isa)
+        return str(self.canvas.isa)
 
     def render(self, params: np.ndarray) -> np.ndarray:
-        return self._canvas.render(params)
+        return self.canvas.render(params)
 
     def render_rgb8(
         self, params: np.ndarray, background: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        pixels, alpha = self._canvas.render_rgb8(params, RGB_FROM_OPPONENT, background)
+        pixels, alpha = self.canvas.render_rgb8(params, RGB_FROM_OPPONENT, background)
         return pixels, None if background is None else alpha
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        return self._canvas.gradients(params, residual)
+        return self.canvas.gradients(params, residual)
 
     def target(self, picture: np.ndarray, weight: np.ndarray) -> _native.Target:
-        return self._canvas.target(picture, weight)
+        return self.canvas.target(picture, weight)
 
     def fit(
         self, target: _native.Target, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule
@@ -47,13 +47,13 @@ class CpuRasterizer:
         options = _native.FitOptions()
         for f in fields(schedule):
             setattr(options, f.name, getattr(schedule, f.name))
-        r = self._canvas.fit(target, params, active, options)
+        r = self.canvas.fit(target, params, active, options)
         return FitResult(r.iterations, r.loss, r.roi_mse, r.finite)
 
     def solve_colors(
         self, target: _native.Target, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float
     ) -> float:
-        return self._canvas.solve_colors(target, params, active, sweeps, ridge)
+        return self.canvas.solve_colors(target, params, active, sweeps, ridge)
 
 
 def make(width: int, height: int, threads: int) -> CpuRasterizer:

@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "canvas.h"
 #include "fit.h"
+#include "pursuit.h"
 #include "superpixels.h"
 
 namespace nb = nanobind;
@@ -29,6 +31,13 @@ using Picture = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, N_COLORS>,
 using Plane = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
+using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
+using Steps = nb::ndarray<const double, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
+using Rates =
+    nb::ndarray<const float, nb::numpy, nb::shape<N_PARAMS, gscodec::RATE_ENTRIES>, nb::c_contig, nb::device::cpu>;
+using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, gscodec::N_GROUPS>, nb::c_contig, nb::device::cpu>;
+using Costs = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <typename T>
@@ -97,6 +106,22 @@ NB_MODULE(_native, m) {
       .def_ro("loss", &gscodec::FitResult::loss)
       .def_ro("roi_mse", &gscodec::FitResult::roi_mse)
       .def_ro("finite", &gscodec::FitResult::finite);
+
+  m.attr("RATE_ENTRIES") = gscodec::RATE_ENTRIES;
+  nb::class_<gscodec::PursuitOptions>(m, "PursuitOptions")
+      .def(nb::init<>())
+      .def_rw("rounds", &gscodec::PursuitOptions::rounds)
+      .def_rw("lambda_", &gscodec::PursuitOptions::lambda)
+      .def_rw("stiffness", &gscodec::PursuitOptions::stiffness)
+      .def_rw("may_return", &gscodec::PursuitOptions::may_return);
+
+  nb::class_<gscodec::PursuitResult>(m, "PursuitResult")
+      .def_ro("loss_before", &gscodec::PursuitResult::loss_before)
+      .def_ro("loss", &gscodec::PursuitResult::loss)
+      .def_ro("bits", &gscodec::PursuitResult::bits)
+      .def_ro("tried", &gscodec::PursuitResult::tried)
+      .def_ro("kept", &gscodec::PursuitResult::kept)
+      .def_ro("rounds", &gscodec::PursuitResult::rounds);
 
   nb::class_<Canvas>(m, "Canvas", "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
       .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "")
@@ -171,7 +196,29 @@ NB_MODULE(_native, m) {
             return gscodec::solve_colors(c, target, params.data(), int(params.shape(0)), index,
                                          active ? int(active->shape(0)) : 0, sweeps, ridge);
           },
-          "target"_a, "params"_a.noconvert(), "active"_a.none(), "sweeps"_a, "ridge"_a);
+          "target"_a, "params"_a.noconvert(), "active"_a.none(), "sweeps"_a, "ridge"_a)
+      .def(
+          "pursue",
+          [](Canvas& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,
+             Symbols low, Symbols high, Rates rates, GroupRates groups, std::optional<Costs> first,
+             const gscodec::PursuitOptions& options) {
+            const std::size_t n = symbols.shape(0);
+            if (base.shape(0) != n || step.shape(0) != n || offset.shape(0) != n || low.shape(0) != n ||
+                high.shape(0) != n)
+              throw std::invalid_argument("symbols, base, step, offset, low and high differ in length");
+            gscodec::RateModel rate;
+            if (first && first->shape(0) != n) throw std::invalid_argument("first has another length than symbols");
+            rate.first = first ? first->data() : nullptr;
+            std::copy_n(groups.data(), gscodec::N_GROUPS, rate.group_on);
+            std::copy_n(groups.data() + gscodec::N_GROUPS, gscodec::N_GROUPS, rate.group_off);
+            std::copy_n(rates.data(), N_PARAMS * gscodec::RATE_ENTRIES, &rate.cost[0][0]);
+            const gscodec::SymbolArrays arrays{symbols.data(), base.data(), step.data(),
+                                               offset.data(),  low.data(),  high.data()};
+            nb::gil_scoped_release release;
+            return gscodec::pursue(c, target, arrays, int(n), rate, options);
+          },
+          "target"_a, "symbols"_a.noconvert(), "base"_a, "step"_a, "offset"_a, "low"_a, "high"_a, "rates"_a, "groups"_a,
+          "first"_a.none(), "options"_a);
 
   m.def(
       "superpixels",

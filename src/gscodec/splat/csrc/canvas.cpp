@@ -80,6 +80,8 @@ int tile_of(float pixel, int size, int limit) {
   return !(t > 0) ? 0 : t > float(limit) ? limit : int(t);
 }
 
+}  // namespace
+
 // Tiles whose pixel centres an ellipse can reach, appended row of tiles by row of tiles. Within a
 // row the extent in x is that of the ellipse cut to the row's centres, so a tilted needle touches few.
 void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& tiles) {
@@ -105,8 +107,6 @@ void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& t
     for (int column = begin; column <= end; ++column) tiles.push_back(uint32_t(row * canvas.tiles_x + column));
   }
 }
-
-}  // namespace
 
 void Canvas::cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const {
   const int n = int(gaussians.size());

@@ -32,6 +32,11 @@ struct Coverage {
   std::vector<uint32_t> tile_begin, tile_gaussians;      // Gaussians of tile t, ascending
 };
 
+class Canvas;
+
+// Appends the tiles that the Gaussian with parameters p may touch, in ascending order.
+void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& tiles);
+
 class Canvas {
  public:
   Canvas(int width, int height, int threads, const Kernels* kernels);

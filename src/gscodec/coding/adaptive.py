@@ -1,0 +1,95 @@
+"""The adaptive coder's Python side: states in, payloads out, with the shipped prior underneath.
+
+The native module (csrc/) walks a frame's symbols with mixed adaptive contexts; what it learned lasts for a
+GOP. docs/bitstream.md, "Adaptive coding", is the normative text.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+import numpy as np
+import zstandard
+
+from gscodec.coding import _native
+from gscodec.coding.headers import I_FRAME_ADAPTIVE, pack, unpack
+from gscodec.coding.quantize import State
+from gscodec.errors import CorruptError, LimitError
+
+STREAMS = (
+    "gap room size energy luma luma-sign chroma-u chroma-v l1 l3 shear "
+    "changed mean? shape? luma? chroma? Δx Δy Δl1 Δl2 Δl3 Δluma Δu Δv"
+).split()
+
+
+@functools.cache
+def prior() -> tuple[np.ndarray, np.ndarray] | None:
+    """Counters (uint16) and mixing weights (int32) that every GOP starts from; None before any was trained."""
+    file = resources.files("gscodec.coding").joinpath("prior.bin")
+    if not file.is_file():
+        return None
+    raw = zstandard.ZstdDecompressor().decompress(file.read_bytes())
+    n_weights = int.from_bytes(raw[:4], "little")
+    weights = np.frombuffer(raw, "<i4", n_weights, 4).astype(np.int32)
+    return np.frombuffer(raw, "<u2", -1, 4 + 4 * n_weights).astype(np.uint16), weights
+
+
+def pack_prior(counters: np.ndarray, weights: np.ndarray) -> bytes:
+    """Bytes of the file that `prior` reads."""
+    raw = len(weights).to_bytes(4, "little") + weights.astype("<i4").tobytes() + counters.astype("<u2").tobytes()
+    return zstandard.ZstdCompressor(level=19).compress(raw)
+
+
+class AdaptiveCoder:
+    """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._core = _native.FrameCoder(*size)
+        shipped = prior()
+        if shipped:
+            self._core.set_prior(*shipped)
+
+    def pack_iframe(self, state: State) -> bytes:
+        """Payload of an I-frame; `state` in canonical order."""
+        body = self._core.encode_iframe(*_arrays(state))
+        return pack(I_FRAME_ADAPTIVE, {"n_gaussians": len(state)}) + body
+
+    def pack_pframe(self, reference: State, state: State) -> bytes:
+        """Payload of a P-frame; the reference is what was packed last."""
+        return self._core.encode_pframe(*_arrays(state))
+
+    def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:
+        """The state an I-frame codes. Raises BitstreamError; LimitError before memory is taken."""
+        header, body = unpack(I_FRAME_ADAPTIVE, memoryview(payload))
+        n = header["n_gaussians"]
+        if n > max_gaussians:
+            raise LimitError(f"the frame has {n} Gaussians, at most {max_gaussians} are permitted")
+        try:
+            return _state(self._core.decode_iframe(bytes(body), n), quality)
+        except RuntimeError as error:
+            raise CorruptError(f"the I-frame cannot be decoded: {error}") from error
+
+    def unpack_pframe(self, payload: bytes, reference: State) -> State:
+        """The state after a P-frame; the reference is what was unpacked last."""
+        try:
+            return _state(self._core.decode_pframe(payload), reference.quality)
+        except RuntimeError as error:
+            raise CorruptError(f"the P-frame cannot be decoded: {error}") from error
+
+    def change_costs(self) -> np.ndarray:
+        """Bits of saying that a Gaussian changes in the next P-frame rather than not, float32 [N]."""
+        return self._core.change_costs()
+
+    def take_bits(self) -> dict[str, float]:
+        """Bits per stream since the last call; counting starts with the first call."""
+        return dict(zip(STREAMS, self._core.take_bits(), strict=True))
+
+
+def _arrays(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return state.symbols, state.size_class, state.energy_class, state.is_room
+
+
+def _state(arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], quality: float) -> State:
+    symbols, size_class, energy_class, is_room = arrays
+    return State(symbols, size_class, energy_class, is_room, quality)

@@ -1,0 +1,274 @@
+// An adaptive binary arithmetic coder whose probabilities are mixed from several contexts.
+//
+// Everything is integer arithmetic on fixed tables, so encoder and decoder agree on every machine. A
+// decision has up to N_INPUTS contexts; each context's counter gives a probability, the stretched
+// probabilities are summed with learned weights (logistic mixing), and the squashed sum codes the bit.
+// Normative text: docs/bitstream.md, "Adaptive coding". The slow twin is tests/coding/adaptive_twin.py.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace gscodec {
+
+constexpr int N_INPUTS = 4;     // contexts mixed for one decision
+constexpr int N_CONTEXTS = 32;  // values a context may take
+constexpr int N_NODES = 96;     // decisions of one symbol's binarisation
+constexpr int MAX_LENGTH = 20;  // bit length of the largest magnitude
+
+// 65536/(1+e^-x) at x = -8, -7.5 … 8.
+constexpr int SQUASH[33] = {22,    36,    60,    98,    162,   267,   439,   720,   1179,  1921,  3108,
+                            4971,  7812,  11955, 17625, 24743, 32768, 40793, 47911, 53581, 57724, 60565,
+                            62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514};
+
+// Logistic function of x/256 as a 16-bit probability.
+inline int squash(int x) {
+  if (x > 2047) x = 2047;
+  if (x < -2047) x = -2047;
+  const int i = (x + 2048) >> 7, f = (x + 2048) & 127;
+  return (SQUASH[i] * (128 - f) + SQUASH[i + 1] * f + 64) >> 7;
+}
+
+// Inverse of squash on 12-bit probabilities, found by walking squash itself.
+struct StretchTable {
+  int16_t value[4096];
+  StretchTable() {
+    int next = 0;
+    for (int x = -2047; x <= 2047; ++x)
+      for (const int p = squash(x) >> 4; next <= p && next < 4096; ++next) value[next] = int16_t(x);
+    for (; next < 4096; ++next) value[next] = 2047;
+  }
+};
+
+inline int stretch(int p16) {
+  static const StretchTable table;
+  return table.value[p16 >> 4];
+}
+
+// A probability that a bit is 1, and how much it has seen.
+struct Counter {
+  uint16_t p = 32768;
+  uint16_t n = 0;
+};
+
+constexpr int COUNTER_LIMIT = 60;
+
+// 65536/(n+1.6): how far a counter that has seen n bits moves towards the next one.
+struct RateTable {
+  int value[COUNTER_LIMIT + 1];
+  RateTable() {
+    for (int n = 0; n <= COUNTER_LIMIT; ++n) value[n] = 655360 / (10 * n + 16);
+  }
+};
+
+inline void update(Counter& c, int bit) {
+  static const RateTable rate;
+  const int target = bit ? 65535 : 0;
+  c.p = uint16_t(int(c.p) + ((target - int(c.p)) * int64_t(rate.value[c.n]) >> 16));
+  if (c.n < COUNTER_LIMIT) ++c.n;
+}
+
+// All counters and weights of a set of streams. Copying it resets it to what was copied.
+class Model {
+ public:
+  explicit Model(int n_streams)
+      : counters_(std::size_t(n_streams) * N_INPUTS * N_CONTEXTS * N_NODES),
+        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, 22000) {}
+
+  Counter* counter(int stream, int input, int context, int node) {
+    return &counters_[((std::size_t(stream) * N_INPUTS + input) * N_CONTEXTS + context) * N_NODES + node];
+  }
+  int32_t* weights(int stream, int node) { return &weights_[(std::size_t(stream) * N_NODES + node) * N_INPUTS]; }
+  std::vector<Counter>& counters() { return counters_; }
+  std::vector<int32_t>& all_weights() { return weights_; }
+
+ private:
+  std::vector<Counter> counters_;
+  std::vector<int32_t> weights_;
+};
+
+// The contexts of one symbol: an input below zero is not used.
+struct Contexts {
+  int stream;
+  int value[N_INPUTS];
+};
+
+// What is mixed for one decision, kept until the bit is known.
+struct Decision {
+  Counter* counters[N_INPUTS];
+  int stretched[N_INPUTS];
+  int32_t* weights;
+  int p;  // 16-bit probability of a 1, within [64, 65472]
+
+  Decision(Model& model, const Contexts& c, int node) : weights(model.weights(c.stream, node)) {
+    int64_t sum = 0;
+    for (int i = 0; i < N_INPUTS; ++i) {
+      counters[i] = c.value[i] < 0 ? nullptr : model.counter(c.stream, i, c.value[i], node);
+      stretched[i] = counters[i] ? stretch(counters[i]->p) : 0;
+      sum += int64_t(weights[i]) * stretched[i];
+    }
+    p = squash(int(sum >> 16));
+    p = p < 64 ? 64 : p > 65472 ? 65472 : p;
+  }
+
+  void learn(int bit) {
+    const int error = (bit ? 65535 : 0) - p;
+    for (int i = 0; i < N_INPUTS; ++i) {
+      if (!counters[i]) continue;
+      weights[i] += int32_t((int64_t(stretched[i]) * error * 6) >> 16);
+      update(*counters[i], bit);
+    }
+  }
+};
+
+// Writes bits; carries propagate through the bytes already out.
+class BitEncoder {
+ public:
+  static constexpr bool DECODES = false;
+  explicit BitEncoder(Model& model) : model_(model) {}
+
+  int code(int bit, const Contexts& c, int node) {
+    Decision d(model_, c, node);
+    put(bit, d.p);
+    d.learn(bit);
+    return bit;
+  }
+  int code_plain(int bit) {
+    put(bit, 32768);
+    return bit;
+  }
+  // The shortest bytes that decode the same; trailing zeros are left out, a reader pads with them.
+  std::vector<uint8_t> finish() {
+    const uint64_t low = low_, high = low_ + range_ - 1;
+    for (int bits = 0; bits <= 32; ++bits) {
+      const uint64_t mask = (uint64_t(1) << (32 - bits)) - 1;
+      const uint64_t value = (low + mask) & ~mask;
+      if (value > high) continue;
+      low_ = value;
+      break;
+    }
+    for (int i = 0; i < 4; ++i) shift();
+    while (!out_.empty() && out_.back() == 0) out_.pop_back();
+    return std::move(out_);
+  }
+
+ private:
+  void put(int bit, int p) {
+    const uint32_t bound = uint32_t((uint64_t(range_) * uint32_t(p)) >> 16);
+    if (bit) {
+      range_ = bound;
+    } else {
+      low_ += bound;
+      range_ -= bound;
+    }
+    while (range_ < (1u << 24)) {
+      shift();
+      range_ <<= 8;
+    }
+  }
+  void shift() {
+    if (low_ >> 32) {
+      for (std::size_t i = out_.size(); i-- > 0 && ++out_[i] == 0;) {
+      }
+      low_ &= 0xFFFFFFFFu;
+    }
+    out_.push_back(uint8_t(low_ >> 24));
+    low_ = (low_ << 8) & 0xFFFFFFFFu;
+  }
+
+  Model& model_;
+  uint64_t low_ = 0;
+  uint32_t range_ = 0xFFFFFFFFu;
+  std::vector<uint8_t> out_;
+};
+
+// Reads what BitEncoder wrote; past the end it reads zeros.
+class BitDecoder {
+ public:
+  static constexpr bool DECODES = true;
+  BitDecoder(Model& model, const uint8_t* data, std::size_t size) : model_(model), at_(data), end_(data + size) {
+    for (int i = 0; i < 4; ++i) code_ = code_ << 8 | next();
+  }
+
+  int code(int, const Contexts& c, int node) {
+    Decision d(model_, c, node);
+    const int bit = get(d.p);
+    d.learn(bit);
+    return bit;
+  }
+  int code_plain(int) { return get(32768); }
+  // Bytes read beyond the data; a sound payload never needs more than four.
+  int overrun() const { return overrun_; }
+
+ private:
+  uint32_t next() {
+    if (at_ < end_) return *at_++;
+    ++overrun_;
+    return 0;
+  }
+  int get(int p) {
+    const uint32_t bound = uint32_t((uint64_t(range_) * uint32_t(p)) >> 16);
+    const int bit = code_ < bound;
+    if (bit) {
+      range_ = bound;
+    } else {
+      code_ -= bound;
+      range_ -= bound;
+    }
+    while (range_ < (1u << 24)) {
+      code_ = code_ << 8 | next();
+      range_ <<= 8;
+    }
+    return bit;
+  }
+
+  Model& model_;
+  const uint8_t *at_, *end_;
+  uint32_t code_ = 0, range_ = 0xFFFFFFFFu;
+  int overrun_ = 0;
+};
+
+// Nodes of the binarisation: zero?, sign, bit length in unary, the two bits below the leading one; the rest plain.
+enum Node { ZERO = 0, SIGN = 1, LENGTH = 2, SECOND = LENGTH + MAX_LENGTH, THIRD = SECOND + MAX_LENGTH + 1 };
+static_assert(THIRD + 2 * (MAX_LENGTH + 1) <= N_NODES, "the binarisation outgrew its nodes");
+
+template <typename Coder>
+int code_magnitude(Coder& coder, int m, const Contexts& c) {  // m >= 1
+  int length = 1;
+  if (Coder::DECODES) {
+    while (length < MAX_LENGTH && coder.code(0, c, LENGTH + length)) ++length;
+  } else {
+    while (m >> length) ++length;
+    for (int i = 1; i < MAX_LENGTH && i <= length; ++i) coder.code(i < length, c, LENGTH + i);
+  }
+  int value = 1;
+  for (int i = length - 2; i >= 0; --i) {
+    const int bit = m >> i & 1, depth = length - 2 - i;
+    value = value << 1 | (depth == 0   ? coder.code(bit, c, SECOND + length)
+                          : depth == 1 ? coder.code(bit, c, THIRD + 2 * length + (value & 1))
+                                       : coder.code_plain(bit));
+  }
+  return value;
+}
+
+template <typename Coder>
+int code_signed(Coder& coder, int v, const Contexts& c) {
+  if (coder.code(v == 0, c, ZERO)) return 0;
+  const int negative = coder.code(v < 0, c, SIGN);
+  const int m = code_magnitude(coder, v < 0 ? -v : v, c);
+  return negative ? -m : m;
+}
+
+template <typename Coder>
+int code_unsigned(Coder& coder, int v, const Contexts& c) {
+  return coder.code(v == 0, c, ZERO) ? 0 : code_magnitude(coder, v, c);
+}
+
+template <typename Coder>
+int code_flag(Coder& coder, int bit, const Contexts& c) {
+  return coder.code(bit, c, ZERO);
+}
+
+}  // namespace gscodec

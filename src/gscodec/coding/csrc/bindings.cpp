@@ -1,0 +1,128 @@
+// The Python face of the adaptive coder.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "syntax.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using gscodec::FrameCoder;
+using gscodec::Gaussian;
+using gscodec::N_SYMBOLS;
+
+using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_SYMBOLS>, nb::c_contig, nb::device::cpu>;
+using Classes = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, const Classes& energy,
+                                   const Flags& room) {
+  const std::size_t n = symbols.shape(0);
+  if (size.shape(0) != n || energy.shape(0) != n || room.shape(0) != n)
+    throw std::invalid_argument("symbols, classes and flags differ in length");
+  std::vector<Gaussian> out(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    std::copy_n(symbols.data() + i * N_SYMBOLS, N_SYMBOLS, out[i].s.begin());
+    out[i].size_class = size.data()[i];
+    out[i].energy_class = energy.data()[i];
+    out[i].is_room = room.data()[i];
+    if (out[i].size_class < 0 || out[i].size_class > gscodec::MAX_CLASS_SIZE || out[i].energy_class < 0 ||
+        out[i].energy_class > gscodec::MAX_CLASS_ENERGY)
+      throw std::invalid_argument("a class leaves its range");
+  }
+  return out;
+}
+
+template <typename T>
+nb::ndarray<nb::numpy, T> make_array(std::initializer_list<std::size_t> shape, T** data) {
+  std::size_t size = 1;
+  for (std::size_t s : shape) size *= s;
+  *data = new T[size > 0 ? size : 1];
+  nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+  return nb::ndarray<nb::numpy, T>(*data, shape, owner);
+}
+
+nb::bytes to_bytes(const std::vector<uint8_t>& v) {
+  return nb::bytes(reinterpret_cast<const char*>(v.data()), v.size());
+}
+
+nb::tuple to_arrays(const std::vector<Gaussian>& gaussians) {
+  const std::size_t n = gaussians.size();
+  int32_t *symbols, *size, *energy;
+  bool* room;
+  auto a = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &symbols);
+  auto b = make_array<int32_t>({n}, &size);
+  auto c = make_array<int32_t>({n}, &energy);
+  auto d = make_array<bool>({n}, &room);
+  for (std::size_t i = 0; i < n; ++i) {
+    std::copy_n(gaussians[i].s.begin(), N_SYMBOLS, symbols + i * N_SYMBOLS);
+    size[i] = gaussians[i].size_class;
+    energy[i] = gaussians[i].energy_class;
+    room[i] = gaussians[i].is_room;
+  }
+  return nb::make_tuple(a, b, c, d);
+}
+
+const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8_t*>(b.c_str()); }
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.doc() = "gscodec's adaptive entropy coder.";
+  nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
+      .def(nb::init<int, int>(), "width"_a, "height"_a)
+      .def(
+          "encode_iframe",
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r) {
+            return to_bytes(c.encode_iframe(to_gaussians(s, k, e, r)));
+          },
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
+      .def(
+          "encode_pframe",
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r) {
+            return to_bytes(c.encode_pframe(to_gaussians(s, k, e, r)));
+          },
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
+      .def(
+          "decode_iframe",
+          [](FrameCoder& c, nb::bytes b, int n) { return to_arrays(c.decode_iframe(data_of(b), b.size(), n)); },
+          "data"_a, "n"_a)
+      .def(
+          "decode_pframe", [](FrameCoder& c, nb::bytes b) { return to_arrays(c.decode_pframe(data_of(b), b.size())); },
+          "data"_a)
+      .def("change_costs",
+           [](FrameCoder& c) {
+             const std::vector<float> costs = c.change_costs();
+             float* out;
+             auto array = make_array<float>({costs.size()}, &out);
+             std::copy(costs.begin(), costs.end(), out);
+             return array;
+           })
+      .def("take_bits", &FrameCoder::take_bits)
+      .def("keep_learning", &FrameCoder::keep_learning, "keep"_a)
+      .def(
+          "set_prior",
+          [](FrameCoder& c, nb::ndarray<const uint16_t, nb::numpy, nb::ndim<1>, nb::c_contig> counters,
+             nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig> weights) {
+            c.set_prior({counters.data(), counters.data() + counters.size()},
+                        {weights.data(), weights.data() + weights.size()});
+          },
+          "counters"_a, "weights"_a)
+      .def("get_model", [](FrameCoder& c) {
+        std::vector<uint16_t> counters;
+        std::vector<int32_t> weights;
+        c.get_model(counters, weights);
+        uint16_t* p;
+        int32_t* w;
+        auto a = make_array<uint16_t>({counters.size()}, &p);
+        auto b = make_array<int32_t>({weights.size()}, &w);
+        std::copy(counters.begin(), counters.end(), p);
+        std::copy(weights.begin(), weights.end(), w);
+        return nb::make_tuple(a, b);
+      });
+}

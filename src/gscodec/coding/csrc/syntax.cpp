@@ -1,0 +1,493 @@
+#include "syntax.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <string>
+
+namespace gscodec {
+namespace {
+
+enum Stream {
+  GAP,
+  ROOM,
+  SIZE,
+  ENERGY,
+  LUMA,
+  LUMA_SIGN,
+  CHROMA_U,
+  CHROMA_V,
+  SCALE_1,
+  SCALE_3,
+  SHEAR,  // I-frames
+  CHANGED,
+  GROUP_MEAN,
+  GROUP_SHAPE,
+  GROUP_LUMA,
+  GROUP_CHROMA,  // P-frames
+  DELTA_X,
+  DELTA_Y,
+  DELTA_L1,
+  DELTA_L2,
+  DELTA_L3,
+  DELTA_0,
+  DELTA_1,
+  DELTA_2,
+  N_STREAMS
+};
+
+enum Symbol { X, Y, L1, L2, L3, C0, C1, C2 };
+enum Group { G_MEAN = 1, G_SHAPE = 2, G_LUMA = 4, G_CHROMA = 8 };
+
+int bound(int64_t v, int low, int high) { return int(v < low ? low : v > high ? high : v); }
+int bit_length(int64_t v) {
+  int n = 0;
+  for (v = v < 0 ? -v : v; v; v >>= 1) ++n;
+  return n;
+}
+int sign(int v) { return (v > 0) - (v < 0); }
+// 0 for zero, then by bit length, negative numbers below: within 0 … 2·most.
+int graded(int v, int most) { return most + sign(v) * std::min(bit_length(v), most); }
+
+// x·2^(half_octaves/2), rounded towards zero, in integers.
+int scale(int64_t x, int half_octaves) {
+  half_octaves = bound(half_octaves, -40, 40);
+  if (half_octaves & 1) {
+    x = x * 92682 / 65536;
+    --half_octaves;
+  }
+  x = half_octaves >= 0 ? x * (int64_t(1) << half_octaves / 2) : x / (int64_t(1) << -half_octaves / 2);
+  return bound(x, -MAX_SYMBOL, MAX_SYMBOL);
+}
+
+int64_t root(int64_t x) {
+  int64_t r = int64_t(std::sqrt(double(x)));
+  while (r * r > x) --r;
+  while ((r + 1) * (r + 1) <= x) ++r;
+  return r;
+}
+
+// What l1 would be in steps if the Gaussian were round, squared: 25/36·2^e.
+int64_t round_sq(int e) { return 25 * (int64_t(1) << e) / 36; }
+int round_scale(int e) { return std::max(1, int(root(round_sq(e)))); }
+// A common luma magnitude of energy class e.
+int common_luma(int e) { return int(root((int64_t(4) << e) / 5)); }
+
+uint32_t spread(uint32_t x) {
+  x = (x | x << 8) & 0x00FF00FFu;
+  x = (x | x << 4) & 0x0F0F0F0Fu;
+  x = (x | x << 2) & 0x33333333u;
+  return (x | x << 1) & 0x55555555u;
+}
+uint32_t gather(uint32_t x) {
+  x &= 0x55555555u;
+  x = (x | x >> 1) & 0x33333333u;
+  x = (x | x >> 2) & 0x0F0F0F0Fu;
+  x = (x | x >> 4) & 0x00FF00FFu;
+  return (x | x >> 8) & 0x0000FFFFu;
+}
+
+int cell_shift(const Gaussian& g) { return CELL_LOG2 - mean_log2_step(g); }
+int cell_x(const Gaussian& g) { return g.s[X] >> cell_shift(g); }
+int cell_y(const Gaussian& g) { return g.s[Y] >> cell_shift(g); }
+
+// Gaussians by cell; each cell knows its latest, each Gaussian the one before it in its cell.
+class Grid {
+ public:
+  Grid(int width, int height)
+      : columns_((width + 2 * MARGIN) / 8 + 2),
+        rows_((height + 2 * MARGIN) / 8 + 2),
+        last_(std::size_t(columns_) * rows_, -1) {}
+  void add(int x, int y, int i) {
+    if (inside(x, y)) {
+      if (int(before_.size()) <= i) before_.resize(i + 1, -1);
+      before_[i] = last_[at(x, y)];
+      last_[at(x, y)] = i;
+    }
+  }
+  // Up to `most` Gaussians around a cell, ring by ring; `skip` is left out.
+  template <std::size_t MOST>
+  int near(int x, int y, int skip, std::array<int32_t, MOST>& out) const {
+    int found = 0;
+    out.fill(-1);
+    for (int ring = 0; ring <= 4 && found < int(MOST); ++ring)
+      for (int dy = -ring; dy <= ring; ++dy)
+        for (int dx = -ring; dx <= ring; dx += (std::abs(dy) == ring || ring == 0) ? 1 : 2 * ring) {
+          if (!inside(x + dx, y + dy)) continue;
+          for (int i = last_[at(x + dx, y + dy)]; i >= 0 && found < int(MOST); i = before_[i])
+            if (i != skip) out[found++] = i;
+        }
+    return found;
+  }
+
+ private:
+  bool inside(int x, int y) const { return x >= 0 && y >= 0 && x < columns_ && y < rows_; }
+  std::size_t at(int x, int y) const { return std::size_t(y) * columns_ + x; }
+  int columns_, rows_;
+  std::vector<int32_t> last_, before_;
+};
+
+// Counts what each stream costs while it passes everything on.
+template <typename Coder>
+struct Counted {
+  static constexpr bool DECODES = Coder::DECODES;
+  Coder& coder;
+  Model& model;
+  std::vector<double>& bits;
+
+  int code(int bit, const Contexts& c, int node) {
+    if (!DECODES) {
+      const Decision d(model, c, node);
+      bits[c.stream] -= std::log2((bit ? d.p : 65536 - d.p) / 65536.0);
+    }
+    return coder.code(bit, c, node);
+  }
+  int code_plain(int bit) { return coder.code_plain(bit); }
+};
+
+}  // namespace
+
+FrameCoder::FrameCoder(int width, int height) : width_(width), height_(height), prior_(N_STREAMS), model_(N_STREAMS) {}
+
+void FrameCoder::begin_gop() {
+  if (!keep_learning_) model_ = prior_;
+}
+
+void FrameCoder::check(const Gaussian& g) const {
+  const auto fail = [](const char* what) { throw std::runtime_error(std::string(what) + " leaves its range"); };
+  const int step = mean_log2_step(g) + 4;  // in the finest steps, 1/16 pixel
+  if (g.s[X] < 0 || int64_t(g.s[X]) << step >= int64_t(width_ + 2 * MARGIN) * 16) fail("a mean");
+  if (g.s[Y] < 0 || int64_t(g.s[Y]) << step >= int64_t(height_ + 2 * MARGIN) * 16) fail("a mean");
+  if (g.s[L1] < 1 || g.s[L3] < 1) fail("a scale");
+  for (int j = L1; j < N_SYMBOLS; ++j)
+    if (g.s[j] < -MAX_SYMBOL || g.s[j] > MAX_SYMBOL) fail("a symbol");
+}
+
+template <typename Coder>
+void FrameCoder::walk_iframe(Coder& coder, int n) {
+  constexpr bool D = Coder::DECODES;
+  Grid grid(width_, height_);
+  uint32_t morton = 0;
+  int gaps[3] = {3, 3, 3};
+  for (int i = 0; i < n; ++i) {
+    Gaussian& g = gaussians_[i];
+    // Place: how many cells further along the Morton curve.
+    const int mean_gap = bit_length(gaps[0] + gaps[1] + gaps[2]);
+    int gap = D ? 0 : int((spread(cell_x(g)) | spread(cell_y(g)) << 1) - morton);
+    gap = code_unsigned(coder, gap,
+                        {GAP,
+                         {std::min(mean_gap, 31),
+                          std::min(bit_length(gaps[0]), 5) * 5 + std::min(bit_length(gaps[1]), 4), i == 0, -1}});
+    gaps[2] = gaps[1], gaps[1] = gaps[0], gaps[0] = gap;
+    morton += uint32_t(gap);
+    const int cx = int(gather(morton)), cy = int(gather(morton >> 1));
+    if (D && (cx > (width_ + 2 * MARGIN) / 8 || cy > (height_ + 2 * MARGIN) / 8))
+      throw std::runtime_error("a mean lies outside the picture");
+    std::array<int32_t, 3> near;
+    const int found = grid.near(cx, cy, -1, near);
+    const Gaussian none{};
+    const Gaussian& a = found > 0 ? gaussians_[near[0]] : none;
+    const Gaussian& b = found > 1 ? gaussians_[near[1]] : a;
+
+    g.is_room = uint8_t(code_flag(coder, g.is_room,
+                                  {ROOM,
+                                   {a.is_room + 2 * b.is_room + 4 * std::min(found, 2),
+                                    (i ? gaussians_[i - 1].is_room : 0) + 2 * a.is_room, -1, -1}}));
+    const int room = g.is_room;
+
+    // Classes: the size from the neighbours' size, the energy from how bright they are (energy - size).
+    const int k0 = found ? (a.size_class + b.size_class + 1) / 2 : 10;
+    const int spread_k = std::min(std::abs(a.size_class - b.size_class), 3);
+    g.size_class = k0 + code_signed(coder, g.size_class - k0,
+                                    {SIZE,
+                                     {room * 4 + spread_k, bound(k0, 0, 31), bound(a.size_class, 0, 15) + 16 * room,
+                                      mean_gap > 31 ? 31 : mean_gap}});
+    if (D && (g.size_class < 0 || g.size_class > MAX_CLASS_SIZE))
+      throw std::runtime_error("a size class leaves its range");
+    const int bright = found ? (a.energy_class - a.size_class + b.energy_class - b.size_class) / 2 : 0;
+    const int e0 = bound(g.size_class + bright, 0, MAX_CLASS_ENERGY);
+    const int spread_e = std::min(std::abs(a.energy_class - a.size_class - b.energy_class + b.size_class), 5);
+    g.energy_class = e0 + code_signed(coder, g.energy_class - e0,
+                                      {ENERGY,
+                                       {room * 6 + spread_e, bound(e0, 0, 31), bound(g.size_class, 0, 31),
+                                        bound(g.size_class - k0 + 4, 0, 8)}});
+    if (D && (g.energy_class < 0 || g.energy_class > MAX_CLASS_ENERGY))
+      throw std::runtime_error("an energy class leaves its range");
+    const int e = g.energy_class, half = e / 2;
+
+    // Colours. Luma around what its energy class suggests; chroma in proportion to the neighbours'.
+    int magnitude = std::abs(g.s[C0]);
+    const int off_a = a.s[C0] ? graded(std::abs(a.s[C0]) - common_luma(a.energy_class), 3) : 7;
+    magnitude = common_luma(e) + code_signed(coder, magnitude - common_luma(e),
+                                             {LUMA, {half, off_a, bound(e - e0 + 3, 0, 6) + 7 * room, -1}});
+    if (D && (magnitude < 0 || magnitude > MAX_SYMBOL)) throw std::runtime_error("a luma leaves its range");
+    int negative = g.s[C0] < 0;
+    if (magnitude)
+      negative =
+          code_flag(coder, negative,
+                    {LUMA_SIGN, {(sign(a.s[C0]) + 1) * 3 + sign(b.s[C0]) + 1, half, bound(g.size_class, 0, 31), -1}});
+    g.s[C0] = negative ? -magnitude : magnitude;
+    for (int c : {C1, C2}) {
+      const auto proportion = [&](const Gaussian& q) {
+        return q.s[C0] ? int64_t(q.s[c]) * g.s[C0] / q.s[C0] : int64_t(0);
+      };
+      const int64_t pa = proportion(a), pb = proportion(b);
+      const int guess = found ? bound((pa + pb) / 2, -2 * magnitude, 2 * magnitude) : 0;
+      const int doubt = std::min(bit_length(pa - pb), 5);
+      const int same = c == C2 ? graded(g.s[C1], 3) : 7;
+      g.s[c] =
+          guess +
+          code_signed(coder, g.s[c] - guess,
+                      {c == C1 ? CHROMA_U : CHROMA_V,
+                       {half, doubt * 2 + room, graded(guess, 4), same * 3 + std::min(bit_length(magnitude), 5) / 2}});
+    }
+
+    // Shape: l1 as the neighbours' in proportion, l3 from the size class, the shear as the neighbours'.
+    const int r = round_scale(e);
+    const auto l1_like = [&](const Gaussian& q) {
+      return q.s[L1] ? int64_t(q.s[L1]) * r / round_scale(q.energy_class) : int64_t(r);
+    };
+    const int64_t la = l1_like(a), lb = l1_like(b);
+    const int l1_guess = bound((la + lb + 2 * int64_t(r)) / 4, 1, MAX_SYMBOL);
+    g.s[L1] = l1_guess + code_signed(coder, g.s[L1] - l1_guess,
+                                     {SCALE_1,
+                                      {e, graded(bound((la - r) * 8 / r, -100, 100), 4) + 9 * room,
+                                       std::min(bit_length(la - lb), 6) * 4 + std::min(half, 12) / 4, -1}});
+    if (D && g.s[L1] < 1) throw std::runtime_error("a scale leaves its range");
+    const int l3_guess = bound(round_sq(e) / g.s[L1], 1, MAX_SYMBOL);
+    g.s[L3] = l3_guess + code_signed(coder, g.s[L3] - l3_guess,
+                                     {SCALE_3,
+                                      {e, std::min(bit_length(l3_guess), 9) * 2 + room,
+                                       graded(bound((g.s[L1] - r) * 8 / r, -100, 100), 4), -1}});
+    if (D && g.s[L3] < 1) throw std::runtime_error("a scale leaves its range");
+    const auto shear_like = [&](const Gaussian& q) {
+      return q.s[L1] ? int64_t(q.s[L2]) * r / round_scale(q.energy_class) : int64_t(0);
+    };
+    const int64_t sa = shear_like(a), sb = shear_like(b);
+    const int shear_guess = bound((sa + sb) / 4, -MAX_SYMBOL, MAX_SYMBOL);
+    g.s[L2] =
+        shear_guess + code_signed(coder, g.s[L2] - shear_guess,
+                                  {SHEAR,
+                                   {e, graded(shear_guess, 5) + 11 * room,
+                                    graded(bound((int64_t(g.s[L1]) - g.s[L3]) * 8 / (g.s[L1] + g.s[L3]), -100, 100), 4),
+                                    std::min(bit_length(sa - sb), 6)}});
+
+    // The place inside the cell has no structure: plain bits.
+    const int width = cell_shift(g);
+    for (int c : {X, Y}) {
+      int inside = g.s[c] & ((1 << width) - 1), read = 0;
+      for (int bit = width - 1; bit >= 0; --bit) read = read << 1 | coder.code_plain(inside >> bit & 1);
+      g.s[c] = (c == X ? cx : cy) << width | read;
+    }
+    if (D) check(g);
+    grid.add(cx, cy, i);
+  }
+}
+
+void FrameCoder::find_neighbours() {
+  Grid grid(width_, height_);
+  const int n = int(gaussians_.size());
+  for (int i = 0; i < n; ++i) grid.add(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i);
+  history_.assign(n, History{});
+  changed_before_.assign(n, 0);
+  for (int i = 0; i < n; ++i) grid.near(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i, history_[i].near);
+}
+
+namespace {
+
+// What the contexts of one Gaussian in a P-frame are made of.
+struct Surroundings {
+  int age, now, before, last_two, density;
+  const History* guide = nullptr;  // nearest neighbour that already changed in this frame
+  int guide_index = -1;
+};
+
+int age_grade(int frames) {
+  return frames > 8 ? (frames > 1000 ? 5 : 4) : frames > 4 ? 3 : frames > 2 ? 2 : frames - 1;
+}
+
+Contexts changed_contexts(const Surroundings& s, const Gaussian& g) {
+  return {CHANGED,
+          {s.age * 4 + std::min(s.now, 3), std::min(s.now, 3) * 7 + s.before,
+           std::min(g.energy_class / 2, 12) * 2 + g.is_room, s.last_two * 8 + s.density}};
+}
+
+Surroundings look_around(int i, const std::vector<History>& history, const std::vector<uint8_t>& changed_now,
+                         const std::vector<uint8_t>& changed_before, int density) {
+  Surroundings s{age_grade(history[i].frames_since_change), 0, 0, 0, density};
+  for (int32_t j : history[i].near) {
+    if (j < 0) continue;
+    s.before += changed_before[j];
+    if (j < i && changed_now[j]) {
+      ++s.now;
+      if (!s.guide) s.guide = &history[j], s.guide_index = j;
+    }
+  }
+  s.last_two = (i > 0 ? changed_now[i - 1] : 0) + 2 * (i > 1 ? changed_now[i - 2] : 0);
+  return s;
+}
+
+}  // namespace
+
+template <typename Coder>
+void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next) {
+  constexpr bool D = Coder::DECODES;
+  const int n = int(gaussians_.size());
+  std::vector<uint8_t> changed_now(n, 0);
+  int n_before = 0;
+  for (uint8_t c : changed_before_) n_before += c;
+  const int density = std::min(bit_length(int64_t(n_before) * 64 / std::max(n, 1)), 7);
+  for (int i = 0; i < n; ++i) {
+    Gaussian& g = gaussians_[i];
+    History& h = history_[i];
+    if (h.frames_since_change < 1 << 20) ++h.frames_since_change;
+    const Surroundings s = look_around(i, history_, changed_now, changed_before_, density);
+    std::array<int32_t, N_SYMBOLS> delta{};
+    int groups = 0;
+    if (!D) {
+      for (int j = 0; j < N_SYMBOLS; ++j) delta[j] = (*next)[i].s[j] - g.s[j];
+      groups = (delta[X] || delta[Y] ? G_MEAN : 0) | (delta[L1] || delta[L2] || delta[L3] ? G_SHAPE : 0) |
+               (delta[C0] ? G_LUMA : 0) | (delta[C1] || delta[C2] ? G_CHROMA : 0);
+    }
+    if (!code_flag(coder, groups != 0, changed_contexts(s, g))) continue;
+    changed_now[i] = 1;
+    const int half = std::min(g.energy_class / 2, 12);
+    const int guide_groups = s.guide ? s.guide->groups : 16;
+
+    int coded = 0;
+    for (int b = 0; b < 4; ++b) {
+      const bool last = b == 3 && coded == 0;  // something changed, so the last must be it
+      const int bit =
+          last ? 1
+               : code_flag(coder, groups >> b & 1,
+                           {GROUP_MEAN + b, {coded + 8 * (b == 3), h.groups, guide_groups, half * 2 + g.is_room}});
+      coded |= bit << b;
+    }
+    groups = coded;
+
+    const auto code_delta = [&](int j, int stream, int other) {
+      // The neighbour's change in this Gaussian's steps, where it moved the same thing.
+      int pulled = 5;
+      if (s.guide) {
+        const Gaussian& q = gaussians_[s.guide_index];
+        const int d = s.guide->delta[j];
+        const int own = j < L1 ? 2 * mean_log2_step(g) : j < C0 ? g.size_class - g.energy_class : -g.size_class;
+        const int its = j < L1 ? 2 * mean_log2_step(q) : j < C0 ? q.size_class - q.energy_class : -q.size_class;
+        pulled = graded(d ? scale(4 * int64_t(d), its - own) / 4 + sign(d) : 0, 2);
+      }
+      delta[j] = code_signed(coder, delta[j],
+                             {stream, {pulled * 3 + sign(h.delta[j]) + 1, half * 2 + g.is_room, other, groups}});
+    };
+    if (groups & G_MEAN) {
+      code_delta(X, DELTA_X, s.age);
+      code_delta(Y, DELTA_Y, 6 + graded(delta[X], 2));
+    }
+    if (groups & G_SHAPE) {
+      code_delta(L1, DELTA_L1, s.age);
+      code_delta(L2, DELTA_L2, 6 + graded(delta[L1], 2));
+      code_delta(L3, DELTA_L3, 6 + graded(delta[L1], 2) * 5 + graded(delta[L2], 2));
+    }
+    if (groups & G_LUMA) code_delta(C0, DELTA_0, 6 + graded(delta[L1], 2) * 5 + graded(delta[L3], 2));
+    if (groups & G_CHROMA) {
+      code_delta(C1, DELTA_1, 6 + graded(delta[C0], 2));
+      code_delta(C2, DELTA_2, 6 + graded(delta[C0], 2) * 5 + graded(delta[C1], 2));
+    }
+    for (int j = 0; j < N_SYMBOLS; ++j) g.s[j] = bound(int64_t(g.s[j]) + delta[j], -MAX_SYMBOL - 1, MAX_SYMBOL + 1);
+    if (D) check(g);
+    h.frames_since_change = 0;
+    h.groups = groups;
+    h.delta = delta;
+  }
+  changed_before_ = std::move(changed_now);
+}
+
+std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
+  begin_gop();
+  gaussians_ = gaussians;
+  for (const Gaussian& g : gaussians_) check(g);
+  BitEncoder coder(model_);
+  if (bits_.empty()) {
+    walk_iframe(coder, int(gaussians_.size()));
+  } else {
+    Counted<BitEncoder> counted{coder, model_, bits_};
+    walk_iframe(counted, int(gaussians_.size()));
+  }
+  find_neighbours();
+  return coder.finish();
+}
+
+const std::vector<Gaussian>& FrameCoder::decode_iframe(const uint8_t* data, std::size_t size, int n) {
+  begin_gop();
+  gaussians_.assign(n, Gaussian{});
+  BitDecoder coder(model_, data, size);
+  walk_iframe(coder, n);
+  if (coder.overrun() > 4) throw std::runtime_error("the coded symbols end too early");
+  find_neighbours();
+  return gaussians_;
+}
+
+std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians) {
+  if (gaussians.size() != gaussians_.size()) throw std::invalid_argument("a P-frame keeps the number of Gaussians");
+  for (const Gaussian& g : gaussians) check(g);
+  BitEncoder coder(model_);
+  if (bits_.empty()) {
+    walk_pframe(coder, &gaussians);
+  } else {
+    Counted<BitEncoder> counted{coder, model_, bits_};
+    walk_pframe(counted, &gaussians);
+  }
+  return coder.finish();
+}
+
+const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size) {
+  BitDecoder coder(model_, data, size);
+  walk_pframe(coder, nullptr);
+  if (coder.overrun() > 4) throw std::runtime_error("the coded symbols end too early");
+  return gaussians_;
+}
+
+std::vector<double> FrameCoder::take_bits() {
+  std::vector<double> bits(N_STREAMS, 0.0);
+  std::swap(bits, bits_);
+  bits_.assign(N_STREAMS, 0.0);
+  return bits;
+}
+
+std::vector<float> FrameCoder::change_costs() {
+  const int n = int(gaussians_.size());
+  std::vector<float> costs(n);
+  const std::vector<uint8_t> nobody(n, 0);
+  int n_before = 0;
+  for (uint8_t c : changed_before_) n_before += c;
+  const int density = std::min(bit_length(int64_t(n_before) * 64 / std::max(n, 1)), 7);
+  for (int i = 0; i < n; ++i) {
+    Surroundings s = look_around(i, history_, nobody, changed_before_, density);
+    const int frames = history_[i].frames_since_change;
+    s.age = age_grade(frames < 1 << 20 ? frames + 1 : frames);
+    const Decision d(model_, changed_contexts(s, gaussians_[i]), ZERO);
+    costs[i] = float(std::log2((65536 - d.p) / double(d.p)));
+  }
+  return costs;
+}
+
+void FrameCoder::set_prior(const std::vector<uint16_t>& counters, const std::vector<int32_t>& weights) {
+  if (counters.size() != 2 * prior_.counters().size() || weights.size() != prior_.all_weights().size())
+    throw std::invalid_argument("the prior is of another version of the adaptive coder");
+  for (std::size_t i = 0; i < prior_.counters().size(); ++i) {
+    const int n = counters[2 * i + 1];
+    prior_.counters()[i] = {counters[2 * i], uint16_t(n < COUNTER_LIMIT ? n : COUNTER_LIMIT)};
+  }
+  prior_.all_weights() = weights;
+  model_ = prior_;
+}
+
+void FrameCoder::get_model(std::vector<uint16_t>& counters, std::vector<int32_t>& weights) {
+  counters.clear();
+  for (const Counter& c : model_.counters()) {
+    counters.push_back(c.p);
+    counters.push_back(c.n);
+  }
+  weights = model_.all_weights();
+}
+
+}  // namespace gscodec

@@ -1,0 +1,83 @@
+// What an I-frame and a P-frame say under the adaptive coder, and under which contexts.
+//
+// One walk over the Gaussians both writes and reads (Coder::DECODES), so the two cannot disagree. The
+// coder keeps its model, the symbols and their history from frame to frame of a GOP; an I-frame starts
+// all of it anew.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "adaptive.h"
+
+namespace gscodec {
+
+constexpr int N_SYMBOLS = 8;  // mean x, mean y, l1, l2, l3, three colours
+constexpr int MAX_CLASS_SIZE = 28;
+constexpr int MAX_CLASS_ENERGY = 24;
+constexpr int MAX_SYMBOL = (1 << 20) - 1;
+constexpr int CELL_LOG2 = 3;       // cells of 8 x 8 pixels order the means
+constexpr int MIN_MEAN_LOG2 = -4;  // finest step of a mean: 1/16 pixel
+constexpr int MARGIN = 64;         // pixels a mean may lie outside the picture
+constexpr int N_NEIGHBOURS = 6;
+
+struct Gaussian {
+  std::array<int32_t, N_SYMBOLS> s{};
+  int32_t size_class = 0, energy_class = 0;
+  uint8_t is_room = 0;
+};
+
+// log2 of the step of a mean, pixels.
+inline int mean_log2_step(const Gaussian& g) {
+  const int x = (g.size_class - g.energy_class - 2) >> 1;
+  return x < MIN_MEAN_LOG2 ? MIN_MEAN_LOG2 : x > CELL_LOG2 ? CELL_LOG2 : x;
+}
+
+// What P-frames remember of a Gaussian.
+struct History {
+  int frames_since_change = 1 << 20;
+  int groups = 0;                            // which groups its last change touched
+  std::array<int32_t, N_SYMBOLS> delta{};    // its last change
+  std::array<int32_t, N_NEIGHBOURS> near{};  // nearest others when the GOP began, -1: none
+};
+
+class FrameCoder {
+ public:
+  FrameCoder(int width, int height);
+
+  // Counters and weights a GOP starts from; `keep_learning` starts from what was learned instead.
+  void set_prior(const std::vector<uint16_t>& counters, const std::vector<int32_t>& weights);
+  void get_model(std::vector<uint16_t>& counters, std::vector<int32_t>& weights);
+  void keep_learning(bool keep) { keep_learning_ = keep; }
+
+  std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
+  const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
+  std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians);
+  const std::vector<Gaussian>& decode_pframe(const uint8_t* data, std::size_t size);
+
+  // Bits by stream of everything encoded since the last call (docs/bits.md).
+  std::vector<double> take_bits();
+  // Bits of saying that Gaussian i changes in the next P-frame rather than not.
+  std::vector<float> change_costs();
+
+ private:
+  template <typename Coder>
+  void walk_iframe(Coder& coder, int n);
+  template <typename Coder>
+  void walk_pframe(Coder& coder, const std::vector<Gaussian>* next);
+  void begin_gop();
+  void find_neighbours();
+  void check(const Gaussian& g) const;
+
+  const int width_, height_;
+  Model prior_, model_;
+  bool keep_learning_ = false;
+  std::vector<Gaussian> gaussians_;
+  std::vector<History> history_;
+  std::vector<uint8_t> changed_before_;  // in the previous P-frame
+  std::vector<double> bits_;             // by stream, counted once take_bits was called
+};
+
+}  // namespace gscodec
