@@ -155,7 +155,7 @@ except SystemExit as end:
 def test_start_up_does_not_load_torch(needs: str, code: str) -> None:
     if needs not in MODULES:
         pytest.skip(f"gscodec.{needs} does not exist yet")
-    if needs == "splat.raster_cpu":
+    if needs in ("encoder", "splat.raster_cpu"):
         pytest.importorskip("gscodec.splat._native")
     code += (
         "\nimport sys; heavy = {'torch', 'onnxruntime', 'rembg'} & set(sys.modules); assert not heavy, heavy"

@@ -28,7 +28,7 @@ class Tolerance(NamedTuple):
 
 
 TOLERANCE = {
-    "float32": Tolerance(picture=2e-5, gradient=2e-4, row=2e-3, params=2e-3),
+    "float32": Tolerance(picture=2e-5, gradient=2e-4, row=2e-3, params=2e-4),
     "float64": Tolerance(picture=1e-12, gradient=1e-12, row=1e-9, params=1e-9),
 }
 
