@@ -1,0 +1,115 @@
+"""The region of interest of a clip: one soft matte per frame, from the source that `--roi` names.
+
+The work is done by `human.py`, `portrait.py` and `mattefile.py`; they are imported when they are needed, so
+that importing this module costs nothing. docs/matting.md compares them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import numpy as np
+
+from gscodec.config import ROI_MODES
+from gscodec.errors import ConfigError, GscodecError
+
+NOBODY = "nobody was found in some frames: there the whole frame is the region of interest"
+
+
+class _Source(Protocol):
+    def matte(self, pixels: np.ndarray) -> np.ndarray | None: ...
+
+
+class Matter:
+    """Gives the mattes of a clip's successive frames; made by `make_matter`.
+
+    Attributes:
+        name: the mode in use: "full", "portrait", "human" or "file".
+    """
+
+    def __init__(self, name: str, source: _Source | None, warnings: list[str] | None = None) -> None:
+        """Wrap a source of mattes; None: every frame is all of interest."""
+        self.name = name
+        self._source = source
+        self._warnings = list(warnings or [])
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line each; may grow with every frame."""
+        return [*self._warnings, *getattr(self._source, "warnings", [])]
+
+    def matte(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the matte of the next frame.
+
+        Args:
+            pixels: uint8 [H, W, 3], R'G'B'.
+        Returns:
+            float32 [H, W] in [0, 1]; all ones where nobody is found, with a line in `warnings`.
+        Raises:
+            MediaError: a matte file has no picture for this frame.
+            ConfigError: the network's output is no mask.
+        """
+        matte = None if self._source is None else self._source.matte(pixels)
+        if matte is None:
+            if self._source is not None and NOBODY not in self._warnings:
+                self._warnings.append(NOBODY)
+            return np.ones(pixels.shape[:2], np.float32)
+        return np.ascontiguousarray(matte, np.float32)
+
+    def reset(self) -> None:
+        """Tell that the next frame is of another scene. A matte file goes on with its next picture."""
+        reset = getattr(self._source, "reset", None)
+        if reset is not None:
+            reset()
+
+
+def make_matter(roi: str, *, matte_model: str | None = None) -> Matter:
+    """Make the source of mattes that a setting names.
+
+    Args:
+        roi: "auto", "human", "portrait", "full", or the path of an image or a video, white on people.
+        matte_model: ONNX file for "human", instead of rembg's.
+    Raises:
+        ConfigError: no such mode and no such file; or `matte_model` is not usable.
+        BackendError: the mode needs a package or a model that is not there.
+        MediaError: the matte file cannot be read.
+    """
+    if roi == "full":
+        return Matter("full", None)
+    if roi == "portrait":
+        return _portrait()
+    if roi == "human":
+        from gscodec.analysis.human import HumanMatter
+
+        return Matter("human", HumanMatter(matte_model))
+    if roi == "auto":
+        return _auto(matte_model)
+    if not os.path.exists(roi):
+        raise ConfigError(
+            f"--roi {roi!r} is neither a mode nor a file; permitted: {', '.join(ROI_MODES)}, "
+            "or the path of an image or a video that is white on the person"
+        )
+    from gscodec.analysis.mattefile import MatteFile
+
+    return Matter("file", MatteFile(roi))
+
+
+def _portrait(warnings: list[str] | None = None) -> Matter:
+    from gscodec.analysis.portrait import PortraitMatter
+
+    return Matter("portrait", PortraitMatter(), warnings)
+
+
+def _auto(matte_model: str | None) -> Matter:
+    """Take the network where it is at hand, else the method that needs none."""
+    from gscodec.analysis.human import HumanMatter, human_is_ready
+
+    if matte_model is None and not human_is_ready():
+        return _portrait()
+    try:
+        return Matter("human", HumanMatter(matte_model))
+    except GscodecError as error:
+        if matte_model is not None:
+            raise
+        return _portrait([f"--roi portrait is used instead of human: {error}"])
