@@ -8,6 +8,7 @@ the rest, 130 and 143 when interrupted by Ctrl-C and SIGTERM.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import sys
@@ -52,6 +53,10 @@ _ENCODER_OPTIONS: tuple[tuple[str, str, Any, str, str], ...] = (
     ("backend", "--backend", str, "NAME", _BACKEND_HELP),
     ("threads", "--threads", int, "N", _THREADS_HELP),
     ("quality", "--quality", float, "FACTOR", "On every quantiser step: larger is coarser."),
+    ("update", "--update", str, "MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
+    ("polish_rounds", "--polish-rounds", int, "N", "Most greedy updates of an I-frame's symbols."),
+    ("update_rounds", "--update-rounds", int, "N", "Most greedy updates of a P-frame's symbols."),
+    ("lambda_scale", "--lambda-scale", float, "FACTOR", "On what a bit must buy: larger is smaller files."),
     ("entropy", "--entropy", str, "NAME", f"Entropy coder: {', '.join(config.ENTROPY_CODERS)}."),
     ("seed", "--seed", int, "N", "Of --init random."),
 )
@@ -365,6 +370,4 @@ def _report(run: Run, tally: Any, options: dict[str, Any]) -> None:
 
 
 def _json(facts: dict[str, Any]) -> str:
-    import json
-
     return json.dumps(facts, indent=2, ensure_ascii=False)

@@ -8,7 +8,7 @@ counts, frames are encoded one at a time with all threads on each.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, local
@@ -39,14 +39,18 @@ Result = tuple[Item, EncodedFrame | None]
 
 def encode_jobs(
     jobs: Iterable[Item], config: EncoderConfig, size: tuple[int, int], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Encode jobs in order; side packets pass through at their place.
 
     Yields:
         (job, its coded frame) and (side packet, None).
     """
     n_bytes_per_gop = size[0] * size[1] * 4 * config.gop_length
-    if threads > 1 and config.backend in ("auto", "cpu") and n_bytes_per_gop * (threads + 1) <= MAX_HELD_BYTES:
+    if (
+        threads > 1
+        and config.backend in ("auto", "cpu")
+        and n_bytes_per_gop * (threads + 1) <= MAX_HELD_BYTES
+    ):
         return _gop_per_core(jobs, config, size, threads)
     return _one_by_one(jobs, config, size, threads)
 
@@ -57,7 +61,7 @@ def _encode(encoder: Encoder, job: Job) -> EncodedFrame:
 
 def _one_by_one(
     jobs: Iterable[Item], config: EncoderConfig, size: tuple[int, int], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     encoder = Encoder(config, make_rasterizer(config.backend, *size, threads))
     for job in jobs:
         yield job, (_encode(encoder, job) if isinstance(job, Job) else None)
@@ -65,7 +69,7 @@ def _one_by_one(
 
 def _gop_per_core(
     jobs: Iterable[Item], config: EncoderConfig, size: tuple[int, int], threads: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     mine = local()
     stop = Event()
 

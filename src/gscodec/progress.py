@@ -6,6 +6,7 @@ Nothing here computes: the figures come from `transcode.Tally` and `transcode.in
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -48,7 +49,7 @@ class Progress:
 class Bar(Progress):
     """A bar that is gone at the end."""
 
-    _FORMAT = "{percentage:3.0f}% |{bar:24}| {n_fmt}/{total_fmt} frames, {desc}, ETA {remaining}"
+    _FORMAT = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} frames, {desc}, ETA {remaining}"
     _FORMAT_WITHOUT_TOTAL = "{n_fmt} frames, {desc}, {elapsed}"
 
     def __init__(self) -> None:
@@ -61,7 +62,16 @@ class Bar(Progress):
 
             tqdm.monitor_interval = 0  # no thread of its own
             form = self._FORMAT if self.total else self._FORMAT_WITHOUT_TOTAL
-            self._bar = tqdm(total=self.total, bar_format=form, leave=False, smoothing=0, file=sys.stderr)
+            columns = min(_terminal_columns(), 110)
+            self._bar = tqdm(
+                total=self.total,
+                bar_format=form,
+                leave=False,
+                delay=1e-9,
+                smoothing=0,
+                ncols=columns,
+                file=sys.stderr,
+            )
         self._bar.set_description_str(figures(tally), refresh=False)
         self._bar.update(tally.n_frames - self._bar.n)
 
@@ -101,10 +111,8 @@ class JsonLines(Progress):
 def figures(tally: Tally) -> str:
     """Speed, rate and quality so far, as far as the run has them."""
     parts = [f"{tally.fps:.1f} FPS"]
-    if tally.kbit_per_s:
-        parts.append(f"{tally.kbit_per_s:.1f} kb/s")
-    if tally.samples:
-        parts.append(f"ROI-PSNR {tally.roi_psnr_db:.2f} dB")
+    if tally.samples:  # it encodes
+        parts += [f"{tally.kbit_per_s:.1f} kb/s", f"ROI-PSNR {tally.roi_psnr_db:.2f} dB"]
     return ", ".join(parts)
 
 
@@ -161,6 +169,13 @@ def format_bytes(n_bytes: int) -> str:
     if n_bytes < 10_000:
         return f"{n_bytes} B"
     return f"{n_bytes / 1e3:.1f} kB" if n_bytes < 1e7 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def _terminal_columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals say 0
+    except (OSError, ValueError):
+        return 80
 
 
 def _count(n: int, noun: str) -> str:

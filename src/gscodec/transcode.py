@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 
 from gscodec.analysis.matting import make_matter
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
-from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType, pack, unpack
-from gscodec.coding.headers import I_FRAME_HEADER, P_FRAME_HEADER
+from gscodec.coding.frames import make_frame_coder
+from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType, pack
 from gscodec.coding.packet import Packet
+from gscodec.coding.quantize import State
 from gscodec.config import DecoderLimits, EncoderConfig
 from gscodec.decoder import QUALITY_ONE, Decoder, check_sequence
 from gscodec.encoder import EncodedFrame
@@ -106,24 +108,27 @@ def encode_file(
     matter = make_matter(config.roi, matte_model=config.matte_model)
     threads = config.threads or os.cpu_count() or 1
     with (
-        open_video(source, size=size, start_s=start_s, duration_s=duration_s, max_frames=max_frames) as reader,
+        open_video(
+            source, size=size, start_s=start_s, duration_s=duration_s, max_frames=max_frames
+        ) as reader,
         atomic_path(target) as temporary,
     ):
         if on_open:
             on_open(reader)
         with GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer:
-            for item, coded in encode_jobs(
-                _jobs(reader, matter, config), config, (reader.format.width, reader.format.height), threads
-            ):
-                if isinstance(item, SidePacket):
-                    writer.write(_pack_side(item))
-                    continue
-                assert coded is not None
-                tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
-                _count(tally, item.frame, coded, reader.format)
-                tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
-                if progress:
-                    progress(tally)
+            shape = (reader.format.width, reader.format.height)
+            # Closed at once on an error, so that the other cores stop too.
+            with closing(encode_jobs(_jobs(reader, matter, config), config, shape, threads)) as results:
+                for item, coded in results:
+                    if isinstance(item, SidePacket):
+                        writer.write(_pack_side(item))
+                        continue
+                    assert coded is not None
+                    tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
+                    _count(tally, item.frame, coded, reader.format)
+                    tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
+                    if progress:
+                        progress(tally)
         tally.n_bytes = writer.n_bytes
         tally.roi = matter.name
         tally.warnings = [*reader.warnings, *matter.warnings]
@@ -227,25 +232,37 @@ def decode_file(
     with GsvReader(source, limits) as reader:
         if on_open:
             on_open(reader)
-        decoder = Decoder(reader.sequence, limits=limits, backend=backend, threads=threads, warn=tally.warnings.append)
+        decoder = Decoder(
+            reader.sequence, limits=limits, backend=backend, threads=threads, warn=tally.warnings.append
+        )
         video = video_format(reader)
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
         with VideoWriter(
-            target, video, side_streams=side, metadata=reader.metadata, vcodec=vcodec, crf=crf, container=container
+            target,
+            video,
+            side_streams=side,
+            metadata=reader.metadata,
+            vcodec=vcodec,
+            crf=crf,
+            container=container,
         ) as writer:
             try:
                 for p in reader:
                     kind = p.frame_type
                     if kind is None:
                         dts = p.pts if p.dts is None else p.dts
-                        writer.write_side(SidePacket(p.stream - 1, p.pts, dts, p.duration, p.is_keyframe, p.payload))
+                        writer.write_side(
+                            SidePacket(p.stream - 1, p.pts, dts, p.duration, p.is_keyframe, p.payload)
+                        )
                         continue
                     decoder.decode(p.payload, kind)
                     pixels = decoder.render() if color is None else decoder.render_person(color)[0]
                     writer.write(Frame(pixels, p.pts, p.duration))
                     tally.n_frames += 1
                     tally.n_iframes += kind == FrameType.I
+                    tally.n_bytes, tally.n_video_bytes = reader.offset, tally.n_video_bytes + len(p.payload)
                     tally.n_gaussians = len(decoder.state)
+                    tally.duration_s += float(p.duration * video.time_base)
                     tally.seconds = time.perf_counter() - began
                     if progress:
                         progress(tally)
@@ -279,16 +296,21 @@ def video_format(reader: GsvReader) -> VideoFormat:
 
 
 def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = None) -> dict[str, Any]:
-    """What a .gsv holds, without drawing it: streams, size, GOPs, Gaussians, bytes per frame type.
+    """What a .gsv holds, decoded but not drawn: streams, size, GOPs, Gaussians, bytes per frame type.
 
     Raises:
         BitstreamError: the file is damaged; `MediaError`: it cannot be opened.
     """
+    limits = limits or DecoderLimits()
     with GsvReader(source, limits) as reader:
-        sequence = check_sequence(reader.sequence, limits or DecoderLimits())
+        sequence = check_sequence(reader.sequence, limits)
+        coder = make_frame_coder(sequence.entropy, (sequence.width, sequence.height))
+        state: State | None = None
         video = video_format(reader)
         frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
-        side = [{"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]]
+        side: list[dict[str, Any]] = [
+            {"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]
+        ]
         first_pts = last_pts = None
         for p in reader:
             if p.frame_type is None:
@@ -296,11 +318,14 @@ def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = 
                 side[p.stream - 1]["bytes"] += len(p.payload)
                 continue
             row = frames[p.frame_type.name]
-            is_iframe = p.frame_type == FrameType.I
-            header, _ = unpack(I_FRAME_HEADER if is_iframe else P_FRAME_HEADER, memoryview(p.payload))
             row["frames"] += 1
             row["bytes"] += len(p.payload)
-            row["coded_gaussians"] += header["n_gaussians" if is_iframe else "n_changed"]
+            if p.frame_type == FrameType.I or state is None:  # the reader lets no P-frame come first
+                state = coder.unpack_iframe(p.payload, sequence.quality, limits.max_gaussians)
+                row["coded_gaussians"] += len(state)
+            else:
+                reference, state = state, coder.unpack_pframe(p.payload, state)
+                row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
             first_pts = p.pts if first_pts is None else first_pts
             last_pts = p.pts + (p.duration or 0)
         n_frames = frames["I"]["frames"] + frames["P"]["frames"]
