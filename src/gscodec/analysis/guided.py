@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-RADIUS = 0.014  # of its windows, in long sides
+RADIUS = 0.016  # of its windows, in long sides
 EPSILON = 6e-4  # its smoothing, in squared intensities of [0, 1]
 SHARPEN = 1.8  # slope at 0.5 afterwards: it leaves flat parts short of 0 and 1, and edges wider than they are
 

@@ -17,6 +17,7 @@ from gscodec.analysis.faces import WORKING_SIDE, Face, FaceTracker
 from gscodec.analysis.guided import guided_filter
 
 MIN_SIDE = 24  # working pixels: a picture thinner than this shows nobody
+GUIDE_SCALE = 0.6  # of the working size: where the guided filter finds its coefficients
 CUT_PIXELS = 16_000  # a cut's cost is linear in these
 CUT_EVERY = 5  # frames between cuts
 CUT_MOVED = 0.15  # of a face's width: it moved so far since the last cut, so cut again
@@ -30,7 +31,7 @@ STALE_FRAMES = 15  # a face not seen for so long says less than the matte so far
 FAR = -5.0  # beyond what heads and torsos reach; the cut never goes there
 HEADS = (  # odds, half width, half height, rise of the middle above the face's; in face widths
     (-1.2, 0.95, 1.25, 0.18),
-    (0.2, 0.52, 0.95, 0.2),
+    (1.2, 0.50, 0.95, 0.22),
     (2.1, 0.42, 0.62, 0.02),
 )
 TORSOS = (  # odds, outline of the right half: right of and below the middle of the face; in face widths
@@ -91,8 +92,9 @@ class PortraitMatter:
         self._since_cut += 1
         if self._odds is None or self._due(faces):
             self._odds = self._cut(small, faces)
-        matte = 0.5 + 0.5 * cv2.resize(self._odds, (small.shape[1], small.shape[0]))
-        return guided_filter(pixels, small, matte)
+        guide = _resized(small, GUIDE_SCALE)
+        matte = 0.5 + 0.5 * cv2.resize(self._odds, (guide.shape[1], guide.shape[0]))
+        return guided_filter(pixels, guide, matte)
 
     def _due(self, faces: list[Face]) -> bool:
         """Return whether the people must be cut out anew."""
@@ -249,7 +251,7 @@ def _tidied(person: np.ndarray, faces: list[Face], scale: float) -> np.ndarray:
     width = max(face.width for face in faces) * scale
     person = cv2.morphologyEx(person, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(person, connectivity=4)
-    core = np.zeros(person.shape, np.uint8)
+    core: np.ndarray = np.zeros(person.shape, np.uint8)
     for face in faces:
         x, y, f = face.x * scale, face.y * scale, face.width * scale
         _ellipse(core, x, y, 0.4 * f, 0.55 * f, 1)
