@@ -1,0 +1,375 @@
+// What every CUDA kernel is made of: which Gaussians reach a tile, the two passes over them, barriers.
+//
+// A block of 8 warps owns a tile of 32 x 8·ROWS pixels, a warp a strip of 16 x 2·ROWS of them, a thread
+// ROWS pixels below one another. No sort and, for a few thousand Gaussians, no binning: the block tests
+// every Gaussian's box against its tile and keeps the hits in shared memory in their own order, then each
+// warp tests those exactly against its strip. Sums therefore run in index order and without atomics; only
+// gradients are gathered with them. The slow twin is splat/raster_torch.py.
+#pragma once
+
+#include "gaussian.h"
+
+#ifndef GSCODEC_ROWS
+#define GSCODEC_ROWS 4
+#endif
+#ifndef GSCODEC_BLOCKS
+#define GSCODEC_BLOCKS 4
+#endif
+#ifndef GS_DEVICE
+#define GS_DEVICE __device__ __forceinline__
+#endif
+#ifndef GS_SHARED
+#define GS_SHARED(type, name) __shared__ type name
+#endif
+
+namespace gscodec {
+
+constexpr int ROWS = GSCODEC_ROWS;
+constexpr int BLOCKS = GSCODEC_BLOCKS;  // wanted on a multiprocessor: bounds the registers
+constexpr int WARPS = 8;
+constexpr int THREADS = 32 * WARPS;
+constexpr int STRIP_W = 16, STRIP_H = 2 * ROWS;
+constexpr int TILE_W = 2 * STRIP_W, TILE_H = 4 * STRIP_H;
+constexpr int TESTS = 4;                // Gaussians a thread tests in one round
+constexpr int ROUND = TESTS * THREADS;  // also the room for hits: one round always fits
+constexpr int CELL = 256;               // pixels of a cell's side; a tile never straddles two
+constexpr int CELL_MARGIN = 8;          // pixels a Gaussian may wander before the cells are listed again
+constexpr int SLOTS = 32;               // partial sums of a loss, so that blocks do not queue for one address
+constexpr unsigned ALL = 0xffffffffu;
+constexpr float CUT = RADIUS_SQ * LOG2_SCALE * LOG2_SCALE;  // RADIUS_SQ in the units of a prepared Gaussian
+static_assert(TESTS * WARPS == 32, "one lane of a warp per count");
+static_assert(CELL % TILE_W == 0 && CELL % TILE_H == 0, "tiles must not straddle cells");
+
+// The Gaussians of a batch of pictures of one size, and where each may be seen.
+struct Scene {
+  const int* first;    // [pictures + 1]: Gaussians of picture b are first[b] ... first[b + 1] - 1
+  float* params;       // [total, 8]
+  float4* prepared;    // [total, 2]: (mean, inv_l1, inv_l3), (shear, colours); scaled by LOG2_SCALE
+  short4* boxes;       // [total]: pixels x0 ... x1, y0 ... y1 within reach
+  short4* anchors;     // [total]: the boxes the cells were listed for
+  int* cell_lists;     // [pictures, cells, capacity]: indices within the picture, ascending
+  int* cell_counts;    // [pictures, cells]
+  int pictures, width, height, tiles_x, tiles_y;
+  int cells_x, cells_y, capacity;  // cells_x = 0: no cells, every tile looks at every Gaussian
+};
+
+struct Shared {
+  float4 gaussians[ROUND][2];
+  int index[ROUND];
+  int counts[2][32];
+  float partial[WARPS][2];
+};
+
+// Gaussians first + list[i], or first + i without a list.
+struct Source {
+  const int* list;
+  int first, n;
+};
+
+struct Rect {
+  int x0, y0, x1, y1;  // pixels, inclusive
+};
+
+GS_DEVICE int lane_id() { return int(threadIdx.x) & 31; }
+GS_DEVICE int warp_id() { return int(threadIdx.x) >> 5; }
+
+GS_DEVICE Rect tile_rect(const Scene& scene, int tile) {
+  const int x0 = tile % scene.tiles_x * TILE_W, y0 = tile / scene.tiles_x * TILE_H;
+  return {x0, y0, x0 + TILE_W - 1, y0 + TILE_H - 1};
+}
+
+GS_DEVICE bool overlaps(short4 box, const Rect& r) {
+  return box.x <= r.x1 && box.y >= r.x0 && box.z <= r.y1 && box.w >= r.y0;
+}
+
+GS_DEVICE short4 box_of(const float* p, int width, int height) {
+  const float half_x = sqrtf(RADIUS_SQ) * p[2] * 1.00001f + 1e-3f;
+  const float half_y = sqrtf(RADIUS_SQ * (p[3] * p[3] + p[4] * p[4])) * 1.00001f + 1e-3f;
+  const float w = float(width), h = float(height);
+  // Clamped before converting: means may lie anywhere. A NaN reaches nothing.
+  if (!(fabsf(p[0]) < 1e30f && fabsf(p[1]) < 1e30f && half_x < 1e30f && half_y < 1e30f)) return {1, 0, 1, 0};
+  return {short(fminf(fmaxf(ceilf(p[0] - half_x - 0.5f), 0.0f), w)),
+          short(fmaxf(fminf(floorf(p[0] + half_x - 0.5f), w - 1.0f), -1.0f)),
+          short(fminf(fmaxf(ceilf(p[1] - half_y - 0.5f), 0.0f), h)),
+          short(fmaxf(fminf(floorf(p[1] + half_y - 0.5f), h - 1.0f), -1.0f))};
+}
+
+GS_DEVICE void prepare_gaussian(const Scene& scene, int i) {
+  const float* p = scene.params + 8ll * i;
+  const Inverse g = invert(p[2], p[3], p[4], LOG2_SCALE);
+  scene.prepared[2ll * i] = {p[0], p[1], g.inv_l1, g.inv_l3};
+  scene.prepared[2ll * i + 1] = {g.shear, p[5], p[6], p[7]};
+  scene.boxes[i] = box_of(p, scene.width, scene.height);
+}
+
+// Offsets of this thread's hits in the block's order, index order; the number of hits of the round.
+// One __syncthreads(); `parity` alternates so that the counts need no second one.
+GS_DEVICE int rank_hits(Shared& s, const unsigned hits[TESTS], int offsets[TESTS], int& parity) {
+  const int lane = lane_id(), warp = warp_id();
+  parity ^= 1;
+  if (lane == 0)
+    for (int k = 0; k < TESTS; ++k) s.counts[parity][k * WARPS + warp] = __popc(hits[k]);
+  __syncthreads();
+  const int own = s.counts[parity][lane];
+  int sum = own;
+  for (int step = 1; step < 32; step *= 2) {
+    const int before = __shfl_up_sync(ALL, sum, step);
+    if (lane >= step) sum += before;
+  }
+  for (int k = 0; k < TESTS; ++k)
+    offsets[k] = __shfl_sync(ALL, sum - own, k * WARPS + warp) + __popc(hits[k] & ((1u << lane) - 1u));
+  return __shfl_sync(ALL, sum, 31);
+}
+
+// Copies Gaussians of `source` from number `next` on whose box meets `rect` to shared memory, in order,
+// until all were looked at or no more fit; returns how many. Needs no barrier before it.
+GS_DEVICE int collect(Shared& s, const Scene& scene, const Source& source, const Rect& rect, int& next, int& parity) {
+  int count = 0;
+  while (next < source.n) {
+    unsigned hits[TESTS];
+    int index[TESTS], offsets[TESTS];
+#pragma unroll
+    for (int k = 0; k < TESTS; ++k) {
+      const int i = next + k * THREADS + int(threadIdx.x);
+      index[k] = -1;
+      if (i < source.n) index[k] = source.first + (source.list ? source.list[i] : i);
+    }
+#pragma unroll
+    for (int k = 0; k < TESTS; ++k) {
+      const bool hit = index[k] >= 0 && overlaps(scene.boxes[index[k]], rect);
+      hits[k] = __ballot_sync(ALL, hit);
+    }
+    const int found = rank_hits(s, hits, offsets, parity);
+    if (count + found > ROUND) break;
+#pragma unroll
+    for (int k = 0; k < TESTS; ++k)
+      if (hits[k] >> lane_id() & 1u) {
+        const int to = count + offsets[k];
+        s.index[to] = index[k];
+        s.gaussians[to][0] = scene.prepared[2ll * index[k]];
+        s.gaussians[to][1] = scene.prepared[2ll * index[k] + 1];
+      }
+    count += found;
+    next += ROUND;
+    if (found) __syncthreads();
+  }
+  return count;
+}
+
+// This thread's pixels: column x, rows y ... y + ROWS - 1; its warp's strip begins at (left, top).
+struct Place {
+  int x, y, left, top;
+};
+
+GS_DEVICE Place place_in(const Rect& tile) {
+  const int lane = lane_id(), warp = warp_id();
+  const int left = tile.x0 + (warp & 1) * STRIP_W, top = tile.y0 + (warp >> 1) * STRIP_H;
+  return {left + (lane & 15), top + (lane >> 4) * ROWS, left, top};
+}
+
+// Whether the ellipse reaches the centre of any pixel of the warp's strip, or nearly: the least
+// distance from the mean to the rectangle of centres, found on the two edges that face it.
+GS_DEVICE bool reaches(float4 a, float shear, const Place& place) {
+  const float x0 = float(place.left) + 0.5f - a.x, x1 = x0 + float(STRIP_W - 1);
+  const float y0 = float(place.top) + 0.5f - a.y, y1 = y0 + float(STRIP_H - 1);
+  const float edge_x = fminf(fmaxf(0.0f, x0), x1), edge_y = fminf(fmaxf(0.0f, y0), y1);
+  const float best_y = fminf(fmaxf(__fdividef(-shear * edge_x, a.w), y0), y1);
+  const float best_x = fminf(fmaxf(__fdividef(-shear * a.w * edge_y, a.z * a.z + shear * shear), x0), x1);
+  const float ux = edge_x * a.z, vx = best_y * a.w + edge_x * shear;
+  const float uy = best_x * a.z, vy = edge_y * a.w + best_x * shear;
+  return fminf(ux * ux + vx * vx, uy * uy + vy * vy) <= CUT + 1e-3f;
+}
+
+GS_DEVICE float exp2_fast(float x) {
+#ifdef __CUDA_ARCH__
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return exp2f(x);
+#endif
+}
+
+// The weight at u, v, given -u²; 0 beyond the cut-off.
+GS_DEVICE float weight_at(float minus_u_sq, float v) {
+  const float exponent = minus_u_sq - v * v;
+  return exponent >= -CUT ? exp2_fast(exponent) : 0.0f;
+}
+
+// Numbers, within a group of 32 of the list, of the Gaussians that reach the warp's strip.
+GS_DEVICE unsigned reaching(const Shared& s, int base, int count, const Place& place) {
+  const int j = base + lane_id();
+  return __ballot_sync(ALL, j < count && reaches(s.gaussians[j][0], s.gaussians[j][1].x, place));
+}
+
+// sums[ROWS][3] += colour · weight over the list, and with COVERAGE coverage[ROWS] += weight.
+template <bool COVERAGE>
+GS_DEVICE void forward(const Shared& s, int count, const Place& place, float sums[ROWS][3], float coverage[ROWS]) {
+  const float px = float(place.x) + 0.5f, py = float(place.y) + 0.5f;
+  for (int base = 0; base < count; base += 32) {
+    for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
+      const int j = base + __ffs(int(mask)) - 1;
+      const float4 a = s.gaussians[j][0], b = s.gaussians[j][1];
+      const float dx = px - a.x, u = dx * a.z;
+      const float v = (py - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r) {
+        const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+        sums[r][0] += w * b.y;
+        sums[r][1] += w * b.z;
+        sums[r][2] += w * b.w;
+        if (COVERAGE) coverage[r] += w;
+      }
+    }
+  }
+}
+
+// Sums N values (a power of two) over the warp; lane l returns the one numbered l / (32 / N).
+template <int N>
+GS_DEVICE float reduce(float* values) {
+  const int lane = lane_id();
+#pragma unroll
+  for (int n = N / 2, bit = 16; n >= 1; n /= 2, bit /= 2) {
+    const bool upper = lane & bit;
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+      const float keep = upper ? values[i + n] : values[i], send = upper ? values[i] : values[i + n];
+      values[i] = keep + __shfl_xor_sync(ALL, send, bit);
+    }
+  }
+  float sum = values[0];
+#pragma unroll
+  for (int bit = 16 / N; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
+  return sum;
+}
+
+// gradient[i][8] += the Moments of each Gaussian of the list against e[ROWS][3].
+GS_DEVICE void backward(const Shared& s, int count, const Place& place, const float e[ROWS][3], float* gradient) {
+  const float px = float(place.x) + 0.5f, py = float(place.y) + 0.5f;
+  for (int base = 0; base < count; base += 32) {
+    for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
+      const int j = base + __ffs(int(mask)) - 1;
+      const float4 a = s.gaussians[j][0], b = s.gaussians[j][1];
+      const float dx = px - a.x, dy = py - a.y, u = dx * a.z;
+      const float v = dy * a.w + dx * b.x, minus_u_sq = -u * u;
+      float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, t_y = 0.0f, t_yy = 0.0f;  // t_y, t_yy: about the thread's first row
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r) {
+        const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+        c0 += w * e[r][0];
+        c1 += w * e[r][1];
+        c2 += w * e[r][2];
+        if (r > 0) {
+          const float t = w * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
+          t_y += t * float(r);
+          t_yy += t * float(r * r);
+        }
+      }
+      const float t_0 = c0 * b.y + c1 * b.z + c2 * b.w;
+      const float tx = t_0 * dx, ty = t_y + t_0 * dy;
+      float m[8] = {tx, ty, tx * dx, ty * dx, t_yy + dy * (t_y + ty), c0, c1, c2};
+      const float sum = reduce<8>(m);
+      if ((lane_id() & 3) == 0) atomicAdd(gradient + 8ll * s.index[j] + (lane_id() >> 2), sum);
+    }
+  }
+}
+
+// gradient[i][4 ... 7] += Σ w·weight and Σ w·e of each Gaussian of the list.
+GS_DEVICE void backward_color(const Shared& s, int count, const Place& place, const float e[ROWS][3],
+                              const float weight[ROWS], float* gradient) {
+  const float px = float(place.x) + 0.5f, py = float(place.y) + 0.5f;
+  for (int base = 0; base < count; base += 32) {
+    for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
+      const int j = base + __ffs(int(mask)) - 1;
+      const float4 a = s.gaussians[j][0];
+      const float dx = px - a.x, u = dx * a.z;
+      const float v = (py - a.y) * a.w + dx * s.gaussians[j][1].x, minus_u_sq = -u * u;
+      float m[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r) {
+        const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+        m[0] += w * weight[r];
+        for (int k = 0; k < N_COLORS; ++k) m[1 + k] += w * e[r][k];
+      }
+      const float sum = reduce<4>(m);
+      if ((lane_id() & 7) == 0) atomicAdd(gradient + 8ll * s.index[j] + 4 + (lane_id() >> 3), sum);
+    }
+  }
+}
+
+// The Gaussians a tile has to look at: its cell's, or all of its picture's.
+GS_DEVICE Source source_of(const Scene& scene, int picture, const Rect& tile) {
+  const int first = scene.first[picture];
+  if (scene.cells_x == 0) return {nullptr, first, scene.first[picture + 1] - first};
+  const int cell = (picture * scene.cells_y + tile.y0 / CELL) * scene.cells_x + tile.x0 / CELL;
+  return {scene.cell_lists + (long long)cell * scene.capacity, first, scene.cell_counts[cell]};
+}
+
+// Lists the Gaussians of a picture that come within `margin` of a cell, in index order. By one block.
+GS_DEVICE void list_cell(Shared& s, const Scene& scene, int picture, int cell, int margin, int& parity) {
+  const int first = scene.first[picture], n = scene.first[picture + 1] - first;
+  const int x0 = cell % scene.cells_x * CELL, y0 = cell / scene.cells_x * CELL;
+  const Rect rect = {x0 - margin, y0 - margin, x0 + CELL - 1 + margin, y0 + CELL - 1 + margin};
+  const int number = picture * scene.cells_x * scene.cells_y + cell;
+  int* list = scene.cell_lists + (long long)number * scene.capacity;
+  int count = 0;
+  for (int next = 0; next < n; next += ROUND) {
+    unsigned hits[TESTS];
+    int offsets[TESTS];
+#pragma unroll
+    for (int k = 0; k < TESTS; ++k) {
+      const int i = next + k * THREADS + int(threadIdx.x);
+      hits[k] = __ballot_sync(ALL, i < n && overlaps(scene.boxes[first + i], rect));
+    }
+    const int found = rank_hits(s, hits, offsets, parity);
+#pragma unroll
+    for (int k = 0; k < TESTS; ++k)
+      if (hits[k] >> lane_id() & 1u) list[count + offsets[k]] = next + k * THREADS + int(threadIdx.x);
+    count += found;
+  }
+  if (threadIdx.x == 0) scene.cell_counts[number] = count;
+}
+
+// The blocks that work on one picture, and their barrier. All are resident: the launch is cooperative.
+struct Group {
+  unsigned* arrived;  // zero at the launch
+  int rank, size;
+  unsigned expected;
+};
+
+GS_DEVICE void sync(Group& group) {
+  __syncthreads();
+  if (group.size > 1) {
+    group.expected += unsigned(group.size);
+    if (threadIdx.x == 0) {
+      __threadfence();
+      atomicAdd(group.arrived, 1u);
+      while (*(volatile unsigned*)group.arrived < group.expected) __nanosleep(20);
+      __threadfence();
+    }
+    __syncthreads();
+  }
+}
+
+GS_DEVICE float warp_sum(float x) {
+  for (int bit = 16; bit >= 1; bit /= 2) x += __shfl_xor_sync(ALL, x, bit);
+  return x;
+}
+
+GS_DEVICE double warp_sum(double x) {
+  for (int bit = 16; bit >= 1; bit /= 2) x += __shfl_xor_sync(ALL, x, bit);
+  return x;
+}
+
+// Sums a and b over the block; valid in thread 0.
+GS_DEVICE void block_sum(Shared& s, float& a, float& b) {
+  a = warp_sum(a);
+  b = warp_sum(b);
+  if (lane_id() == 0) s.partial[warp_id()][0] = a, s.partial[warp_id()][1] = b;
+  __syncthreads();
+  if (threadIdx.x == 0)
+    for (int w = 1; w < WARPS; ++w) a += s.partial[w][0], b += s.partial[w][1];
+  __syncthreads();
+}
+
+}  // namespace gscodec

@@ -1,0 +1,115 @@
+"""CUDA sources -> machine code for one card, by NVRTC through cuda.core, kept on disk.
+
+No nvcc and no build step: the sources travel inside the package. Compiling takes a second or two and happens
+once per card type, driver and version of gscodec.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+
+from gscodec.errors import BackendError
+
+INCLUDED = ("gaussian.h", "raster_cuda.cuh")  # before each source, in this order
+_MAGIC = b"gscodec cubin 1\n"
+_DIGEST_BYTES = 32
+
+
+def machine_code(name: str, arch: str, driver: int, **defines: int) -> bytes:
+    """The cubin of csrc/`name`.cu.
+
+    Args:
+        arch: sm_90, for example. driver: cuDriverGetVersion's number, part of the cache's key.
+        defines: macros, without the prefix GSCODEC_.
+    Raises:
+        BackendError: the compiler is missing or does not know this card; says what to do.
+    """
+    source = source_text(name, **defines)
+    key = "\0".join([source, arch, str(driver), _compiler_version()])
+    path = cache_folder() / f"{name}-{arch}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.cubin"
+    code = _load(path)
+    if code is None:
+        code = compile_source(source, name, arch)
+        _store(path, code)
+    return code
+
+
+def source_text(name: str, **defines: int) -> str:
+    """One self-contained text: macros, shared headers, the source; line numbers as in the files."""
+    parts = [f"#define GSCODEC_{key.upper()} {value}\n" for key, value in sorted(defines.items())]
+    for file in (*INCLUDED, f"{name}.cu"):
+        lines = _read(file).splitlines()
+        kept = ["" if line.startswith(('#include "', "#pragma once")) else line for line in lines]
+        parts.append("\n".join([f'#line 1 "{file}"', *kept, ""]))
+    return "".join(parts)
+
+
+def compile_source(source: str, name: str, arch: str) -> bytes:
+    """The cubin of a source text."""
+    try:
+        try:
+            from cuda.core import Program, ProgramOptions
+        except ImportError:  # before cuda-core 0.5
+            from cuda.core.experimental import Program, ProgramOptions
+        options = ProgramOptions(name=f"{name}.cu", arch=arch, std="c++17")
+        return bytes(Program(source, "c++", options=options).compile("cubin").code)
+    except Exception as error:  # cuda.core raises whatever its layers raise
+        raise BackendError(
+            f"the CUDA kernels cannot be compiled for {arch}: {error}; pip install -U 'gscodec[cuda]' for an "
+            "NVRTC that knows this card, or take --backend cpu"
+        ) from error
+
+
+def cache_folder() -> Path:
+    """$GSCODEC_CACHE, or gscodec's folder in the user's cache."""
+    if folder := os.environ.get("GSCODEC_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gscodec"
+
+
+@cache
+def _read(file: str) -> str:
+    return (resources.files("gscodec.splat") / "csrc" / file).read_text(encoding="utf-8")
+
+
+@cache
+def _compiler_version() -> str:
+    """Versions of what compiles, from package metadata: loading NVRTC to ask it would cost more than a hit."""
+    found = []
+    for package in ("cuda-core", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{package} {metadata.version(package)}")
+    return ", ".join(found)
+
+
+def _load(path: Path) -> bytes | None:
+    """The code in a cache file; None when there is none or it is damaged."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    head = len(_MAGIC) + _DIGEST_BYTES
+    code = stored[head:]
+    if not stored.startswith(_MAGIC) or hashlib.sha256(code).digest() != stored[len(_MAGIC) : head]:
+        return None
+    return code
+
+
+def _store(path: Path, code: bytes) -> None:
+    """Write a cache file in one piece. A cache that cannot be written costs time, nothing else."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_MAGIC + hashlib.sha256(code).digest() + code)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise

@@ -1,0 +1,238 @@
+"""One NVIDIA GPU through its driver: memory, copies, launches; errors become BackendError.
+
+cuda.bindings only, neither torch nor cuda.core: both take longer to import than a short clip to decode.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+from cuda.bindings import driver
+
+from gscodec.errors import BackendError
+from gscodec.splat.cuda_compile import machine_code
+from gscodec.splat.cuda_params import THREADS
+
+MIN_CAPABILITY = 75  # Turing: the oldest that NVRTC 13 compiles for
+ALIGNMENT = 256
+
+
+class Device:
+    """A GPU's primary context, shared with torch and others in this process."""
+
+    def __init__(self, ordinal: int) -> None:
+        try:
+            check(driver.cuInit(0))
+            n_devices = check(driver.cuDeviceGetCount())
+        except (BackendError, RuntimeError) as error:  # RuntimeError: no libcuda on this machine
+            raise BackendError(
+                f"no usable NVIDIA driver ({error}); install one (580 or newer for CUDA 13), "
+                "or take --backend cpu"
+            ) from error
+        if ordinal >= n_devices:
+            raise BackendError(f"GPU {ordinal} is not there, found {n_devices}; see nvidia-smi --list-gpus")
+        self.ordinal = ordinal
+        self._handle = check(driver.cuDeviceGet(ordinal))
+        self.name: str = check(driver.cuDeviceGetName(256, self._handle)).split(b"\0")[0].decode()
+        attribute = driver.CUdevice_attribute
+        self.capability = 10 * self._attribute(
+            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+        ) + self._attribute(attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+        if self.capability < MIN_CAPABILITY:
+            raise BackendError(
+                f"{self.name} has compute capability {self.capability / 10}, needed is "
+                f"{MIN_CAPABILITY / 10} (Turing, 2018); take --backend cpu"
+            )
+        self.n_multiprocessors = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        self._driver_version: int = check(driver.cuDriverGetVersion())
+        self._context = check(driver.cuDevicePrimaryCtxRetain(self._handle))
+        self._kernels: dict[tuple[str, str, int], Any] = {}
+        self._modules: dict[tuple[str, int], Any] = {}
+
+    def make_current(self) -> None:
+        """Every thread needs it before the first other call."""
+        check(driver.cuCtxSetCurrent(self._context))
+
+    def kernel(self, source: str, name: str, rows: int) -> Any:
+        """The kernel `name` of csrc/`source`.cu for `rows` pixels per thread; compiled at first use."""
+        key = (source, name, rows)
+        if key not in self._kernels:
+            if (source, rows) not in self._modules:
+                code = machine_code(source, f"sm_{self.capability}", self._driver_version, rows=rows)
+                self._modules[source, rows] = check(driver.cuModuleLoadData(code))
+            self._kernels[key] = check(driver.cuModuleGetFunction(self._modules[source, rows], name.encode()))
+        return self._kernels[key]
+
+    def resident_blocks(self, kernel: Any) -> int:
+        """Blocks of a kernel that the whole card holds at a time."""
+        per = check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(kernel, THREADS, 0))
+        return int(per) * self.n_multiprocessors
+
+    def _attribute(self, attribute: Any) -> int:
+        return int(check(driver.cuDeviceGetAttribute(attribute, self._handle)))
+
+
+class Workspace:
+    """A stream and its memory: named buffers that grow and are never handed back before the end.
+
+    Host arrays pass through page-locked memory; what was put there may be overwritten after `wait`.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        device.make_current()
+        self._stream = check(driver.cuStreamCreate(driver.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        self._buffers: dict[str, Buffer] = {}
+        self._staging = np.empty(0, np.uint8)
+        self._staged = 0
+        self._retired: list[np.ndarray] = []
+
+    def buffer(self, name: str, n_bytes: int) -> int:
+        """Address of the buffer `name`, at least `n_bytes` long; contents are lost when it grows."""
+        known = self._buffers.get(name)
+        if known is None or known.n_bytes < n_bytes:
+            if known is not None:
+                self.wait()
+                known.free()
+            known = self._buffers[name] = Buffer(self.device, n_bytes + n_bytes // 8)
+        return known.address
+
+    def upload(self, address: int, array: np.ndarray) -> None:
+        """Copy an array to the device; the array may change at once."""
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if flat.size:
+            staged = self._stage(flat.size)
+            staged[:] = flat
+            check(driver.cuMemcpyHtoDAsync(address, staged.ctypes.data, flat.size, self._stream))
+
+    def download(self, address: int, array: np.ndarray) -> np.ndarray:
+        """Copy from the device into page-locked memory shaped like `array`; valid after `wait`, until the next use."""
+        staged = self._stage(array.nbytes)
+        if array.nbytes:
+            check(driver.cuMemcpyDtoHAsync(staged.ctypes.data, address, array.nbytes, self._stream))
+        return staged.view(array.dtype).reshape(array.shape)
+
+    def zero(self, address: int, n_bytes: int) -> None:
+        if n_bytes:
+            check(driver.cuMemsetD8Async(address, 0, n_bytes, self._stream))
+
+    def launch(
+        self, kernel: Any, grid: tuple[int, int], params: ctypes.Structure, *, cooperative: bool = False
+    ) -> None:
+        """Start a kernel whose only parameter is a struct."""
+        if grid[0] == 0 or grid[1] == 0:
+            return
+        addresses = (ctypes.c_void_p * 1)(ctypes.addressof(params))
+        start = driver.cuLaunchCooperativeKernel if cooperative else driver.cuLaunchKernel
+        extra = () if cooperative else (0,)
+        check(start(kernel, *grid, 1, THREADS, 1, 1, 0, self._stream, ctypes.addressof(addresses), *extra))
+
+    def wait(self) -> None:
+        """Until everything asked for is done."""
+        check(driver.cuStreamSynchronize(self._stream))
+        self._staged = 0
+        self._retired.clear()
+
+    def record(self) -> Any:
+        """A point in the stream's time."""
+        event = check(driver.cuEventCreate(0))
+        check(driver.cuEventRecord(event, self._stream))
+        return event
+
+    def seconds_between(self, start: Any, end: Any) -> float:
+        """Device time between two recorded points; waits for the second."""
+        check(driver.cuEventSynchronize(end))
+        return float(check(driver.cuEventElapsedTime(start, end))) / 1e3
+
+    def _stage(self, n_bytes: int) -> np.ndarray:
+        end = self._staged + (n_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        if end > self._staging.size:
+            self._retired.append(self._staging)  # copies may still read it
+            self._staging = pinned_array(2 * end, np.uint8)
+            self._staged, end = 0, end - self._staged
+        begin, self._staged = self._staged, end
+        return self._staging[begin : begin + n_bytes]
+
+
+class Buffer:
+    """Device memory that lives as long as this object."""
+
+    def __init__(self, device: Device, n_bytes: int) -> None:
+        self.device, self.n_bytes = device, max(ALIGNMENT, n_bytes)
+        device.make_current()
+        try:
+            self.address = int(check(driver.cuMemAlloc(self.n_bytes)))
+        except BackendError as error:
+            raise BackendError(
+                f"{device.name} has no {self.n_bytes / 2**20:.0f} MiB free ({error}); fit fewer pictures at a "
+                "time, or take --backend cpu"
+            ) from error
+
+    def free(self) -> None:
+        address, self.address = self.address, 0
+        if address:
+            self.device.make_current()
+            driver.cuMemFree(address)
+
+    def __del__(self) -> None:
+        if getattr(self, "address", 0):
+            self.free()
+
+
+class _PinnedMemory:
+    """Page-locked host memory, freed with the last array that views it."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._address = int(check(driver.cuMemAllocHost(max(1, n_bytes))))
+        self.__array_interface__ = {
+            "shape": (n_bytes,),
+            "typestr": "|u1",
+            "data": (self._address, False),
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        if getattr(self, "_address", 0):
+            driver.cuMemFreeHost(self._address)
+
+
+def pinned_array(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An uninitialised array in page-locked memory: the card copies from and to it several times faster."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.asarray(_PinnedMemory(n_bytes)).view(dtype).reshape(shape)
+
+
+@cache
+def device(ordinal: int = 0) -> Device:
+    """The GPU of a number, as CUDA_VISIBLE_DEVICES leaves them.
+
+    Raises:
+        BackendError: no driver, no such GPU, or one that is too old.
+    """
+    return Device(ordinal)
+
+
+def n_devices() -> int:
+    """GPUs that this process may use; 0 without a driver."""
+    try:
+        check(driver.cuInit(0))
+        return int(check(driver.cuDeviceGetCount()))
+    except (BackendError, RuntimeError):
+        return 0
+
+
+def check(result: tuple[Any, ...]) -> Any:
+    """The value of a driver call.
+
+    Raises:
+        BackendError: the call failed; carries the driver's name for it.
+    """
+    status, *values = result
+    if status != driver.CUresult.CUDA_SUCCESS:
+        _, text = driver.cuGetErrorString(status)
+        detail = text.decode() if isinstance(text, bytes) else "unknown error"
+        raise BackendError(f"CUDA: {detail} ({getattr(status, 'name', status)})")
+    return values[0] if len(values) == 1 else tuple(values) if values else None

@@ -1,0 +1,120 @@
+"""The kernels' parameter structs, field for field as in csrc/*.cu, and the kernels' constants."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_double, c_float, c_int, c_void_p
+
+# csrc/raster_cuda.cuh
+THREADS = 256
+TILE_W = 32
+CELL = 256
+SLOTS = 32
+MAX_SIDE = 32767  # boxes are 16-bit
+
+
+def tile_height(rows: int) -> int:
+    """Height of a block's tile when each thread has `rows` pixels."""
+    return 8 * rows
+
+
+class Scene(ctypes.Structure):
+    _fields_ = [
+        ("first", c_void_p),
+        ("params", c_void_p),
+        ("prepared", c_void_p),
+        ("boxes", c_void_p),
+        ("anchors", c_void_p),
+        ("cell_lists", c_void_p),
+        ("cell_counts", c_void_p),
+        ("pictures", c_int),
+        ("width", c_int),
+        ("height", c_int),
+        ("tiles_x", c_int),
+        ("tiles_y", c_int),
+        ("cells_x", c_int),
+        ("cells_y", c_int),
+        ("capacity", c_int),
+    ]
+
+
+class DrawParams(ctypes.Structure):
+    _fields_ = [
+        ("scene", Scene),
+        ("picture", c_void_p),
+        ("rgb", c_void_p),
+        ("alpha", c_void_p),
+        ("nv12", c_void_p),
+        ("target", c_void_p),
+        ("rest", c_void_p),
+        ("pitch", c_int),
+        ("matrix", c_float * 9),
+        ("background", c_float * 3),
+        ("luma", c_float * 4),
+        ("chroma_b", c_float * 4),
+        ("chroma_r", c_float * 4),
+    ]
+
+
+class TargetParams(ctypes.Structure):
+    _fields_ = [
+        ("rgb", c_void_p),
+        ("picture", c_void_p),
+        ("weight", c_void_p),
+        ("target", c_void_p),
+        ("roi_pixels", c_void_p),
+        ("pictures", c_int),
+        ("pixels", c_int),
+        ("matrix", c_float * 9),
+    ]
+
+
+class GatherParams(ctypes.Structure):
+    _fields_ = [("scene", Scene), ("residual", c_void_p), ("gradient", c_void_p)]
+
+
+class Outcome(ctypes.Structure):
+    _fields_ = [("loss", c_double), ("roi_mse", c_double), ("iterations", c_int), ("finite", c_int)]
+
+
+class FitParams(ctypes.Structure):
+    _fields_ = [
+        ("scene", Scene),
+        ("target", c_void_p),
+        ("roi_pixels", c_void_p),
+        ("gradient", c_void_p),
+        ("momentum", c_void_p),
+        ("sums", c_void_p),
+        ("flags", c_void_p),
+        ("empty", c_void_p),
+        ("outcome", c_void_p),
+        ("arrived", c_void_p),
+        ("group_size", c_int),
+        ("groups", c_int),
+        ("iterations", c_int),
+        ("rate_mean", c_float),
+        ("rate_shape", c_float),
+        ("rate_color", c_float),
+        ("final_rate", c_float),
+        ("beta1", c_float),
+        ("beta2", c_float),
+        ("plateau", c_float),
+        ("padding", c_float),
+        ("target_mse", c_double),
+    ]
+
+
+class SolveParams(ctypes.Structure):
+    _fields_ = [
+        ("scene", Scene),
+        ("target", c_void_p),
+        ("gradient", c_void_p),
+        ("rest", c_void_p),
+        ("dots", c_void_p),
+        ("loss", c_void_p),
+        ("arrived", c_void_p),
+        ("group_size", c_int),
+        ("groups", c_int),
+        ("sweeps", c_int),
+        ("ridge", c_float),
+    ]

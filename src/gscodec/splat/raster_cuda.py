@@ -1,0 +1,51 @@
+"""The rasteriser on an NVIDIA GPU: csrc/*.cu, compiled for the card that is found at first use.
+
+One picture at a time, with the whole card on it. Many at a time: cuda_batch.CudaBatch, which this wraps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gscodec.splat.cuda_batch import CudaBatch, CudaTarget
+from gscodec.splat.raster import FitResult, FitSchedule
+
+
+class CudaRasterizer:
+    """raster.Rasterizer on one GPU; docstrings there."""
+
+    def __init__(self, width: int, height: int, ordinal: int = 0) -> None:
+        """`ordinal`: number of the GPU."""
+        self.width, self.height = width, height
+        self.batch = CudaBatch(width, height, ordinal)
+
+    def render(self, params: np.ndarray) -> np.ndarray:
+        return self.batch.render([params])[0]
+
+    def render_rgb8(
+        self, params: np.ndarray, background: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        pixels, alpha = self.batch.render_rgb8([params], background)
+        return pixels[0], None if alpha is None else alpha[0]
+
+    def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        return self.batch.gradients([params], residual[None])[0]
+
+    def target(self, picture: np.ndarray, weight: np.ndarray) -> CudaTarget:
+        """`picture` may also be 8-bit R'G'B', a quarter of the bytes to send."""
+        return self.batch.target(picture[None], weight[None])
+
+    def fit(
+        self, target: CudaTarget, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule
+    ) -> FitResult:
+        return self.batch.fit(target, [params], [active], schedule)[0]
+
+    def solve_colors(
+        self, target: CudaTarget, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float
+    ) -> float:
+        return self.batch.solve_colors(target, [params], [active], sweeps, ridge)[0]
+
+
+def make(width: int, height: int, threads: int) -> CudaRasterizer:
+    """`threads` is the CPU's business."""
+    return CudaRasterizer(width, height)
