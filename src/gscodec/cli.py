@@ -14,13 +14,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
 import click
 
 from gscodec import __version__, config, progress
-from gscodec.errors import BackendError, ConfigError, GscodecError
+from gscodec.errors import BackendError, BitstreamError, ConfigError, GscodecError
 
 _MAX_SIDE = 65535  # of a picture in a .gsv
 _COLORS = {
@@ -34,32 +34,35 @@ _COLORS = {
 _BACKEND_HELP = f"Rasteriser: {', '.join(config.BACKENDS)}."
 _THREADS_HELP = "CPU threads; 0 is one per core."
 
-# Field of EncoderConfig, its option, type and help. Ranges and permitted names are checked by `config` alone.
-_ENCODER_OPTIONS: tuple[tuple[str, str, Any, str, str], ...] = (
-    ("roi", "--roi", str, "MODE", f"What matters: {', '.join(config.ROI_MODES)} or a matte's FILE."),
-    ("matte_model", "--matte-model", str, "FILE", "Matting model as ONNX, for --roi human."),
-    ("background", "--background", str, "MODE", f"The room: {', '.join(config.BACKGROUND_MODES)}."),
-    ("background_share", "--background-share", float, "SHARE", "Share of the Gaussians for the room."),
-    ("background_weight", "--background-weight", float, "WEIGHT", "Weight of a room pixel; the ROI has 1."),
-    ("gaussians", "--gaussians", int, "N", "Gaussians of an I-frame."),
-    ("gop_length", "--gop", int, "N", "Frames from one I-frame to the next, the I-frame counted."),
-    ("scene_cut", "--scene-cut/--no-scene-cut", None, "", "Whether a cut starts a GOP early."),
-    ("change_threshold", "--change-threshold", float, "VALUE", "Difference that marks a changed pixel."),
-    ("init", "--init", str, "MODE", f"Where Gaussians start: {', '.join(config.INIT_MODES)}."),
-    ("detail", "--detail", float, "SHARE", "Superpixels of 0: equal area, 1: equal detail."),
-    ("iterations", "--iterations", int, "N", "Most steps to fit an I-frame."),
-    ("p_iterations", "--p-iterations", int, "N", "Most steps to fit a P-frame."),
-    ("target_psnr", "--target-psnr", float, "DB", "Stop a fit at this ROI-PSNR."),
-    ("backend", "--backend", str, "NAME", _BACKEND_HELP),
-    ("threads", "--threads", int, "N", _THREADS_HELP),
-    ("quality", "--quality", float, "FACTOR", "On every quantiser step: larger is coarser."),
-    ("update", "--update", str, "MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
-    ("polish_rounds", "--polish-rounds", int, "N", "Most greedy updates of an I-frame's symbols."),
-    ("update_rounds", "--update-rounds", int, "N", "Most greedy updates of a P-frame's symbols."),
-    ("lambda_scale", "--lambda-scale", float, "FACTOR", "On what a bit must buy: larger is smaller files."),
-    ("entropy", "--entropy", str, "NAME", f"Entropy coder: {', '.join(config.ENTROPY_CODERS)}."),
-    ("seed", "--seed", int, "N", "Of --init random."),
-)
+# Field of EncoderConfig -> what its value is called, and help. Types come from the field; ranges and
+# permitted names are checked by `config` alone.
+_ENCODER_HELP = {
+    "roi": ("MODE", f"What matters: {', '.join(config.ROI_MODES)} or a matte's FILE."),
+    "matte_model": ("FILE", "Matting model as ONNX, for --roi human."),
+    "background": ("MODE", f"The room: {', '.join(config.BACKGROUND_MODES)}."),
+    "background_share": ("SHARE", "Share of the Gaussians for the room."),
+    "background_weight": ("WEIGHT", "Weight of a room pixel; the ROI has 1."),
+    "gaussians": ("N", "Gaussians of an I-frame."),
+    "gop_length": ("N", "Frames from one I-frame to the next, the I-frame counted."),
+    "scene_cut": ("", "Whether a cut starts a GOP early."),
+    "change_threshold": ("VALUE", "Difference that marks a changed pixel."),
+    "init": ("MODE", f"Where Gaussians start: {', '.join(config.INIT_MODES)}."),
+    "detail": ("SHARE", "Superpixels of 0: equal area, 1: equal detail."),
+    "iterations": ("N", "Most steps to fit an I-frame."),
+    "p_iterations": ("N", "Most steps to fit a P-frame."),
+    "target_psnr": ("DB", "Stop a fit at this ROI-PSNR."),
+    "backend": ("NAME", _BACKEND_HELP),
+    "threads": ("N", _THREADS_HELP),
+    "quality": ("FACTOR", "On every quantiser step: larger is coarser."),
+    "update": ("MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
+    "polish_passes": ("N", "Most greedy passes over an I-frame's symbols."),
+    "update_passes": ("N", "Most greedy passes over a P-frame's symbols."),
+    "lambda_scale": ("FACTOR", "On what a bit must buy: larger is smaller files."),
+    "entropy": ("NAME", f"Entropy coder: {', '.join(config.ENTROPY_CODERS)}."),
+    "seed": ("N", "Of --init random."),
+}
+_OPTION_NAMES = {"gop_length": "--gop"}  # where it is not the field's
+_TYPES = {"str": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = files if source is None else (source, *files)
         if len(names) != 2:
             raise click.UsageError(f"expected SOURCE and TARGET, got {' '.join(names) or 'nothing'}")
-        with _translated(names[1], verbose):
+        with _translated(*names, verbose):
             _check_target(*names, overwrite)
             with progress.make_progress("none" if quiet else progress_mode) as display:
                 command(Run(*names, quiet, verbose, as_json, display), **settings)
@@ -184,14 +187,18 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add one option for every field of EncoderConfig; None means: as the preset says."""
-    defaults = config.EncoderConfig()
     in_presets = {field for values in config.PRESET_VALUES.values() for field in values}
-    for field, option, kind, metavar, text in reversed(_ENCODER_OPTIONS):
-        default = getattr(defaults, field)
-        note = "" if default is None else f" [{('no', 'yes')[default] if kind is None else default}]"
-        note = " [preset]" if field in in_presets else note
-        extra = {"type": kind, "metavar": metavar} if kind else {}
-        command = click.option(option, field, default=None, help=text + note, **extra)(command)
+    for field in reversed(fields(config.EncoderConfig)):
+        option = _OPTION_NAMES.get(field.name, "--" + field.name.replace("_", "-"))
+        metavar, text = _ENCODER_HELP.get(field.name, ("", ""))
+        extra: dict[str, Any] = {"metavar": metavar, "type": _TYPES.get(str(field.type).split(" |")[0])}
+        default = field.default
+        if field.type == "bool":
+            option, extra = f"{option}/--no-{option[2:]}", {}
+            default = "yes" if default else "no"
+        note = "" if default is None else f" [{default}]"
+        note = " [preset]" if field.name in in_presets else note
+        command = click.option(option, field.name, default=None, help=text + note, **extra)(command)
     return command
 
 
@@ -285,7 +292,7 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
 def info(source: str, verbose: int, as_json: bool) -> None:
     """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
-    with _translated(source, verbose):
+    with _translated(source, source, verbose):
         from gscodec.transcode import inspect_file
 
         facts = inspect_file(source)
@@ -300,7 +307,7 @@ def info(source: str, verbose: int, as_json: bool) -> None:
 @click.pass_context
 def bench(ctx: click.Context) -> None:
     """Measure speed, size and quality, also against other codecs."""
-    with _translated("bench", 0):
+    with _translated("bench", "bench", 0):
         import importlib
 
         try:
@@ -319,8 +326,8 @@ def _check_target(source: str, target: str, overwrite: bool) -> None:
 
 
 @contextmanager
-def _translated(path: str, verbose: int) -> Iterator[None]:
-    """Turn errors into click's, which `_Group.main` prints; `path` names what an OSError does not."""
+def _translated(source: str, target: str, verbose: int) -> Iterator[None]:
+    """Turn errors into click's, which `_Group.main` prints, with the name of the file they are about."""
     try:
         yield
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
@@ -330,17 +337,19 @@ def _translated(path: str, verbose: int) -> Iterator[None]:
             import traceback
 
             traceback.print_exc()
-        raise _Failure(_describe(error, path), getattr(error, "exit_code", 1)) from error
+        raise _Failure(_describe(error, source, target), getattr(error, "exit_code", 1)) from error
 
 
-def _describe(error: Exception, path: str) -> str:
+def _describe(error: Exception, source: str, target: str) -> str:
+    if isinstance(error, BitstreamError):  # made where names of files are not known
+        return f"{source}: {error}"
     if isinstance(error, GscodecError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.filename or path}: {error.strerror or error}"
+        return f"{error.filename or target}: {error.strerror or error}"
     if isinstance(error, MemoryError):
-        return f"{path}: out of memory"
-    return f"{path}: internal error, {type(error).__name__}: {error}; please report it, with -v -v"
+        return f"{source}: out of memory"
+    return f"{source}: internal error, {type(error).__name__}: {error}; please report it, with -v -v"
 
 
 def _hint(error: click.ClickException) -> str:
