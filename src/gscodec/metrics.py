@@ -16,7 +16,7 @@ def squared_error(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) 
     if mask is not None:
         a, b = a[mask], b[mask]
     difference = a.astype(np.int32) - b.astype(np.int32)
-    return float(np.vdot(difference, difference)), difference.size
+    return float(np.square(difference).sum(dtype=np.int64)), difference.size
 
 
 def psnr_db(error: float, n_samples: int) -> float:
@@ -34,3 +34,8 @@ def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
 def bits_per_pixel(n_bytes: int, width: int, height: int, n_frames: int) -> float:
     """8 · bytes / (width · height · frames)."""
     return 8 * n_bytes / (width * height * max(1, n_frames))
+
+
+def luma(pixels: np.ndarray) -> np.ndarray:  # uint8 [H, W, 3] -> float32 [H, W]
+    """BT.601 luma of a picture, full range 0–255, not rounded."""
+    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)

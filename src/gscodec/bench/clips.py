@@ -1,0 +1,241 @@
+"""The clips of a run, in memory: pictures, mattes, and the masked pictures that every codec gets alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gscodec.analysis.matting import make_matter
+from gscodec.bench.options import BenchOptions
+from gscodec.errors import MediaError
+from gscodec.gop import is_scene_cut, thumbnail
+from gscodec.video.frame import Frame, VideoFormat
+from gscodec.video.picture import output_size
+from gscodec.video.reader import open_video
+from gscodec.video.writer import VideoWriter
+
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".m4v", ".ts"}
+EDGE_SHARE = 1 / 45  # width of the soft edge around the person, of the picture's height
+ROI_CODE = 128  # from this matte code on a pixel is of the person
+DEMO = "demo"
+DEMO_SIZE, DEMO_FPS = (640, 360), 30
+
+
+@dataclass(slots=True)
+class Clip:
+    """One clip, read and matted.
+
+    Attributes:
+        sha256: of the file's bytes (of the parameters, for the demo clip).
+        path: the file; None where the pictures differ from the file's (the demo clip, odd sizes).
+        size: what `encode_file` must be told to get these pictures from the file, None for the file's own.
+        frames: uint8 [H, W, 3] each. mattes: uint8 [H, W] each.
+        roi: how the mattes were made. fill: R'G'B' of the masked room.
+    """
+
+    name: str
+    sha256: str
+    path: Path | None
+    size: str | None
+    format: VideoFormat
+    frames: list[np.ndarray]
+    mattes: list[np.ndarray]
+    roi: str
+    fill: tuple[int, int, int] = (0, 0, 0)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        return self.format.width
+
+    @property
+    def height(self) -> int:
+        return self.format.height
+
+    @property
+    def fps(self) -> Fraction:
+        return self.format.frame_rate or Fraction(25)
+
+    @property
+    def duration_s(self) -> float:
+        return float(len(self.frames) / self.fps)
+
+    def roi_mask(self, i: int) -> np.ndarray:  # -> bool [H, W]
+        """Pixels of the person; all of them where nobody is."""
+        mask = self.mattes[i] >= ROI_CODE
+        return mask if mask.any() else np.ones_like(mask)
+
+    def picture(self, i: int, protocol: str) -> np.ndarray:  # -> uint8 [H, W, 3]
+        """Frame i as every codec gets it: "whole", or "masked" by `mask_room`."""
+        if protocol == "whole":
+            return self.frames[i]
+        return mask_room(self.frames[i], self.roi_mask(i), self.fill)
+
+    def pictures(self, protocol: str) -> Iterator[np.ndarray]:
+        return (self.picture(i, protocol) for i in range(len(self.frames)))
+
+
+def mask_room(pixels: np.ndarray, roi: np.ndarray, fill: tuple[int, int, int]) -> np.ndarray:
+    """Replace the room by one colour. Pixels of the person stay exactly as they are; outside, the picture
+    fades to the colour within EDGE_SHARE of the height, along a cosine, so that no codec pays for a hard cut.
+
+    Args:
+        pixels: uint8 [H, W, 3]. roi: bool [H, W]. fill: R'G'B' 0–255.
+    """
+    if roi.all():
+        return pixels
+    distance = cv2.distanceTransform((~roi).astype(np.uint8), cv2.DIST_L2, 5)
+    reach = max(2.0, EDGE_SHARE * roi.shape[0])
+    share = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance / reach, 0, 1))
+    color = np.array(fill, np.float32)
+    mixed = color + share[:, :, None].astype(np.float32) * (pixels - color)
+    return np.where(roi[:, :, None], pixels, np.rint(mixed).astype(np.uint8))
+
+
+def find_clips(paths: tuple[Path, ...]) -> list[Path]:
+    """List the videos among files and, walking down, folders.
+
+    Raises:
+        MediaError: a folder holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+        if not inside:
+            raise MediaError(f"{path}: no video below this folder ({', '.join(sorted(VIDEO_SUFFIXES))})")
+        found += inside
+    return found
+
+
+def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None]) -> Iterator[Clip]:
+    """Read the clips one after the other; one that cannot be read is skipped with a line.
+
+    Raises:
+        MediaError: not a single one could be read. ConfigError: the matte's mode is unknown.
+    """
+    if not options.clips:
+        yield _demo_clip(n_frames, options.size)
+        return
+    n_read = 0
+    for path in find_clips(options.clips):
+        try:
+            clip = load_clip(path, options.size, n_frames, options.roi, options.out / "cache")
+        except (MediaError, OSError) as error:
+            say(f"skipped: {error}")
+            continue
+        n_read += 1
+        yield clip
+    if not n_read:
+        raise MediaError("none of the clips could be read")
+
+
+def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path | None = None) -> Clip:
+    """Read up to n_frames of a video and matte them; mattes are kept in `cache`.
+
+    Raises:
+        MediaError: it cannot be read. ConfigError: `roi` is unknown.
+    """
+    size = _shrinking(path, size)
+    with open_video(path, size=size, max_frames=n_frames) as reader:
+        form = reader.format
+        frames = [item.pixels for item in reader if isinstance(item, Frame)]
+        warnings = list(reader.warnings)
+    even = (form.height // 2 * 2, form.width // 2 * 2)
+    source: Path | None = path
+    if even != (form.height, form.width):  # 4:2:0 needs even sizes, and all get the same pictures
+        frames = [np.ascontiguousarray(f[: even[0], : even[1]]) for f in frames]
+        source = None
+    form = VideoFormat(even[1], even[0], form.time_base, form.frame_rate)
+    digest = _sha256(path)
+    key = hashlib.sha256(f"{digest} {even} {len(frames)} {roi} {_matting_code()}".encode()).hexdigest()[:16]
+    mattes, name = _mattes(frames, roi, cache / f"mattes-{key}.npz" if cache else None)
+    fill = _fill_color(frames[0], mattes[0])
+    return Clip(path.stem, digest, source, size, form, frames, mattes, name, fill, warnings)
+
+
+def write_raw(clip: Clip, protocol: str, folder: Path) -> tuple[Path, Path]:
+    """Write pictures and mattes as uncompressed videos, for `encode_file` to read instead of the clip.
+
+    Returns:
+        (pictures, mattes).
+    """
+    form = VideoFormat(clip.width, clip.height, 1 / clip.fps, clip.fps, full_range=True)
+    pictures, mattes = folder / "pictures.nut", folder / "mattes.nut"
+    for path, images in ((pictures, clip.pictures(protocol)), (mattes, (m for m in clip.mattes))):
+        with VideoWriter(path, form, vcodec="rawvideo", pix_fmt="rgb24") as writer:
+            for i, image in enumerate(images):
+                rgb = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+                writer.write(Frame(np.ascontiguousarray(rgb), i, 1))
+    return pictures, mattes
+
+
+def _demo_clip(n_frames: int, size: str | None) -> Clip:
+    from gscodec.bench.democlip import demo_frames
+
+    width, height = output_size(size, *DEMO_SIZE)
+    width, height = width // 2 * 2, height // 2 * 2
+    frames, mattes = [], []
+    for pixels, matte in demo_frames(n_frames, width, height, DEMO_FPS):
+        frames.append(pixels)
+        mattes.append((matte * 255 + 0.5).astype(np.uint8))
+    digest = hashlib.sha256(b"".join(f.tobytes() for f in frames[:2])).hexdigest()
+    form = VideoFormat(width, height, Fraction(1, DEMO_FPS), Fraction(DEMO_FPS))
+    return Clip(DEMO, digest, None, None, form, frames, mattes, "exact", _fill_color(frames[0], mattes[0]))
+
+
+def _shrinking(path: Path, size: str | None) -> str | None:
+    """`size`, or None where the clip is not larger than it."""
+    if size is None:
+        return None
+    with open_video(path, max_frames=1) as reader:
+        width, height = reader.format.width, reader.format.height
+    wanted = output_size(size, width, height)
+    return size if wanted[0] * wanted[1] < width * height else None
+
+
+def _mattes(frames: list[np.ndarray], roi: str, cache: Path | None) -> tuple[list[np.ndarray], str]:
+    if cache and cache.is_file():
+        try:
+            with np.load(cache) as kept:
+                return list(kept["mattes"]), str(kept["name"])
+        except (OSError, ValueError, KeyError):
+            cache.unlink()
+    matter = make_matter(roi)
+    mattes, before = [], None
+    for pixels in frames:
+        now = thumbnail(pixels)
+        if is_scene_cut(before, now):
+            matter.reset()
+        before = now
+        mattes.append((matter.matte(pixels) * 255 + 0.5).astype(np.uint8))
+    if cache:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(cache, mattes=np.stack(mattes), name=np.array(matter.name))
+    return mattes, matter.name
+
+
+def _fill_color(pixels: np.ndarray, matte: np.ndarray) -> tuple[int, int, int]:
+    """The person's mean colour in the first frame: smooth, and near to what the edge fades from."""
+    roi = matte >= ROI_CODE
+    red, green, blue = np.rint((pixels[roi] if roi.any() else pixels.reshape(-1, 3)).mean(axis=0)).astype(int)
+    return int(red), int(green), int(blue)
+
+
+def _matting_code() -> str:
+    from gscodec.bench.cache import code_digest
+
+    return code_digest(("analysis",))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,266 @@
+"""One codec on one clip at one operating point -> one Row: encode, decode, time, score."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from gscodec.bench.cache import Cache, Row, code_digest, environment
+from gscodec.bench.clips import Clip
+from gscodec.bench.ours import decode_ours, decode_ours_seconds, encode_ours
+from gscodec.bench.quality import Scorer
+from gscodec.bench.rivals import (
+    RIVALS,
+    CodedVideo,
+    check_rival,
+    decode_rival,
+    decode_seconds,
+    encode_rival,
+    match_bytes,
+    to_yuv,
+)
+from gscodec.config import EncoderConfig
+from gscodec.errors import GscodecError
+from gscodec.metrics import bits_per_pixel
+
+OURS = "gscodec"
+
+
+@dataclass(slots=True)
+class Bench:
+    """What the measurements of a run share: where files go, and how often timings are repeated."""
+
+    out: Path
+    cache: Cache
+    suite: str
+    gop: int
+    repeats: int = 3
+    backend: str = "auto"
+    threads: int = 0
+
+    def clip_folder(self) -> Path:
+        return self.out / "files"
+
+
+class Planes:
+    """4:2:0 pictures of one clip and protocol, converted when first needed."""
+
+    def __init__(self, clip: Clip, protocol: str) -> None:
+        self._clip, self._protocol = clip, protocol
+        self._planes: list[np.ndarray] = []
+
+    def __call__(self) -> list[np.ndarray]:
+        if not self._planes:
+            self._planes = to_yuv(self._clip.pictures(self._protocol))
+        return self._planes
+
+
+def measure_ours(
+    bench: Bench, clip: Clip, protocol: str, config: EncoderConfig, point: str, *, codec: str = OURS
+) -> Row:
+    """Encode with this codec, decode, score; "failed" with the reason where it raises."""
+
+    def measure(stem: str) -> Row:
+        folder = bench.clip_folder() / stem
+        coded = encode_ours(clip, protocol, config, folder)
+        fill = clip.fill if config.background == "none" else None
+        kept = _Keeper(bench, clip, stem)
+        scorer = Scorer(clip, protocol)
+        for pixels in decode_ours(coded.path, bench.backend, bench.threads, fill):
+            kept(pixels)
+            scorer.add(pixels)
+        times = [decode_ours_seconds(coded.path, bench.backend, bench.threads) for _ in range(bench.repeats)]
+        kinds = coded.facts["frame_types"]
+        figures = {
+            **_rates(clip, coded.n_bytes),
+            **scorer.figures(),
+            **_speeds(clip, [coded.seconds], times),
+            "i_bytes": _mean(kinds["I"]),
+            "p_bytes": _mean(kinds["P"]),
+            "overhead_bytes": coded.facts["overhead_bytes"],
+            "n_gaussians": kinds["I"]["coded_gaussians"] / max(1, kinds["I"]["frames"]),
+            "p_changed": kinds["P"]["coded_gaussians"] / max(1, kinds["P"]["frames"]),
+        }
+        return _row(bench, clip, protocol, codec, point, asdict(config), figures, kept.name)
+
+    key = _key(bench, clip, protocol, codec, asdict(config)) | {
+        "code": code_digest(),
+        "threads": bench.threads,
+        "backend": bench.backend,
+    }
+    return _guarded(bench, clip, protocol, codec, point, lambda: bench.cache.row(key, measure))
+
+
+def measure_rival(
+    bench: Bench,
+    clip: Clip,
+    protocol: str,
+    name: str,
+    planes: Planes,
+    *,
+    crf: float | None = None,
+    n_bytes: int | None = None,
+) -> Row:
+    """Encode with a rival at a CRF, or at the CRF whose bytes are nearest to `n_bytes`; decode, score."""
+    rival = RIVALS[name]
+
+    def measure(stem: str) -> Row:
+        check_rival(name)
+        note, at = "", crf
+        if at is None:
+            assert n_bytes is not None
+            at, coded = match_bytes(rival, planes(), clip.fps, bench.gop, n_bytes)
+            if coded.n_bytes > 1.1 * n_bytes:
+                note = "cannot go lower: its coarsest setting"
+        else:
+            coded = encode_rival(rival, planes(), clip.fps, bench.gop, at)
+        encode_times = [coded.seconds]
+        for _ in range(bench.repeats - 1):
+            encode_times.append(encode_rival(rival, planes(), clip.fps, bench.gop, at).seconds)
+        times = [decode_seconds(rival, coded) for _ in range(bench.repeats)]
+        _write_stream(bench.clip_folder() / stem / f"{clip.name}.{name}.bin", coded)
+        kept = _Keeper(bench, clip, stem)
+        scorer = Scorer(clip, protocol)
+        for pixels in decode_rival(rival, coded):
+            kept(pixels)
+            scorer.add(pixels)
+        figures = {
+            **_rates(clip, coded.n_bytes),
+            **scorer.figures(),
+            **_speeds(clip, encode_times, times),
+            "i_bytes": coded.mean_bytes(True),
+            "p_bytes": coded.mean_bytes(False),
+            "low_delay": rival.low_delay,
+        }
+        options = {**rival.options, "crf": at, "gop": bench.gop}
+        row = _row(bench, clip, protocol, name, f"crf {at:g}", options, figures, kept.name)
+        return _with_note(row, note)
+
+    wanted = {"crf": crf} if crf is not None else {"n_bytes": n_bytes}
+    key = _key(bench, clip, protocol, name, asdict(rival) | wanted) | {"av": dict(environment())["av"]}
+    return _guarded(bench, clip, protocol, name, "", lambda: bench.cache.row(key, measure))
+
+
+def spread(values: list[float]) -> float:
+    """Half the range of repeated timings over their median; 0 of a single one."""
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / 2 / middle if middle else 0.0
+
+
+def timed(function: Callable[[], Any], repeats: int, *, warm_up: int = 1) -> tuple[float, float]:
+    """Median seconds of repeated calls after a warm-up, and their spread."""
+    for _ in range(warm_up):
+        function()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times), spread(times)
+
+
+def shown_frame(clip: Clip) -> int:
+    """Index of the frame that reports show: two thirds in, far from an I-frame in most clips."""
+    return len(clip.frames) * 2 // 3
+
+
+class _Keeper:
+    """Writes one decoded frame as a PNG for the report."""
+
+    def __init__(self, bench: Bench, clip: Clip, stem: str) -> None:
+        self._wanted, self._n = shown_frame(clip), 0
+        self._path = bench.cache.folder / f"{stem}.png"
+        self.name = str(self._path.relative_to(bench.out))
+
+    def __call__(self, pixels: np.ndarray) -> None:
+        if self._n == self._wanted:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(self._path), pixels[:, :, ::-1])
+        self._n += 1
+
+
+def _key(bench: Bench, clip: Clip, protocol: str, codec: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "suite": bench.suite,
+        "clip": [clip.name, clip.sha256, clip.width, clip.height, len(clip.frames), clip.roi],
+        "protocol": protocol,
+        "codec": codec,
+        "gop": bench.gop,
+        "options": options,
+        "machine": dict(environment())["cpu"],
+    }
+
+
+def _rates(clip: Clip, n_bytes: int) -> dict[str, Any]:
+    return {
+        "n_frames": len(clip.frames),
+        "width": clip.width,
+        "height": clip.height,
+        "n_bytes": n_bytes,
+        "kbit_per_s": n_bytes * 8e-3 / clip.duration_s,
+        "bpp": bits_per_pixel(n_bytes, clip.width, clip.height, len(clip.frames)),
+    }
+
+
+def _speeds(clip: Clip, encode_s: list[float], decode_s: list[float]) -> dict[str, float]:
+    n = len(clip.frames)
+    return {
+        "encode_fps": n / statistics.median(encode_s),
+        "encode_spread": spread(encode_s),
+        "decode_fps": n / statistics.median(decode_s),
+        "decode_spread": spread(decode_s),
+    }
+
+
+def _row(
+    bench: Bench,
+    clip: Clip,
+    protocol: str,
+    codec: str,
+    point: str,
+    options: dict[str, Any],
+    figures: dict[str, Any],
+    picture: str,
+) -> Row:
+    return Row(
+        suite=bench.suite,
+        clip=clip.name,
+        codec=codec,
+        point=point,
+        protocol=protocol,
+        clip_sha256=clip.sha256,
+        options=options,
+        figures=figures,
+        environment=dict(environment()) | {"date": time.strftime("%Y-%m-%dT%H:%M:%S")},
+        picture=picture,
+    )
+
+
+def _with_note(row: Row, note: str) -> Row:
+    return replace(row, note=note) if note else row
+
+
+def _guarded(
+    bench: Bench, clip: Clip, protocol: str, codec: str, point: str, measure: Callable[[], Row]
+) -> Row:
+    """The row, or one that says why there is none; the run goes on."""
+    try:
+        return measure()
+    except GscodecError as error:
+        return Row(bench.suite, clip.name, codec, point, protocol, "failed", str(error), clip.sha256)
+
+
+def _write_stream(path: Path, coded: CodedVideo) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(coded.payloads))
+
+
+def _mean(kind: dict[str, int]) -> float | None:
+    return kind["bytes"] / kind["frames"] if kind["frames"] else None

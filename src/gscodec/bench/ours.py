@@ -1,0 +1,80 @@
+"""This codec as the benchmark runs it: real files, through the functions of `gscodec encode` and `decode`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gscodec.bench.clips import Clip, write_raw
+from gscodec.coding.container import GsvReader
+from gscodec.config import EncoderConfig
+from gscodec.decoder import Decoder
+from gscodec.transcode import encode_file, inspect_file
+
+
+@dataclass(frozen=True, slots=True)
+class CodedFile:
+    """A .gsv on disk and what making it took."""
+
+    path: Path
+    seconds: float
+    facts: dict[str, Any]  # of inspect_file
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the whole file, less the payloads of sound and subtitles."""
+        return int(self.facts["file_bytes"]) - sum(s["bytes"] for s in self.facts["side_streams"])
+
+
+def encode_ours(clip: Clip, protocol: str, config: EncoderConfig, folder: Path) -> CodedFile:
+    """Encode a clip to FOLDER/<clip>.gsv.
+
+    "whole" reads the clip's own file and mattes it with `config.roi`, as a person's command does; the time
+    includes both. "masked", and clips without a file, are read uncompressed with the clip's cached mattes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{clip.name}.gsv"
+    if protocol == "whole" and clip.path is not None:
+        began = time.perf_counter()
+        encode_file(clip.path, target, config, size=clip.size, max_frames=len(clip.frames))
+        seconds = time.perf_counter() - began
+    else:
+        pictures, mattes = write_raw(clip, protocol, folder)
+        try:
+            began = time.perf_counter()
+            encode_file(pictures, target, replace(config, roi=str(mattes)))
+            seconds = time.perf_counter() - began
+        finally:
+            pictures.unlink()
+            mattes.unlink()
+    return CodedFile(target, seconds, inspect_file(target))
+
+
+def decode_ours(
+    path: Path, backend: str, threads: int, fill: tuple[int, int, int] | None = None
+) -> Iterator[np.ndarray]:
+    """Decode a .gsv to its pictures.
+
+    Args:
+        fill: draw the person alone over this R'G'B' colour.
+    """
+    color = None if fill is None else np.array(fill, np.float32) / 255
+    with GsvReader(path) as reader:
+        decoder = Decoder(reader.sequence, backend=backend, threads=threads)
+        for packet in reader:
+            if packet.frame_type is not None:
+                decoder.decode(packet.payload, packet.frame_type)
+                yield decoder.render() if color is None else decoder.render_person(color)[0]
+
+
+def decode_ours_seconds(path: Path, backend: str, threads: int) -> float:
+    """Time from the file to pixels in memory, opening it included."""
+    began = time.perf_counter()
+    for _ in decode_ours(path, backend, threads):
+        pass
+    return time.perf_counter() - began

@@ -1,0 +1,110 @@
+"""Distortion of a whole clip, frame by frame, so that decoded frames need not be kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from gscodec.bench.clips import Clip
+from gscodec.metrics import luma, psnr_db, squared_error
+
+SSIM_EVERY = 4  # frames; SSIM and MS-SSIM cost far more than PSNR and vary slowly
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
+STILL_CODES = 2.0  # the source changes by no more than this where flicker is measured
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def ssim_maps(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """SSIM of two pictures with the usual Gaussian window (11 pixels, sigma 1.5).
+
+    Args:
+        a, b: float32 [H, W], code values 0–255.
+    Returns:
+        SSIM and its contrast-structure part, float32 [H, W].
+    """
+
+    def blur(image: np.ndarray) -> Any:
+        return cv2.GaussianBlur(image, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT_101)
+
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a * mean_a, blur(b * b) - mean_b * mean_b
+    covariance = blur(a * b) - mean_a * mean_b
+    structure = (2 * covariance + _C2) / (var_a + var_b + _C2)
+    return (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1) * structure, structure
+
+
+def ms_ssim(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float | None:
+    """Multi-scale SSIM over the pixels of a mask; None for pictures under 176 pixels (five scales need them).
+
+    Args:
+        a, b: float32 [H, W], code values 0–255. mask: bool [H, W].
+    """
+    if min(a.shape) < 176:
+        return None
+    product, weight = 1.0, mask.astype(np.float32)
+    for i, exponent in enumerate(MS_SSIM_WEIGHTS):
+        full, structure = ssim_maps(a, b)
+        last = i == len(MS_SSIM_WEIGHTS) - 1
+        mean = float(np.average(full if last else structure, weights=weight + 1e-12))
+        product *= max(0.0, mean) ** exponent
+        if not last:
+            half = (a.shape[1] // 2, a.shape[0] // 2)
+            a, b, weight = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, weight))
+    return product
+
+
+class Scorer:
+    """Adds up the distortion of a clip's decoded frames, which come in order."""
+
+    def __init__(self, clip: Clip, protocol: str, *, structural: bool = True) -> None:
+        self._clip, self._protocol, self._structural = clip, protocol, structural
+        self._sums = dict.fromkeys(("roi", "whole", "roi_y", "y"), (0.0, 0))
+        self._ssim: list[float] = []
+        self._ms_ssim: list[float] = []
+        self._flicker: list[float] = []
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+        self._n = 0
+
+    def add(self, decoded: np.ndarray) -> None:
+        """Take the next decoded frame, uint8 [H, W, 3]."""
+        source, roi = self._clip.picture(self._n, self._protocol), self._clip.roi_mask(self._n)
+        source_y, decoded_y = luma(source), luma(decoded)
+        self._add("roi", *squared_error(decoded, source, roi))
+        self._add("whole", *squared_error(decoded, source))
+        self._add("roi_y", float(np.square(decoded_y[roi] - source_y[roi]).sum()), int(roi.sum()))
+        self._add("y", float(np.square(decoded_y - source_y).sum()), decoded_y.size)
+        if self._structural and self._n % SSIM_EVERY == 0:
+            self._ssim.append(float(ssim_maps(source_y, decoded_y)[0][roi].mean()))
+            multi = ms_ssim(source_y, decoded_y, roi)
+            if multi is not None:
+                self._ms_ssim.append(multi)
+        if self._before is not None:
+            still = roi & (np.abs(source_y - self._before[0]) <= STILL_CODES)
+            if still.any():
+                self._flicker.append(float(np.abs(decoded_y - self._before[1])[still].mean()))
+        self._before = (source_y, decoded_y)
+        self._n += 1
+
+    def figures(self) -> dict[str, Any]:
+        """ROI figures and whole-picture PSNR; `flicker` is the mean |change| of decoded luma, in code values,
+        between neighbouring frames where the source stands still."""
+        roi, whole, roi_y, y = (psnr_db(*self._sums[name]) for name in ("roi", "whole", "roi_y", "y"))
+        return {
+            "roi_psnr_db": roi,
+            "psnr_db": whole,
+            "roi_y_psnr_db": roi_y,
+            "y_psnr_db": y,
+            "roi_ssim": _mean(self._ssim),
+            "roi_ms_ssim": _mean(self._ms_ssim),
+            "flicker": _mean(self._flicker),
+        }
+
+    def _add(self, name: str, error: float, n_samples: int) -> None:
+        total, count = self._sums[name]
+        self._sums[name] = (total + error, count + n_samples)
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,228 @@
+"""Other codecs, run through the FFmpeg inside PyAV on the same pictures. docs/benchmarking.md, "Rivals".
+
+Everything that is uncertain is decided for the rival: bytes are those of the bare elementary stream without
+its text message, one thread (slices for several cost bits), times leave out the RGB conversion.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from gscodec.errors import BackendError
+from gscodec.video.color import FULL, LIMITED, UNSPECIFIED, conversion_matrix
+from gscodec.video.containers import av  # PyAV's home is video/
+from gscodec.video.picture import Interpolation, PictureConverter, VideoReformatter
+
+_FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_FIXED_GOP = "keyint={gop}:min-keyint={gop}:scenecut=0"
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A codec and its settings.
+
+    Attributes:
+        encoder: FFmpeg's name. low_delay: each frame comes out before the next goes in.
+        options: of the encoder; "{gop}" stands for the GOP length.
+        coarsest: largest permitted CRF. points: CRF values of a rate-distortion curve.
+        dropped: kinds of NAL or OBU units that hold no picture, not counted.
+    """
+
+    encoder: str
+    low_delay: bool
+    options: dict[str, str]
+    coarsest: float
+    points: tuple[float, ...]
+    dropped: str = ""
+
+
+@dataclass(slots=True)
+class CodedVideo:
+    """A rival's elementary stream and what making it took.
+
+    Attributes:
+        packets: as the encoder gave them. payloads: what counts of them, see `Rival.dropped`.
+    """
+
+    packets: list[Any] = field(repr=False)
+    payloads: list[bytes] = field(repr=False)
+    seconds: float
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(map(len, self.payloads))
+
+    def mean_bytes(self, key: bool) -> float | None:
+        """Of the I-frames or of the others."""
+        sizes = [len(b) for b, p in zip(self.payloads, self.packets, strict=True) if p.is_keyframe == key]
+        return sum(sizes) / len(sizes) if sizes else None
+
+
+_X264 = {"x264-params": _FIXED_GOP}
+_X26X_POINTS = (26.0, 30.0, 34.0, 38.0, 42.0, 46.0)
+RIVALS = {
+    "x264-veryfast-zerolatency": Rival(
+        "libx264", True, {"preset": "veryfast", "tune": "zerolatency", **_X264}, 51, _X26X_POINTS, "6"
+    ),
+    "x264-medium-zerolatency": Rival(
+        "libx264", True, {"preset": "medium", "tune": "zerolatency", **_X264}, 51, _X26X_POINTS, "6"
+    ),
+    "x264-medium": Rival("libx264", False, {"preset": "medium", **_X264}, 51, _X26X_POINTS, "6"),
+    "x265-medium-zerolatency": Rival(
+        "libx265",
+        True,
+        {
+            "preset": "medium",
+            "tune": "zerolatency",
+            "x265-params": _FIXED_GOP + ":info=0:log-level=none:pools=1:frame-threads=1",
+        },
+        51,
+        _X26X_POINTS,
+        "39-40",
+    ),
+    "svt-av1-8-lowdelay": Rival(
+        "libsvtav1",
+        True,
+        {"preset": "8", "svtav1-params": "pred-struct=1:keyint={gop}:scd=0:lp=1"},
+        63,
+        (30.0, 38.0, 46.0, 52.0, 58.0, 63.0),
+        "2",
+    ),
+}
+_FILTERS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
+
+
+def check_rival(name: str) -> None:
+    """Raise BackendError where the FFmpeg inside PyAV has no such encoder."""
+    encoder = RIVALS[name].encoder
+    if encoder not in av.codecs_available:
+        raise BackendError(f"the FFmpeg inside PyAV {av.__version__} has no {encoder}; pip install -U av")
+
+
+def to_yuv(pictures: Iterator[np.ndarray]) -> list[np.ndarray]:
+    """Convert R'G'B' pictures to the 4:2:0 planes that all rivals code (limited range, players' matrix).
+
+    Args:
+        pictures: uint8 [H, W, 3] with even H and W.
+    Returns:
+        uint8 [H * 3 / 2, W] each.
+    """
+    reformatter, planes = VideoReformatter(), []
+    for pixels in pictures:
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        converted = reformatter.reformat(
+            frame,
+            format="yuv420p",
+            dst_colorspace=conversion_matrix(UNSPECIFIED, pixels.shape[0]),
+            src_color_range=FULL,
+            dst_color_range=LIMITED,
+            interpolation=_FLAGS,
+        )
+        planes.append(converted.to_ndarray())
+    return planes
+
+
+def encode_rival(
+    rival: Rival, planes: Sequence[np.ndarray], fps: Fraction, gop: int, crf: float
+) -> CodedVideo:
+    """Encode 4:2:0 pictures at a CRF.
+
+    Args:
+        planes: see `to_yuv`.
+    Raises:
+        BackendError: the encoder refuses.
+    """
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints on stderr otherwise
+    frames = [av.VideoFrame.from_ndarray(p, format="yuv420p") for p in planes]
+    for i, frame in enumerate(frames):
+        frame.pts = i
+    try:
+        context: Any = av.CodecContext.create(rival.encoder, "w")
+        context.width, context.height, context.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        context.time_base, context.framerate = 1 / fps, fps
+        context.gop_size, context.thread_count = gop, 1
+        context.options = {k: v.format(gop=gop) for k, v in rival.options.items()} | {"crf": f"{crf:g}"}
+        began = time.perf_counter()
+        context.open()
+        packets = [packet for frame in frames for packet in context.encode(frame)]
+        packets += context.encode(None)
+        seconds = time.perf_counter() - began
+    except (av.FFmpegError, ValueError) as error:
+        raise BackendError(f"{rival.encoder} cannot encode this: {error}") from error
+    return CodedVideo(packets, _payloads(rival, packets), seconds)
+
+
+def decode_rival(rival: Rival, coded: CodedVideo) -> Iterator[np.ndarray]:
+    """Decode to R'G'B' pictures, uint8 [H, W, 3], in presentation order."""
+    convert: PictureConverter | None = None
+    for frame in _decoded(rival, coded):
+        if convert is None:
+            convert = PictureConverter(frame, None, Fraction(1), lambda line: None)
+        yield convert(frame)
+
+
+def decode_seconds(rival: Rival, coded: CodedVideo) -> float:
+    """Time of decoding to 4:2:0 planes in memory, one thread."""
+    began = time.perf_counter()
+    for _ in _decoded(rival, coded):
+        pass
+    return time.perf_counter() - began
+
+
+def match_bytes(
+    rival: Rival, planes: Sequence[np.ndarray], fps: Fraction, gop: int, n_bytes: int
+) -> tuple[float, CodedVideo]:
+    """Find the CRF, in steps of a half, whose file is nearest in size to `n_bytes`.
+
+    Returns:
+        (CRF, its stream); the coarsest CRF where even that needs more.
+    """
+    tried: dict[float, CodedVideo] = {}
+
+    def at(half_steps: int) -> CodedVideo:
+        crf = half_steps / 2
+        if crf not in tried:
+            tried[crf] = encode_rival(rival, planes, fps, gop, crf)
+        return tried[crf]
+
+    low, high = 2, int(rival.coarsest * 2)  # the finer of the two needs more bytes
+    while high - low > 1:
+        middle = (low + high) // 2
+        if at(middle).n_bytes > n_bytes:
+            low = middle
+        else:
+            high = middle
+    nearest = min((low, high), key=lambda steps: abs(math.log(at(steps).n_bytes / n_bytes)))
+    return nearest / 2, at(nearest)
+
+
+def _decoded(rival: Rival, coded: CodedVideo) -> Iterator[Any]:
+    name = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "libdav1d"}[rival.encoder]
+    context: Any = av.CodecContext.create(name, "r")
+    context.thread_count = 1
+    for packet in coded.packets:
+        yield from context.decode(packet)
+    yield from context.decode(None)
+
+
+def _payloads(rival: Rival, packets: list[Any]) -> list[bytes]:
+    """Bytes of each packet without the units that `rival.dropped` names."""
+    if not rival.dropped:
+        return [bytes(p) for p in packets]
+    name = f"filter_units=remove_types={rival.dropped}"
+    context = av.bitstream.BitStreamFilterContext(name, _FILTERS[rival.encoder])
+    payloads = []
+    for packet in packets:
+        copy = av.Packet(bytes(packet))
+        copy.pts, copy.dts = packet.pts, packet.dts
+        payloads.append(b"".join(bytes(p) for p in context.filter(copy)))
+    context.filter(None)
+    return payloads

@@ -1,0 +1,87 @@
+"""Suite `quick`: each clip once, with x264 at the same bytes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from statistics import fmean
+
+from gscodec.bench.cache import Row
+from gscodec.bench.clips import Clip
+from gscodec.bench.measure import OURS, Bench, Planes, measure_ours, measure_rival
+from gscodec.bench.options import BenchOptions
+from gscodec.bench.table import QUICK_COLUMNS
+from gscodec.config import EncoderConfig, encoder_config
+
+N_FRAMES, GOP, GAUSSIANS = 150, 30, 1000
+RIVALS = ("x264-veryfast-zerolatency",)
+# The masked room is one colour, which needs few Gaussians. Leaving it out (background "none") costs more bits:
+# the sum then has to fall to black at the person's edge.
+MASKED = {"background": "coarse", "background_share": 0.02}
+
+
+def quick_config(options: BenchOptions, gop: int, protocol: str, roi: str) -> EncoderConfig:
+    """The settings of `gscodec encode` for a clip of this suite."""
+    given = {"quality": options.quality, "background": options.background}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if protocol == "masked" and options.background is None:
+        settings |= MASKED
+    return encoder_config(
+        options.preset,
+        gaussians=options.gaussians or GAUSSIANS,
+        gop_length=gop,
+        roi=roi,
+        backend=options.backend,
+        threads=options.threads,
+        **settings,
+    )
+
+
+def run_quick(
+    bench: Bench, clips: Iterator[Clip], options: BenchOptions, say: Callable[[str], None]
+) -> Iterator[Row]:
+    """Yield this codec's row and its rivals', for each clip and kind of pictures."""
+    for clip in clips:
+        for protocol in options.protocols:
+            config = quick_config(options, bench.gop, protocol, options.roi)
+            ours = measure_ours(bench, clip, protocol, config, options.preset)
+            yield ours
+            if ours.status != "ok":
+                continue
+            planes = Planes(clip, protocol)
+            for name in options.rivals if options.rivals is not None else RIVALS:
+                yield measure_rival(bench, clip, protocol, name, planes, n_bytes=ours.figures["n_bytes"])
+
+
+def mean_rows(rows: list[Row]) -> list[Row]:
+    """The mean over the clips of each codec and kind of pictures; none for a single clip."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.status == "ok":
+            groups.setdefault((row.protocol, row.codec), []).append(row)
+    means = []
+    for (protocol, codec), group in groups.items():
+        if len(group) > 1:
+            figures = {}
+            for name, _, _ in QUICK_COLUMNS:
+                values = [row.figures[name] for row in group if row.figures.get(name) is not None]
+                figures[name] = fmean(values) if values else None
+            means.append(Row(group[0].suite, f"mean of {len(group)}", codec, "", protocol, figures=figures))
+    return means
+
+
+def verdicts(rows: list[Row]) -> list[str]:
+    """One line per clip and kind of pictures: by how much this codec wins or loses at these bytes."""
+    lines = []
+    ours = {(r.clip, r.protocol): r for r in rows if r.codec == OURS and r.status == "ok"}
+    for row in rows:
+        mine = ours.get((row.clip, row.protocol))
+        if row.codec == OURS or row.status != "ok" or mine is None:
+            continue
+        gain = mine.figures["roi_psnr_db"] - row.figures["roi_psnr_db"]
+        ratio = mine.figures["n_bytes"] / row.figures["n_bytes"]
+        word = "ahead of" if gain > 0 else "behind"
+        lines.append(
+            f"{row.clip}, {row.protocol}: {abs(gain):.2f} dB ROI-PSNR {word} {row.codec}, "
+            f"at {ratio:.2f} times its bytes"
+        )
+    return lines

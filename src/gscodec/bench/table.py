@@ -1,0 +1,62 @@
+"""Rows as a short table of text, and the formats that text and report share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gscodec.bench.cache import Row
+
+# Figure, heading, format. Tables of the terminal and of the report show these in this order.
+QUICK_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("roi_psnr_db", "ROI dB", ".2f"),
+    ("psnr_db", "whole dB", ".2f"),
+    ("n_bytes", "bytes", ",d"),
+    ("kbit_per_s", "kb/s", ".1f"),
+    ("encode_fps", "enc FPS", ".1f"),
+    ("decode_fps", "dec FPS", ".0f"),
+    ("i_bytes", "I B", ".0f"),
+    ("p_bytes", "P B", ".0f"),
+    ("n_gaussians", "N", ".0f"),
+)
+
+
+def figure(row: Row, name: str, form: str) -> str:
+    """A figure of a row as text, "–" where it has none."""
+    return formatted(row.figures.get(name), form)
+
+
+def formatted(value: Any, form: str) -> str:
+    """A value in a format of ours; None is "–"."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, str):
+        return value
+    return format(round(value) if form.endswith("d") else value, form)
+
+
+def row_cells(row: Row, columns: Sequence[tuple[str, str, str]]) -> list[str]:
+    """The figures of a row; a row without any says why in the first column."""
+    if row.status != "ok":
+        return [row.status, *[""] * (len(columns) - 1)]
+    return [figure(row, name, form) for name, _, form in columns]
+
+
+def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], n_left: int = 1) -> str:
+    """Lay out cells in columns; the first n_left are words, the others figures."""
+    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+
+    def laid_out(line: Sequence[str]) -> str:
+        pairs = enumerate(zip(line, widths, strict=True))
+        cells = (c.ljust(w) if i < n_left else c.rjust(w) for i, (c, w) in pairs)
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([laid_out(head), "  ".join("-" * w for w in widths), *map(laid_out, lines)])
+
+
+def rows_table(rows: Sequence[Row], columns: Sequence[tuple[str, str, str]] = QUICK_COLUMNS) -> str:
+    """A table of rows with their reasons below it."""
+    head = ["clip", "pictures", "codec", *(heading for _, heading, _ in columns)]
+    lines = [[row.clip, row.protocol, row.codec, *row_cells(row, columns)] for row in rows]
+    notes = [f"  {row.clip}, {row.codec}: {row.note}" for row in rows if row.note]
+    return "\n".join([text_table(head, lines, 3), *notes])
