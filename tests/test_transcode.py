@@ -1,0 +1,267 @@
+"""Whole files: video to .gsv and back, with times, sound and figures."""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from video_clips import raw_packets, write_clip
+
+from cli_tools import disc_frames, make_clip
+from gscodec import Decoder, EncoderConfig, GsvReader, decode_file, encode_file, encoder_config, inspect_file
+from gscodec.coding.headers import FrameType
+from gscodec.config import ENTROPY_CODERS
+from gscodec.errors import BitstreamError, ConfigError, CorruptError, MediaError
+from gscodec.metrics import psnr
+from gscodec.video.frame import Frame
+from gscodec.video.reader import open_video
+
+VFR_PTS = [5000, 8003, 8900, 14000, 14001, 20000, 27777, 30000]
+
+
+def quick(**settings: object) -> EncoderConfig:
+    """A configuration that takes milliseconds."""
+    few = {"gaussians": 30, "iterations": 10, "p_iterations": 3, "roi": "full", "threads": 1}
+    return encoder_config("realtime", **{**few, **settings})
+
+
+def pictures(path, **settings):
+    """Frames of a video file and its format."""
+    with open_video(path, **settings) as reader:
+        return [item for item in reader if isinstance(item, Frame)], reader.format
+
+
+def video_packets(path):
+    with GsvReader(path) as reader:
+        return [packet for packet in reader if packet.frame_type is not None]
+
+
+def hashes(packets):
+    return [(pts, dts, hashlib.sha256(payload).hexdigest()) for pts, dts, payload in packets]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "clip.mkv"
+    return make_clip(path, 12, audio="aac", n_audio=12, subtitle="subrip", metadata={"title": "Disc"})
+
+
+@pytest.fixture(scope="module")
+def gsv(clip):
+    path = clip.with_suffix(".gsv")
+    encode_file(clip, path, quick(gop_length=5))
+    return path
+
+
+@pytest.mark.parametrize("entropy", ENTROPY_CODERS)
+@pytest.mark.parametrize("background", ["coarse", "none"])
+def test_round_trip_keeps_the_picture(entropy, background, tmp_path):
+    clip = make_clip(tmp_path / "a.mp4", 6)
+    config = quick(entropy=entropy, background=background, gaussians=80, iterations=60)
+    tally = encode_file(clip, tmp_path / "a.gsv", config)
+    decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", crf=4)
+    before, after = pictures(clip)[0], pictures(tmp_path / "b.mp4")[0]
+    quality = [psnr(a.pixels, b.pixels) for a, b in zip(before, after, strict=True)]
+    assert min(quality) > 22
+    assert np.mean(quality) == pytest.approx(tally.psnr_db, abs=1)
+
+
+def test_tally_counts_what_is_in_the_file(clip, tmp_path):
+    seen = []
+    tally = encode_file(
+        clip, tmp_path / "a.gsv", quick(gop_length=5), progress=lambda t: seen.append((t.n_frames, t.n_bytes))
+    )
+    facts = inspect_file(tmp_path / "a.gsv")
+    assert tally.n_bytes == facts["file_bytes"] == (tmp_path / "a.gsv").stat().st_size
+    assert tally.n_frames == facts["frames"] == 12
+    assert tally.n_iframes == facts["gops"] == 3
+    assert [n for n, _ in seen] == list(range(1, 13))
+    assert [n_bytes for _, n_bytes in seen] == sorted({n_bytes for _, n_bytes in seen})
+    assert tally.duration_s == pytest.approx(12 / 25)
+    payload = sum(row["bytes"] for row in facts["frame_types"].values())
+    payload += sum(stream["bytes"] for stream in facts["side_streams"])
+    assert facts["overhead_bytes"] == facts["file_bytes"] - payload
+    assert tally.n_video_bytes > sum(row["bytes"] for row in facts["frame_types"].values())
+
+
+def test_psnr_is_that_of_the_decoder(clip, gsv, tmp_path):
+    """What encoding reports is measured on exactly the pictures that decoding gives."""
+    tally = encode_file(clip, tmp_path / "a.gsv", quick(gop_length=5))
+    frames, _ = pictures(clip)
+    error = samples = 0
+    with GsvReader(tmp_path / "a.gsv") as reader:
+        decoder = Decoder(reader.sequence, threads=1)
+        for frame, packet in zip(frames, video_packets(tmp_path / "a.gsv"), strict=True):
+            assert packet.frame_type is not None
+            decoder.decode(packet.payload, packet.frame_type)
+            difference = decoder.render().astype(int) - frame.pixels
+            error, samples = error + int((difference**2).sum()), samples + difference.size
+    assert 10 * np.log10(255**2 * samples / error) == pytest.approx(tally.psnr_db, abs=0.02)
+
+
+def test_sound_and_subtitles_are_bit_identical(clip, gsv, tmp_path):
+    decode_file(gsv, tmp_path / "b.mkv")
+    for kind in ("audio", "subtitle"):
+        packets = raw_packets(clip, kind)
+        assert packets
+        assert hashes(raw_packets(tmp_path / "b.mkv", kind)) == hashes(packets)
+    facts = inspect_file(gsv)
+    assert [stream["kind"] for stream in facts["side_streams"]] == ["audio", "subtitle"]
+    assert facts["metadata"]["title"] == "Disc"
+
+
+@pytest.mark.parametrize("name", ["mp4", "mov", "mkv"])
+def test_sound_survives_in_other_containers(name, tmp_path):
+    clip = make_clip(tmp_path / "a.mp4", 6, audio="aac", n_audio=10)
+    encode_file(clip, tmp_path / "a.gsv", quick())
+    decode_file(tmp_path / "a.gsv", tmp_path / f"b.{name}")
+    payloads = [payload for _, _, payload in raw_packets(tmp_path / f"b.{name}", "audio")]
+    assert payloads == [payload for _, _, payload in raw_packets(clip, "audio")]
+
+
+@pytest.mark.parametrize(("name", "den"), [("mp4", 90_000), ("mkv", 1000)])
+def test_variable_frame_rate_survives(name, den, tmp_path):
+    scale = {"video_track_timescale": str(den), "movie_timescale": str(den)} if name == "mp4" else {}
+    clip = write_clip(
+        tmp_path / f"a.{name}",
+        disc_frames(len(VFR_PTS)),
+        pts=VFR_PTS,
+        time_base=Fraction(1, den),
+        container_options=scale,
+    )
+    encode_file(clip, tmp_path / "a.gsv", quick())
+    assert [packet.pts for packet in video_packets(tmp_path / "a.gsv")] == VFR_PTS
+    decode_file(tmp_path / "a.gsv", tmp_path / f"b.{name}")
+    frames, video = pictures(tmp_path / f"b.{name}")
+    assert [frame.pts for frame in frames] == VFR_PTS
+    assert video.time_base == Fraction(1, den)
+
+
+def test_format_is_carried(tmp_path):
+    def setup(stream):
+        context = stream.codec_context
+        context.sample_aspect_ratio = Fraction(4, 3)
+        context.colorspace, context.color_primaries, context.color_trc = 1, 1, 1
+        context.color_range = 2
+
+    clip = make_clip(tmp_path / "a.mp4", 2, setup=setup)
+    encode_file(clip, tmp_path / "a.gsv", quick())
+    decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4")
+    before, after = pictures(clip)[1], pictures(tmp_path / "b.mp4")[1]
+    assert after == before
+    assert after.sample_aspect_ratio == Fraction(4, 3)
+    assert (after.matrix, after.full_range) == (1, True)
+
+
+def test_size_and_range(tmp_path):
+    clip = make_clip(tmp_path / "a.mp4", 25)
+    tally = encode_file(clip, tmp_path / "a.gsv", quick(), size="16p", start_s=0.2, duration_s=0.4)
+    facts = inspect_file(tmp_path / "a.gsv")
+    assert (facts["width"], facts["height"]) == (24, 16)
+    assert tally.n_frames == 10
+    assert encode_file(clip, tmp_path / "b.gsv", quick(), max_frames=3).n_frames == 3
+    assert decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", max_frames=4).n_frames == 4
+    frames, video = pictures(tmp_path / "b.mp4")
+    assert [frame.pts * video.time_base for frame in frames] == [Fraction(n, 25) for n in (5, 6, 7, 8)]
+
+
+def test_scene_cut_starts_a_gop(tmp_path):
+    pictures = [*disc_frames(5), *(255 - frame for frame in disc_frames(5))]
+    clip = write_clip(tmp_path / "a.mp4", pictures)
+    encode_file(clip, tmp_path / "a.gsv", quick())
+    types = [packet.frame_type for packet in video_packets(tmp_path / "a.gsv")]
+    assert [n for n, kind in enumerate(types) if kind is FrameType.I] == [0, 5]
+    encode_file(clip, tmp_path / "a.gsv", quick(scene_cut=False))
+    types = [packet.frame_type for packet in video_packets(tmp_path / "a.gsv")]
+    assert [n for n, kind in enumerate(types) if kind is FrameType.I] == [0]
+
+
+@pytest.mark.parametrize("gop_length", [1, 4, 100])
+def test_cores_do_not_change_the_file(gop_length, tmp_path):
+    clip = make_clip(tmp_path / "a.mp4", 9)
+    for threads in (1, 2):
+        encode_file(clip, tmp_path / f"{threads}.gsv", quick(gop_length=gop_length, threads=threads))
+    assert (tmp_path / "1.gsv").read_bytes() == (tmp_path / "2.gsv").read_bytes()
+    types = [packet.is_keyframe for packet in video_packets(tmp_path / "1.gsv")]
+    assert types == [n % gop_length == 0 for n in range(9)]
+
+
+def test_decoding_may_start_at_any_keyframe(gsv):
+    packets = video_packets(gsv)
+    with GsvReader(gsv) as reader:
+        whole = Decoder(reader.sequence)
+        states = []
+        for packet in packets:
+            whole.decode(packet.payload, packet.frame_type)
+            states.append(whole.state)
+        index = reader.index()
+        assert index is not None
+        for n, _ in enumerate(index.keyframes):
+            reader.seek(n)
+            late = Decoder(reader.sequence)
+            packet = next(p for p in reader if p.frame_type is not None)
+            late.decode(packet.payload, packet.frame_type)
+            assert np.array_equal(late.state.symbols, states[5 * n].symbols)
+
+
+def test_person_over_a_color(tmp_path):
+    matte = np.zeros((32, 48, 3), np.uint8)
+    matte[:, :24] = 255
+    write_clip(tmp_path / "matte.mkv", [matte] * 3, codec="ffv1", pix_fmt="bgr0")
+    clip = make_clip(tmp_path / "a.mp4", 3)
+    config = quick(roi=str(tmp_path / "matte.mkv"), gaussians=60)
+    assert encode_file(clip, tmp_path / "a.gsv", config).roi == "file"
+    decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", background=(0, 255, 0), crf=4)
+    frames, _ = pictures(tmp_path / "b.mp4")
+    right, left = frames[0].pixels[:, 36:].mean((0, 1)), frames[0].pixels[:, 4:16].mean((0, 1))
+    assert right == pytest.approx([0, 255, 0], abs=25)
+    assert left[0] > 60
+
+
+def test_partial_files_are_refused_unless_asked_for(gsv, tmp_path):
+    with GsvReader(gsv) as reader:
+        ends = [reader.offset for packet in reader if packet.frame_type is not None]
+    (tmp_path / "cut.gsv").write_bytes(gsv.read_bytes()[: ends[6] - 1])
+    with pytest.raises(BitstreamError):
+        decode_file(tmp_path / "cut.gsv", tmp_path / "b.mp4")
+    assert not (tmp_path / "b.mp4").exists()
+    tally = decode_file(tmp_path / "cut.gsv", tmp_path / "b.mp4", allow_partial=True)
+    assert tally.n_frames == 6
+    assert "stopped after 6 frames" in tally.warnings[0]
+
+
+def test_errors_are_those_of_the_tree(clip, gsv, tmp_path):
+    with pytest.raises(MediaError):
+        encode_file(tmp_path / "none.mp4", tmp_path / "a.gsv", quick())
+    with pytest.raises(ConfigError):
+        encode_file(clip, tmp_path / "a.gsv", EncoderConfig(gaussians=0))
+    with pytest.raises(CorruptError):
+        decode_file(clip, tmp_path / "a.mp4")
+    with pytest.raises(FileNotFoundError):
+        decode_file(tmp_path / "none.gsv", tmp_path / "a.mp4")
+    with pytest.raises(MediaError):
+        decode_file(gsv, tmp_path / "nowhere" / "a.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exception_of_the_caller_leaves_no_file(clip, gsv, tmp_path):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_file(clip, tmp_path / "a.gsv", quick(gop_length=2, threads=2), progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        decode_file(gsv, tmp_path / "a.mp4", progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_decoded_video_is_readable_by_others(gsv, tmp_path):
+    decode_file(gsv, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert sum(1 for _ in container.decode(stream)) == 12
