@@ -7,7 +7,9 @@ because the model's file alone, without rembg, is enough to run it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -140,15 +142,20 @@ def _open_model(path: Path, *, given: bool) -> Any:
 
 def _session_of_rembg() -> Any:
     """Let rembg fetch the model and open it; return onnxruntime's session."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise _missing("onnxruntime, which runs it, is not installed")
     try:
-        import rembg  # calls sys.exit when onnxruntime is missing
+        # It prints and calls sys.exit when it does not like its onnxruntime; standard output may be a video.
+        with contextlib.redirect_stdout(io.StringIO()):
+            import rembg
     except ImportError as error:
         raise _missing("rembg, which would fetch it, is not installed") from error
     except SystemExit as error:
-        raise _missing("rembg, which would fetch it, does not start without onnxruntime") from error
+        raise _missing("rembg, which would fetch it, does not start with this onnxruntime") from error
     try:
         # By name: rembg's default model is not free for commercial use.
-        return rembg.new_session(MODEL).inner_session
+        with contextlib.redirect_stdout(io.StringIO()):
+            return rembg.new_session(MODEL).inner_session
     except (
         Exception
     ) as error:  # no network is requests.ConnectionError, HTTPError, OSError … by rembg's version
