@@ -49,8 +49,9 @@ class EncoderConfig:
     # How it is coded
     quality: float = 1.0  # multiplies every quantiser step: larger is coarser
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
-    polish_rounds: int = 60  # greedy updates of an I-frame's rounded symbols, upper bound
-    update_rounds: int = 16  # of a P-frame's symbols, upper bound
+    polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
+    update_passes: int = 3  # of a P-frame's symbols, upper bound
+    motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
     seed: int = 0  # of init="random"
@@ -71,8 +72,8 @@ class EncoderConfig:
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
         _within("detail", self.detail, 0.0, 1.0)
         _within("quality", self.quality, 0.05, 20.0)
-        _within("polish-rounds", self.polish_rounds, 0, 10_000)
-        _within("update-rounds", self.update_rounds, 0, 10_000)
+        _within("polish-passes", self.polish_passes, 0, 10_000)
+        _within("update-passes", self.update_passes, 0, 10_000)
         _within("lambda-scale", self.lambda_scale, 0.01, 100.0)
         _within("threads", self.threads, 0, 256)
         if self.target_psnr is not None:
@@ -81,10 +82,10 @@ class EncoderConfig:
 
 # A preset is nothing but values for options that exist; docs/presets.md has what each costs and gives.
 PRESET_VALUES: dict[str, dict[str, Any]] = {
-    "realtime": {"iterations": 30, "p_iterations": 5, "polish_rounds": 10, "update_rounds": 5},
-    "fast": {"iterations": 60, "p_iterations": 10, "polish_rounds": 30, "update_rounds": 8},
-    "medium": {"iterations": 150, "p_iterations": 20, "polish_rounds": 60, "update_rounds": 16},
-    "slow": {"iterations": 600, "p_iterations": 60, "polish_rounds": 200, "update_rounds": 40},
+    "realtime": {"iterations": 30, "p_iterations": 5, "polish_passes": 1, "update_passes": 1},
+    "fast": {"iterations": 60, "p_iterations": 10, "polish_passes": 2, "update_passes": 2},
+    "medium": {"iterations": 150, "p_iterations": 20, "polish_passes": 4, "update_passes": 3},
+    "slow": {"iterations": 600, "p_iterations": 60, "polish_passes": 10, "update_passes": 6},
 }
 
 

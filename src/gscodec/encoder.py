@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
-from gscodec.coding.adaptive import AdaptiveCoder
+from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import (
@@ -29,7 +29,7 @@ from gscodec.coding.quantize import (
 from gscodec.config import EncoderConfig
 from gscodec.errors import FitError
 from gscodec.metrics import squared_error
-from gscodec.splat.gaussians import opponent_from_rgb
+from gscodec.splat.gaussians import MEAN, opponent_from_rgb
 from gscodec.splat.pursuit import SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
@@ -38,7 +38,8 @@ COLOR_SWEEPS = 10  # conjugate gradients at the start of an I-frame, and again a
 RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
 LAMBDA_I = 0.36
-LAMBDA_P = 0.54
+LAMBDA_P = 0.45
+MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
 CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
 
 
@@ -77,6 +78,12 @@ class Encoder:
         self._state: State | None = None
         self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
         self._n_frames = 0
+        self._motion: Motion | None = None  # of the P-frame being encoded
+        self._estimator: Any = None
+        if config.motion and isinstance(self._coder, AdaptiveCoder):
+            from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
+
+            self._estimator = MotionEstimator(self._size, MESH_LOG2)
 
     @property
     def state(self) -> State | None:
@@ -102,11 +109,13 @@ class Encoder:
             frame_type, n_coded = FrameType.I, len(state)
             payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
+            if self._estimator:
+                self._estimator.start(pixels)
         else:
             update = self._refit_pframe if self._config.update == "refit" else self._update_pframe
             state, iterations = update(self._state, pixels, picture, weight)
             n_coded = int((state.symbols != self._state.symbols).any(axis=1).sum())
-            payload = self._coder.pack_pframe(self._state, state)
+            payload = self._pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1
         decoded, _ = self._raster.render_rgb8(dequantize(state))
@@ -152,31 +161,53 @@ class Encoder:
         rounded = dequantize(state)
         raster.solve_colors(target, rounded, None, COLOR_SWEEPS, RIDGE)
         quantize_colors(rounded, state, everything)
-        if config.polish_rounds:
+        if config.polish_passes:
             arrays = SymbolArrays(state.symbols, iframe_base(state), *affine_arrays(state, self._size))
             lambda_ = self._lambda(LAMBDA_I)
-            polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, config.polish_rounds, lambda_)
+            polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, config.polish_passes, lambda_)
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
+
+    def _pack_pframe(self, reference: State, state: State) -> bytes:
+        if isinstance(self._coder, AdaptiveCoder):
+            return self._coder.pack_pframe(reference, state, self._motion)
+        return self._coder.pack_pframe(reference, state)
 
     def _update_pframe(
         self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
     ) -> tuple[State, int]:
-        state = reference.copy()
+        target = self._pursuit_target(picture, weight)
+        base = self._move(reference, pixels, target)
+        state = base.copy()
         if isinstance(self._coder, AdaptiveCoder):
             change_costs = self._coder.change_costs()
         else:
             change_costs = np.full(len(state), CHANGE_COST, np.float32)
-        arrays = SymbolArrays(state.symbols, reference.symbols, *affine_arrays(state, self._size))
+        arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, self._size))
         result = update_pframe(
-            self._pursuer,
-            self._pursuit_target(picture, weight),
-            arrays,
-            change_costs,
-            self._config.update_rounds,
-            self._lambda(LAMBDA_P),
+            self._pursuer, target, arrays, change_costs, self._config.update_passes, self._lambda(LAMBDA_P)
         )
-        return state, result.rounds
+        return state, result.passes
+
+    def _move(self, reference: State, pixels: np.ndarray, target: Any) -> State:
+        """The reference after the motion that pays best, which is kept for the payload; itself where none does."""
+        self._motion = None
+        if self._estimator is None:
+            return reference
+        params = dequantize(reference)
+        mesh = self._estimator.estimate(pixels, params[:, MEAN])
+        best, best_loss = reference, self._pursuer.canvas.loss(target, params)
+        for room_moves in (False, True):
+            if not mesh.any() or (room_moves and not reference.is_room.any()):
+                continue
+            motion = Motion(mesh, room_moves)
+            moved = self._coder.moved(motion, reference.quality)
+            cost = MOTION_COST * np.count_nonzero(mesh) * self._lambda(LAMBDA_P)
+            loss = self._pursuer.canvas.loss(target, dequantize(moved)) + cost
+            if loss < best_loss:
+                best, best_loss, self._motion = moved, loss, motion
+        self._estimator.said(self._motion.mesh if self._motion else None)
+        return best
 
     def _lambda(self, factor: float) -> float:
         step = COLOR_STEP * self._config.quality

@@ -7,6 +7,7 @@ GOP. docs/bitstream.md, "Adaptive coding", is the normative text.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
@@ -19,8 +20,24 @@ from gscodec.errors import CorruptError, LimitError
 
 STREAMS = (
     "gap room size energy luma luma-sign chroma-u chroma-v l1 l3 shear "
-    "changed mean? shape? luma? chroma? Δx Δy Δl1 Δl2 Δl3 Δluma Δu Δv"
+    "changed mean? shape? luma? chroma? Δx Δy Δl1 Δl2 Δl3 Δluma Δu Δv motion motion-x motion-y"
 ).split()
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How a frame moves against its reference.
+
+    Attributes:
+        mesh: int32 [rows, columns, 2], quarter pixels at control points MESH_LOG2 apart.
+        room_moves: whether Gaussians of the room move too (a hand-held camera).
+    """
+
+    mesh: np.ndarray
+    room_moves: bool
+
+
+MESH_LOG2: int = _native.MESH_LOG2
 
 
 @functools.cache
@@ -55,9 +72,14 @@ class AdaptiveCoder:
         body = self._core.encode_iframe(*_arrays(state))
         return pack(I_FRAME_ADAPTIVE, {"n_gaussians": len(state)}) + body
 
-    def pack_pframe(self, reference: State, state: State) -> bytes:
-        """Payload of a P-frame; the reference is what was packed last."""
-        return self._core.encode_pframe(*_arrays(state))
+    def pack_pframe(self, reference: State, state: State, motion: Motion | None = None) -> bytes:
+        """Payload of a P-frame; the reference is what was packed last, `motion` is applied to it first."""
+        mesh, room_moves = (motion.mesh, motion.room_moves) if motion else (None, False)
+        return self._core.encode_pframe(*_arrays(state), mesh, room_moves)
+
+    def moved(self, motion: Motion, quality: float) -> State:
+        """The reference after a motion."""
+        return _state(self._core.moved(motion.mesh, motion.room_moves), quality)
 
     def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:
         """The state an I-frame codes. Raises BitstreamError; LimitError before memory is taken."""

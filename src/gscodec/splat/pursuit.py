@@ -56,10 +56,10 @@ INTRA_GROUPS = np.zeros((2, 4), np.float32)
 
 
 def polish_iframe(
-    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, rounds: int, lambda_: float
+    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, passes: int, lambda_: float
 ) -> _native.PursuitResult:
     """Improve an I-frame's rounded symbols in place; `arrays.base` is what each symbol is predicted to be."""
-    return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, rounds, lambda_, may_return=False)
+    return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, passes, lambda_, may_return=False)
 
 
 def update_pframe(
@@ -67,7 +67,7 @@ def update_pframe(
     target: _native.Target,
     arrays: SymbolArrays,
     change_costs: np.ndarray,
-    rounds: int,
+    passes: int,
     lambda_: float,
 ) -> _native.PursuitResult:
     """Change the reference's symbols (`arrays.base`) in place where it pays.
@@ -77,7 +77,7 @@ def update_pframe(
         lambda_: Σ weight·d² that one bit must buy.
     """
     return _pursue(
-        raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, rounds, lambda_, may_return=True
+        raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, passes, lambda_, may_return=True
     )
 
 
@@ -88,13 +88,13 @@ def _pursue(
     rates: np.ndarray,
     groups: np.ndarray,
     first: np.ndarray | None,
-    rounds: int,
+    passes: int,
     lambda_: float,
     *,
     may_return: bool,
 ) -> _native.PursuitResult:
     options = _native.PursuitOptions()
-    options.rounds, options.lambda_, options.may_return = rounds, lambda_, may_return
+    options.passes, options.lambda_, options.may_return = passes, lambda_, may_return
     a = arrays
     return raster.canvas.pursue(
         target, a.symbols, a.base, a.step, a.offset, a.low, a.high, rates, groups, first, options

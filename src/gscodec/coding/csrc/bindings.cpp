@@ -1,9 +1,11 @@
 // The Python face of the adaptive coder.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "syntax.h"
 
@@ -19,6 +21,15 @@ using gscodec::N_SYMBOLS;
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_SYMBOLS>, nb::c_contig, nb::device::cpu>;
 using Classes = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+using Mesh = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, -1, 2>, nb::c_contig, nb::device::cpu>;
+
+gscodec::Motion to_motion(const std::optional<Mesh>& mesh, bool room) {
+  gscodec::Motion motion;
+  motion.room = room;
+  if (mesh) motion.mesh.assign(mesh->data(), mesh->data() + mesh->size());
+  return motion;
+}
 
 std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, const Classes& energy,
                                    const Flags& room) {
@@ -74,6 +85,8 @@ const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8
 
 NB_MODULE(_native, m) {
   m.doc() = "gscodec's adaptive entropy coder.";
+  m.attr("MESH_LOG2") = gscodec::MESH_LOG2;
+  m.attr("MAX_MOTION") = gscodec::MAX_MOTION;
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
       .def(nb::init<int, int>(), "width"_a, "height"_a)
       .def(
@@ -84,10 +97,23 @@ NB_MODULE(_native, m) {
           "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
       .def(
           "encode_pframe",
-          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r) {
-            return to_bytes(c.encode_pframe(to_gaussians(s, k, e, r)));
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, std::optional<Mesh> mesh, bool room) {
+            return to_bytes(c.encode_pframe(to_gaussians(s, k, e, r), to_motion(mesh, room)));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "mesh"_a.none(), "room_moves"_a)
+      .def(
+          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(mesh, room))); },
+          "mesh"_a, "room_moves"_a)
+      .def(
+          "used_points",
+          [](FrameCoder& c, bool room, int columns) {
+            const std::vector<uint8_t> used = c.used_points(room);
+            uint8_t* out;
+            auto array = make_array<uint8_t>({used.size() / columns, std::size_t(columns)}, &out);
+            std::copy(used.begin(), used.end(), out);
+            return array;
+          },
+          "room_moves"_a, "columns"_a)
       .def(
           "decode_iframe",
           [](FrameCoder& c, nb::bytes b, int n) { return to_arrays(c.decode_iframe(data_of(b), b.size(), n)); },

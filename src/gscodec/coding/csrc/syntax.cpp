@@ -33,6 +33,9 @@ enum Stream {
   DELTA_0,
   DELTA_1,
   DELTA_2,
+  MOTION,
+  MOTION_X,
+  MOTION_Y,
   N_STREAMS
 };
 
@@ -329,9 +332,92 @@ Surroundings look_around(int i, const std::vector<History>& history, const std::
 
 }  // namespace
 
+namespace {
+
+// Place of a mean, sixteenths of a pixel from the picture's corner, kept inside the mesh.
+int place(int32_t symbol, int log2_step, int length) {
+  const int64_t sixteenths = (int64_t(2 * symbol + 1) << (log2_step + 4)) / 2 - MARGIN * 16;
+  return bound(sixteenths, 0, length * 16 - 1);
+}
+
+}  // namespace
+
+std::vector<uint8_t> FrameCoder::used_points(bool room) const {
+  const int columns = mesh_points(width_), rows = mesh_points(height_), shift = MESH_LOG2 + 4;
+  std::vector<uint8_t> used(std::size_t(columns) * rows, 0);
+  for (const Gaussian& g : gaussians_) {
+    if (g.is_room && !room) continue;
+    const int step = mean_log2_step(g);
+    const std::size_t first =
+        std::size_t(place(g.s[Y], step, height_) >> shift) * columns + (place(g.s[X], step, width_) >> shift);
+    used[first] = used[first + 1] = used[first + columns] = used[first + columns + 1] = 1;
+  }
+  return used;
+}
+
+std::vector<Gaussian> FrameCoder::moved(const Motion& motion) const {
+  std::vector<Gaussian> out = gaussians_;
+  const int columns = mesh_points(width_), shift = MESH_LOG2 + 4;
+  const int64_t one = int64_t(1) << shift;
+  if (motion.mesh.empty()) return out;
+  for (Gaussian& g : out) {
+    if (g.is_room && !motion.room) continue;
+    const int step = mean_log2_step(g);
+    const int x = place(g.s[X], step, width_), y = place(g.s[Y], step, height_);
+    const int64_t fx = x & (one - 1), fy = y & (one - 1);
+    const int32_t* p = &motion.mesh[(std::size_t(y >> shift) * columns + (x >> shift)) * 2];
+    for (int c : {X, Y}) {
+      const int64_t top = p[c] * (one - fx) + p[c + 2] * fx;
+      const int64_t bottom = p[c + 2 * columns] * (one - fx) + p[c + 2 * columns + 2] * fx;
+      const int64_t sum = top * (one - fy) + bottom * fy;  // quarter pixels times one²
+      // Rounded to the mean's own step, half upwards: floor(sum / (one²·4·2^step) + 1/2).
+      const int down = 2 * shift + 2 + step;
+      const int64_t end = int64_t((c == X ? width_ : height_) + 2 * MARGIN) * 16;
+      const int last = int((end - 1) >> (step + 4));
+      g.s[c] = bound(int64_t(g.s[c]) + ((sum + (int64_t(1) << (down - 1))) >> down), 0, last);
+    }
+  }
+  return out;
+}
+
 template <typename Coder>
-void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next) {
+void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
   constexpr bool D = Coder::DECODES;
+  const int columns = mesh_points(width_), rows = mesh_points(height_);
+  const int moves = code_flag(coder, !motion.mesh.empty(), {MOTION, {moved_before_, -1, -1, -1}});
+  moved_before_ = moves;
+  if (!moves) return;
+  motion.room = code_flag(coder, motion.room, {MOTION, {2, -1, -1, -1}});
+  if (D) motion.mesh.assign(std::size_t(columns) * rows * 2, 0);
+  const std::vector<uint8_t> used = used_points(motion.room);
+  for (int r = 0; r < rows; ++r)
+    for (int k = 0; k < columns; ++k) {
+      const std::size_t at = std::size_t(r) * columns + k;
+      if (!used[at]) {
+        motion.mesh[2 * at] = motion.mesh[2 * at + 1] = 0;
+        continue;
+      }
+      int change[2] = {0, 0};
+      for (int c : {0, 1}) {
+        // From the neighbours to the left and above that were said already.
+        const bool left = k > 0 && used[at - 1], up = r > 0 && used[at - columns];
+        const int a = left ? motion.mesh[2 * (at - 1) + c] : 0, b = up ? motion.mesh[2 * (at - columns) + c] : 0;
+        const int guess = left && up ? (a + b) / 2 : a + b;
+        const int doubt = left && up ? std::min(bit_length(a - b), 4) : 5 + left + up;
+        int32_t& v = motion.mesh[2 * at + c];
+        change[c] = code_signed(coder, v - guess,
+                                {c ? MOTION_Y : MOTION_X, {doubt, graded(guess, 3), c ? graded(change[0], 3) : 7, -1}});
+        v = guess + change[c];
+        if (D && (v < -MAX_MOTION || v > MAX_MOTION)) throw std::runtime_error("a motion leaves its range");
+      }
+    }
+}
+
+template <typename Coder>
+void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion) {
+  constexpr bool D = Coder::DECODES;
+  walk_motion(coder, motion);
+  gaussians_ = moved(motion);
   const int n = int(gaussians_.size());
   std::vector<uint8_t> changed_now(n, 0);
   int n_before = 0;
@@ -413,6 +499,7 @@ std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaus
     walk_iframe(counted, int(gaussians_.size()));
   }
   find_neighbours();
+  moved_before_ = 0;
   return coder.finish();
 }
 
@@ -423,25 +510,30 @@ const std::vector<Gaussian>& FrameCoder::decode_iframe(const uint8_t* data, std:
   walk_iframe(coder, n);
   if (coder.overrun() > 4) throw std::runtime_error("the coded symbols end too early");
   find_neighbours();
+  moved_before_ = 0;
   return gaussians_;
 }
 
-std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians) {
+std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion) {
+  const std::size_t n_mesh = 2 * std::size_t(mesh_points(width_)) * mesh_points(height_);
+  if (!motion.mesh.empty() && motion.mesh.size() != n_mesh) throw std::invalid_argument("the mesh has another size");
+  for (int32_t v : motion.mesh)
+    if (v < -MAX_MOTION || v > MAX_MOTION) throw std::invalid_argument("a motion leaves its range");
   if (gaussians.size() != gaussians_.size()) throw std::invalid_argument("a P-frame keeps the number of Gaussians");
   for (const Gaussian& g : gaussians) check(g);
   BitEncoder coder(model_);
   if (bits_.empty()) {
-    walk_pframe(coder, &gaussians);
+    walk_pframe(coder, &gaussians, motion);
   } else {
     Counted<BitEncoder> counted{coder, model_, bits_};
-    walk_pframe(counted, &gaussians);
+    walk_pframe(counted, &gaussians, motion);
   }
   return coder.finish();
 }
 
 const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size) {
   BitDecoder coder(model_, data, size);
-  walk_pframe(coder, nullptr);
+  walk_pframe(coder, nullptr, Motion{});
   if (coder.overrun() > 4) throw std::runtime_error("the coded symbols end too early");
   return gaussians_;
 }

@@ -35,6 +35,18 @@ inline int mean_log2_step(const Gaussian& g) {
   return x < MIN_MEAN_LOG2 ? MIN_MEAN_LOG2 : x > CELL_LOG2 ? CELL_LOG2 : x;
 }
 
+// How a frame moves against its reference: displacements of control points MESH pixels apart, quarter pixels,
+// [rows, columns, 2], interpolated bilinearly at each mean. Empty: nothing moves.
+constexpr int MESH_LOG2 = 6;
+constexpr int MAX_MOTION = 1 << 10;  // quarter pixels
+
+struct Motion {
+  bool room = false;  // the room moves too: the camera does
+  std::vector<int32_t> mesh;
+};
+
+inline int mesh_points(int length) { return ((length - 1) >> MESH_LOG2) + 2; }
+
 // What P-frames remember of a Gaussian.
 struct History {
   int frames_since_change = 1 << 20;
@@ -54,7 +66,12 @@ class FrameCoder {
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
-  std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians);
+  // `gaussians` as they shall be; `motion` is applied to the reference first.
+  std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion);
+  // The reference after a motion.
+  std::vector<Gaussian> moved(const Motion& motion) const;
+  // Control points that a motion has to say, [rows, columns].
+  std::vector<uint8_t> used_points(bool room) const;
   const std::vector<Gaussian>& decode_pframe(const uint8_t* data, std::size_t size);
 
   // Bits by stream of everything encoded since the last call (docs/bits.md).
@@ -66,7 +83,9 @@ class FrameCoder {
   template <typename Coder>
   void walk_iframe(Coder& coder, int n);
   template <typename Coder>
-  void walk_pframe(Coder& coder, const std::vector<Gaussian>* next);
+  void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion);
+  template <typename Coder>
+  void walk_motion(Coder& coder, Motion& motion);
   void begin_gop();
   void find_neighbours();
   void check(const Gaussian& g) const;
@@ -77,6 +96,7 @@ class FrameCoder {
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
+  int moved_before_ = 0;                 // whether the previous P-frame had a motion
   std::vector<double> bits_;             // by stream, counted once take_bits was called
 };
 

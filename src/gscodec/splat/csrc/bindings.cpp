@@ -110,7 +110,8 @@ NB_MODULE(_native, m) {
   m.attr("RATE_ENTRIES") = gscodec::RATE_ENTRIES;
   nb::class_<gscodec::PursuitOptions>(m, "PursuitOptions")
       .def(nb::init<>())
-      .def_rw("rounds", &gscodec::PursuitOptions::rounds)
+      .def_rw("passes", &gscodec::PursuitOptions::passes)
+      .def_rw("max_trials", &gscodec::PursuitOptions::max_trials)
       .def_rw("lambda_", &gscodec::PursuitOptions::lambda)
       .def_rw("stiffness", &gscodec::PursuitOptions::stiffness)
       .def_rw("may_return", &gscodec::PursuitOptions::may_return);
@@ -121,7 +122,7 @@ NB_MODULE(_native, m) {
       .def_ro("bits", &gscodec::PursuitResult::bits)
       .def_ro("tried", &gscodec::PursuitResult::tried)
       .def_ro("kept", &gscodec::PursuitResult::kept)
-      .def_ro("rounds", &gscodec::PursuitResult::rounds);
+      .def_ro("passes", &gscodec::PursuitResult::passes);
 
   nb::class_<Canvas>(m, "Canvas", "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
       .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "")
@@ -197,6 +198,13 @@ NB_MODULE(_native, m) {
                                          active ? int(active->shape(0)) : 0, sweeps, ridge);
           },
           "target"_a, "params"_a.noconvert(), "active"_a.none(), "sweeps"_a, "ridge"_a)
+      .def(
+          "loss",
+          [](Canvas& c, const gscodec::Target& target, Params params) {
+            nb::gil_scoped_release release;
+            return gscodec::loss(c, target, params.data(), int(params.shape(0)));
+          },
+          "target"_a, "params"_a, "Sum of weight times squared difference.")
       .def(
           "pursue",
           [](Canvas& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,

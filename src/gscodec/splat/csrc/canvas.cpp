@@ -55,21 +55,21 @@ void Canvas::from_tiles(const Tiles& tiles, float* picture) const {
   }
 }
 
-void Canvas::prepare(const float* params, int n, std::vector<Prepared>& out) const {
-  out.resize(n);
+void Canvas::prepare_one(const float* p, Prepared& g) const {
   // Over a tile's rows the recurrence must not underflow where the weight comes back: gaussian.h's
   // cut-off plus the tile's height in units of l3 has to stay inside float's range of exponents.
   const float thinnest = float(TILE_H - 1) / (std::sqrt(126.0f) / LOG2_SCALE - std::sqrt(RADIUS_SQ)) * 1.02f;
-  for (int i = 0; i < n; ++i) {
-    const float* p = params + std::size_t(i) * N_PARAMS;
-    Prepared& g = out[i];
-    g.mean_x = p[0];
-    g.mean_y = p[1];
-    g.inverse = invert(p[2], p[3], p[4], LOG2_SCALE);
-    g.row_ratio = std::exp2(-2.0f * g.inverse.inv_l3 * g.inverse.inv_l3);
-    for (int k = 0; k < N_COLORS; ++k) g.color[k] = p[5 + k];
-    g.direct = p[4] < thinnest ? 1.0f : 0.0f;
-  }
+  g.mean_x = p[0];
+  g.mean_y = p[1];
+  g.inverse = invert(p[2], p[3], p[4], LOG2_SCALE);
+  g.row_ratio = std::exp2(-2.0f * g.inverse.inv_l3 * g.inverse.inv_l3);
+  for (int k = 0; k < N_COLORS; ++k) g.color[k] = p[5 + k];
+  g.direct = p[4] < thinnest ? 1.0f : 0.0f;
+}
+
+void Canvas::prepare(const float* params, int n, std::vector<Prepared>& out) const {
+  out.resize(n);
+  for (int i = 0; i < n; ++i) prepare_one(params + std::size_t(i) * N_PARAMS, out[i]);
 }
 
 namespace {

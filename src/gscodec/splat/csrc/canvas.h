@@ -49,6 +49,7 @@ class Canvas {
   void to_tiles(const float* picture, int channels, Tiles& out) const;
   void from_tiles(const Tiles& tiles, float* picture) const;
 
+  void prepare_one(const float* p, Prepared& out) const;
   void prepare(const float* params, int n, std::vector<Prepared>& out) const;
   void cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const;
   // The sum of the Gaussians, tile by tile; `sink(tile, acc)` gets each finished tile on some thread.

@@ -165,6 +165,20 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
   return result;
 }
 
+double loss(Canvas& canvas, const Target& target, const float* params, int n) {
+  std::vector<Prepared> gaussians;
+  Coverage coverage;
+  canvas.prepare(params, n, gaussians);
+  canvas.cover(gaussians, params, coverage);
+  std::vector<double> tile_loss(canvas.n_tiles);
+  canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
+    alignas(64) float e[TILE_FLOATS];
+    double roi = 0;
+    tile_loss[t] = canvas.kernels.residual(acc, tile_of(target.picture, t), weight_of(target, t), e, &roi);
+  });
+  return std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
+}
+
 double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
                     int sweeps, float ridge) {
   Subset subset(canvas, target, params, n, active, n_active);

@@ -34,6 +34,9 @@ class Target {
 FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
               const FitOptions& options);
 
+// Σ weight·d² of a set of Gaussians.
+double loss(Canvas& canvas, const Target& target, const float* params, int n);
+
 // Sets the colours of the active Gaussians to the weighted least-squares ones, by `sweeps` of
 // conjugate gradients from the present colours. `ridge` (a share of the diagonal) bounds them.
 // Returns Σ weight·d² before the first sweep.

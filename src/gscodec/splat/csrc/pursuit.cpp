@@ -72,31 +72,24 @@ class Pursuit {
     gradient_.resize(std::size_t(n) * N_PARAMS);
     candidates_.resize(n);
     weight_.resize(n);
+    picture_.resize(target.picture.size());
     e_.resize(target.picture.size());
-    trial_e_.resize(target.picture.size());
     loss_.assign(canvas.n_tiles, 0);
-    trial_loss_.assign(canvas.n_tiles, 0);
-    taken_.assign(canvas.n_tiles, 0);
   }
 
   PursuitResult run() {
     PursuitResult result;
-    cover();
-    measure_weights();
-    std::vector<uint32_t> all(canvas_.n_tiles);
-    std::iota(all.begin(), all.end(), 0u);
-    draw(all, e_, loss_);
-    result.loss_before = total_loss();
-    for (int round = 0; round < o_.rounds; ++round) {
-      refresh();
-      const std::vector<int> chosen = choose();
-      if (chosen.empty()) break;
-      result.rounds = round + 1;
-      result.tried += int(chosen.size());
-      result.kept += attempt(chosen);
+    draw_all();
+    result.loss_before = std::accumulate(loss_.begin(), loss_.end(), 0.0);
+    for (int pass = 0; pass < o_.passes && result.tried < o_.max_trials; ++pass) {
+      value_stale();
+      const int kept = empty_queue(result);
+      result.kept += kept;
+      result.passes = pass + 1;
+      if (!kept) break;
     }
-    result.loss = total_loss();
-    for (int i = 0; i < n_; ++i) result.bits += bits(i, a_.symbols + std::size_t(i) * N_PARAMS);
+    result.loss = std::accumulate(loss_.begin(), loss_.end(), 0.0);
+    for (int i = 0; i < n_; ++i) result.bits += bits(i, symbol(i));
     return result;
   }
 
@@ -104,7 +97,10 @@ class Pursuit {
   float* param(int i) { return &params_[std::size_t(i) * N_PARAMS]; }
   int32_t* symbol(int i) { return a_.symbols + std::size_t(i) * N_PARAMS; }
   float* tile(Tiles& tiles, uint32_t t) { return tiles.data() + std::size_t(t) * TILE_FLOATS; }
-  double total_loss() const { return std::accumulate(loss_.begin(), loss_.end(), 0.0); }
+  const float* weight_of(uint32_t t) { return target_.weight.data() + std::size_t(t) * TILE_PIXELS; }
+  const float* target_of(uint32_t t) { return target_.picture.data() + std::size_t(t) * TILE_FLOATS; }
+  int x0(uint32_t t) const { return int(t) % canvas_.tiles_x * TILE_W; }
+  int y0(uint32_t t) const { return int(t) / canvas_.tiles_x * TILE_H; }
 
   void dequantize(int i) {
     const std::size_t row = std::size_t(i) * N_PARAMS;
@@ -138,59 +134,142 @@ class Pursuit {
     return any ? sum : 0.0f;
   }
 
-  void cover() {
+  // The picture, its residual and loss, who touches which tile, and the mean loss weight under each Gaussian,
+  // which scales its block where the loss cares little.
+  void draw_all() {
+    Coverage coverage;
     canvas_.prepare(params_.data(), n_, prepared_);
-    canvas_.cover(prepared_, params_.data(), coverage_);
-  }
-
-  // Mean loss weight under each Gaussian: scales its block where the loss cares little.
-  void measure_weights() {
+    canvas_.cover(prepared_, params_.data(), coverage);
+    tiles_of_.resize(n_);
+    for (int i = 0; i < n_; ++i)
+      tiles_of_[i].assign(coverage.gaussian_tiles.begin() + coverage.gaussian_begin[i],
+                          coverage.gaussian_tiles.begin() + coverage.gaussian_begin[i + 1]);
+    touching_.resize(canvas_.n_tiles);
     for (int t = 0; t < canvas_.n_tiles; ++t) {
+      touching_[t].assign(coverage.tile_gaussians.begin() + coverage.tile_begin[t],
+                          coverage.tile_gaussians.begin() + coverage.tile_begin[t + 1]);
       float* p = tile(e_, uint32_t(t));
-      std::memcpy(p, target_.weight.data() + std::size_t(t) * TILE_PIXELS, TILE_PIXELS * sizeof(float));
+      std::memcpy(p, weight_of(uint32_t(t)), TILE_PIXELS * sizeof(float));
       std::fill(p + TILE_PIXELS, p + 2 * TILE_PIXELS, 1.0f);
     }
     canvas_.pool.run(n_, 16, [&](int begin, int end) {
       for (int i = begin; i < end; ++i) {
         float sums[N_COLORS];
-        const uint32_t first = coverage_.gaussian_begin[i];
-        canvas_.kernels.gather_color(prepared_[i], coverage_.gaussian_tiles.data() + first,
-                                     int(coverage_.gaussian_begin[i + 1] - first), canvas_.tiles_x, e_.data(), sums);
+        canvas_.kernels.gather_color(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x,
+                                     e_.data(), sums);
         weight_[i] = sums[1] > 0 ? std::max(sums[0] / sums[1], 1e-3f) : 0.0f;
       }
     });
-  }
-
-  void draw(const std::vector<uint32_t>& tiles, Tiles& e, std::vector<double>& loss) {
-    canvas_.pool.run(int(tiles.size()), 16, [&](int begin, int end) {
-      alignas(64) float acc[TILE_FLOATS];
-      for (int k = begin; k < end; ++k) {
-        const uint32_t t = tiles[k], first = coverage_.tile_begin[t];
-        canvas_.kernels.accumulate(prepared_.data(), coverage_.tile_gaussians.data() + first,
-                                   int(coverage_.tile_begin[t + 1] - first), int(t) % canvas_.tiles_x * TILE_W,
-                                   int(t) / canvas_.tiles_x * TILE_H, acc);
-        double roi = 0;
-        loss[t] = canvas_.kernels.residual(acc, target_.picture.data() + std::size_t(t) * TILE_FLOATS,
-                                           target_.weight.data() + std::size_t(t) * TILE_PIXELS, tile(e, t), &roi);
-      }
+    canvas_.forward(prepared_, coverage, [&](int t, const float* acc) {
+      std::memcpy(tile(picture_, uint32_t(t)), acc, TILE_FLOATS * sizeof(float));
+      double roi = 0;
+      loss_[t] =
+          canvas_.kernels.residual(acc, target_of(uint32_t(t)), weight_of(uint32_t(t)), tile(e_, uint32_t(t)), &roi);
     });
   }
 
-  // New gradients and candidates where the picture below a Gaussian changed.
-  void refresh() {
+  // Gradient and best candidate of one Gaussian as things stand.
+  void value(int i) {
+    stale_[i] = 0;
+    Moments m;
+    canvas_.kernels.gather(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x, e_.data(), &m);
+    const float* p = param(i);
+    natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), &gradient_[std::size_t(i) * N_PARAMS]);
+    propose(i);
+  }
+
+  void value_stale() {
     canvas_.pool.run(n_, 16, [&](int begin, int end) {
-      for (int i = begin; i < end; ++i) {
-        if (!stale_[i]) continue;
-        stale_[i] = 0;
-        const uint32_t first = coverage_.gaussian_begin[i];
-        Moments m;
-        canvas_.kernels.gather(prepared_[i], coverage_.gaussian_tiles.data() + first,
-                               int(coverage_.gaussian_begin[i + 1] - first), canvas_.tiles_x, e_.data(), &m);
-        const float* p = param(i);
-        natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), &gradient_[std::size_t(i) * N_PARAMS]);
-        propose(i);
-      }
+      for (int i = begin; i < end; ++i)
+        if (stale_[i]) value(i);
     });
+  }
+
+  // Tries candidates best first until none is worth it; those whose surroundings changed are valued again first.
+  int empty_queue(PursuitResult& result) {
+    const float least = 0.02f * o_.lambda;
+    std::vector<std::pair<float, int>> queue;
+    for (int i = 0; i < n_; ++i)
+      if (candidates_[i].gain > least) queue.push_back({candidates_[i].gain, i});
+    std::make_heap(queue.begin(), queue.end());
+    int kept = 0;
+    while (!queue.empty() && result.tried < o_.max_trials) {
+      std::pop_heap(queue.begin(), queue.end());
+      const int i = queue.back().second;
+      queue.pop_back();
+      if (stale_[i]) {
+        value(i);
+      } else {
+        ++result.tried;
+        const bool good = attempt(i);
+        kept += good;
+        stiffness_[i] = good ? std::max(1.0f, 0.9f * stiffness_[i]) : 2.0f * stiffness_[i];
+        value(i);
+      }
+      if (candidates_[i].gain <= least) continue;
+      queue.push_back({candidates_[i].gain, i});
+      std::push_heap(queue.begin(), queue.end());
+    }
+    return kept;
+  }
+
+  // Makes the candidate change of Gaussian i and draws it; keeps it if D + lambda·R falls, else takes it back.
+  bool attempt(int i) {
+    const int32_t before[N_PARAMS] = {symbol(i)[0], symbol(i)[1], symbol(i)[2], symbol(i)[3],
+                                      symbol(i)[4], symbol(i)[5], symbol(i)[6], symbol(i)[7]};
+    const float bits_before = bits(i, before);
+    Prepared pair[2] = {prepared_[i], {}};
+    for (float& c : pair[0].color) c = -c;
+    for (int j = 0; j < N_PARAMS; ++j) symbol(i)[j] += candidates_[i].delta[j];
+    dequantize(i);
+    canvas_.prepare_one(param(i), pair[1]);
+    std::vector<uint32_t>& now = scratch_;
+    now.clear();
+    append_tiles(canvas_, param(i), now);
+    footprint_ = tiles_of_[i];
+    footprint_.insert(footprint_.end(), now.begin(), now.end());
+    std::sort(footprint_.begin(), footprint_.end());
+    footprint_.erase(std::unique(footprint_.begin(), footprint_.end()), footprint_.end());
+
+    if (trial_.size() < footprint_.size() * 2 * TILE_FLOATS) trial_.resize(footprint_.size() * 2 * TILE_FLOATS);
+    trial_loss_.resize(footprint_.size());
+    static constexpr uint32_t BOTH[2] = {0, 1};
+    double change = 0;
+    for (std::size_t k = 0; k < footprint_.size(); ++k) {
+      const uint32_t t = footprint_[k];
+      float* acc = trial_.data() + k * 2 * TILE_FLOATS;
+      canvas_.kernels.accumulate(pair, BOTH, 2, x0(t), y0(t), acc);
+      const float* old = tile(picture_, t);
+      for (int p = 0; p < TILE_FLOATS; ++p) acc[p] += old[p];
+      double roi = 0;
+      trial_loss_[k] = canvas_.kernels.residual(acc, target_of(t), weight_of(t), acc + TILE_FLOATS, &roi);
+      change += trial_loss_[k] - loss_[t];
+    }
+    if (!(change + o_.lambda * (bits(i, symbol(i)) - bits_before) < 0)) {
+      std::copy(before, before + N_PARAMS, symbol(i));
+      dequantize(i);
+      return false;
+    }
+    prepared_[i] = pair[1];
+    relist(i, now);
+    for (std::size_t k = 0; k < footprint_.size(); ++k) {
+      const uint32_t t = footprint_[k];
+      const float* acc = trial_.data() + k * 2 * TILE_FLOATS;
+      std::memcpy(tile(picture_, t), acc, TILE_FLOATS * sizeof(float));
+      std::memcpy(tile(e_, t), acc + TILE_FLOATS, TILE_FLOATS * sizeof(float));
+      loss_[t] = trial_loss_[k];
+      for (uint32_t j : touching_[t]) stale_[j] = 1;
+    }
+    return true;
+  }
+
+  // Gaussian i touches the tiles `now` (ascending) instead of those it touched.
+  void relist(int i, const std::vector<uint32_t>& now) {
+    for (uint32_t t : tiles_of_[i])
+      if (!std::binary_search(now.begin(), now.end(), t)) std::erase(touching_[t], uint32_t(i));
+    for (uint32_t t : now)
+      if (!std::binary_search(tiles_of_[i].begin(), tiles_of_[i].end(), t)) touching_[t].push_back(uint32_t(i));
+    tiles_of_[i] = now;
   }
 
   // Symbol steps nearest to a step in natural coordinates, within bounds.
@@ -266,78 +345,6 @@ class Pursuit {
     candidates_[i] = best;
   }
 
-  // The best candidates, best first, no two of which touch the same tile (old and new footprint).
-  std::vector<int> choose() {
-    std::vector<int> order;
-    for (int i = 0; i < n_; ++i)
-      if (candidates_[i].gain > 0.02f * o_.lambda) order.push_back(i);
-    std::sort(order.begin(), order.end(), [&](int a, int b) {
-      return candidates_[a].gain != candidates_[b].gain ? candidates_[a].gain > candidates_[b].gain : a < b;
-    });
-    std::fill(taken_.begin(), taken_.end(), 0);
-    std::vector<int> chosen;
-    footprints_.clear();
-    for (int i : order) {
-      std::vector<uint32_t> tiles(coverage_.gaussian_tiles.begin() + coverage_.gaussian_begin[i],
-                                  coverage_.gaussian_tiles.begin() + coverage_.gaussian_begin[i + 1]);
-      if (std::any_of(tiles.begin(), tiles.end(), [&](uint32_t t) { return taken_[t]; })) continue;
-      shift(i, 1);
-      append_tiles(canvas_, param(i), tiles);
-      std::sort(tiles.begin(), tiles.end());
-      tiles.erase(std::unique(tiles.begin(), tiles.end()), tiles.end());
-      if (std::any_of(tiles.begin(), tiles.end(), [&](uint32_t t) { return taken_[t]; })) {
-        shift(i, -1);
-        continue;
-      }
-      for (uint32_t t : tiles) taken_[t] = 1;
-      chosen.push_back(i);
-      footprints_.push_back(std::move(tiles));
-    }
-    return chosen;
-  }
-
-  void shift(int i, int sign) {
-    int32_t* s = symbol(i);
-    for (int j = 0; j < N_PARAMS; ++j) s[j] += sign * candidates_[i].delta[j];
-    dequantize(i);
-  }
-
-  // Draws the chosen changes (already made), keeps those that pay, takes the others back.
-  int attempt(const std::vector<int>& chosen) {
-    cover();
-    std::vector<uint32_t> tiles;
-    for (const auto& f : footprints_) tiles.insert(tiles.end(), f.begin(), f.end());
-    draw(tiles, trial_e_, trial_loss_);
-    int kept = 0;
-    std::vector<char> touched(canvas_.n_tiles, 0);
-    for (std::size_t c = 0; c < chosen.size(); ++c) {
-      const int i = chosen[c];
-      double change = 0;
-      for (uint32_t t : footprints_[c]) change += trial_loss_[t] - loss_[t];
-      int32_t before[N_PARAMS];
-      for (int j = 0; j < N_PARAMS; ++j) before[j] = symbol(i)[j] - candidates_[i].delta[j];
-      const double rate = bits(i, symbol(i)) - bits(i, before);
-      stale_[i] = 1;
-      if (change + o_.lambda * rate < 0) {
-        ++kept;
-        stiffness_[i] = std::max(1.0f, 0.9f * stiffness_[i]);
-        for (uint32_t t : footprints_[c]) {
-          std::memcpy(tile(e_, t), tile(trial_e_, t), TILE_FLOATS * sizeof(float));
-          loss_[t] = trial_loss_[t];
-          touched[t] = 1;
-        }
-      } else {
-        stiffness_[i] *= 2.0f;
-        shift(i, -1);
-      }
-    }
-    if (kept < int(chosen.size())) cover();
-    for (int i = 0; i < n_; ++i)
-      for (uint32_t j = coverage_.gaussian_begin[i]; !stale_[i] && j < coverage_.gaussian_begin[i + 1]; ++j)
-        stale_[i] = touched[coverage_.gaussian_tiles[j]];
-    return kept;
-  }
-
   Canvas& canvas_;
   const Target& target_;
   const SymbolArrays& a_;
@@ -345,13 +352,16 @@ class Pursuit {
   const RateModel& rate_;
   const PursuitOptions& o_;
   std::vector<float> params_, gradient_, stiffness_, weight_;
-  std::vector<char> stale_, taken_;
+  std::vector<char> stale_;
   std::vector<Candidate> candidates_;
-  std::vector<std::vector<uint32_t>> footprints_;
   std::vector<Prepared> prepared_;
-  Coverage coverage_;
-  Tiles e_, trial_e_;
-  std::vector<double> loss_, trial_loss_;
+  std::vector<std::vector<uint32_t>> tiles_of_, touching_;  // of a Gaussian; of a tile
+  Tiles picture_, e_;                                       // the sum, and weight·(sum - target)
+  std::vector<double> loss_;                                // of each tile
+  // Of one attempt: tiles it may touch, their sum and residual, their loss.
+  std::vector<uint32_t> footprint_, scratch_;
+  Tiles trial_;
+  std::vector<double> trial_loss_;
 };
 
 }  // namespace

@@ -1,9 +1,10 @@
 // Greedy integer updates: change the symbols that buy the most distortion per bit.
 //
 // Works on a state's integers (coding/quantize.py), so what it ends with is what the decoder draws.
-// Each round takes, for every Gaussian, the gradient of the loss and the closed-form block of JᵀJ; solves
-// for the step of a few groups of attributes; rounds it to symbols; values it as gain - lambda·bits; tries
-// the best ones whose tiles do not touch; and keeps exactly those for which D + lambda·R really fell.
+// For every Gaussian: the gradient of the loss and the closed-form block of JᵀJ give the step of a few groups
+// of attributes; rounded to symbols it is valued as gain - lambda·bits. The best candidate is drawn (one
+// Gaussian taken out of a few tiles and put back changed), kept if D + lambda·R really fell, and what it
+// touched is valued anew when its turn comes.
 #pragma once
 
 #include "fit.h"
@@ -24,7 +25,8 @@ struct RateModel {
 };
 
 struct PursuitOptions {
-  int rounds = 12;
+  int passes = 3;  // times that every Gaussian touched since may be valued anew
+  int max_trials = 1 << 30;
   float lambda = 0.01f;    // loss per bit
   float stiffness = 1.3f;  // on the closed-form block, for overlapping neighbours
   bool may_return = true;  // also try going back to `base` (P-frames: not sending the Gaussian at all)
@@ -33,7 +35,7 @@ struct PursuitOptions {
 struct PursuitResult {
   double loss_before = 0, loss = 0;  // Σ weight·d²
   double bits = 0;                   // by the rate model
-  int tried = 0, kept = 0, rounds = 0;
+  int tried = 0, kept = 0, passes = 0;
 };
 
 // Value of symbol s is s·step + offset; all arrays [n, 8]. `low` and `high` bound the symbols.
