@@ -17,7 +17,7 @@ CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu,$(CSRC))
 DEMO_CLIP := $(or $(CLIP),demo-out/clip.mp4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cuda fuzz lint format type bench clean
+.PHONY: help install demo test test-cuda fuzz lint format type docs bench clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -63,6 +63,9 @@ format: $(STAMP)  ## format Python and C++
 
 type: $(STAMP)  ## check types
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## bring the tables in docs/ up to date with the sources
+	$(BIN)/python tools/write_docs.py
 
 bench: $(STAMP)  ## measure speed, size and quality (BENCH_ARGS="--help" for more)
 	$(BIN)/gscodec bench $(BENCH_ARGS)

@@ -75,7 +75,6 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "matte_model": None,
         "background": "none",
         "gaussians": 17,
-        "scene_cut": False,
         "init": "random",
         "iterations": 4,
         "target_psnr": 20.0,
@@ -84,13 +83,17 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "entropy": "zstd",
     }
     args: list[str] = []
-    options = {param.name: param.opts for param in cli.commands["encode"].params}
+    options = {param.name: param for param in cli.commands["encode"].params}
     for field in fields(config.EncoderConfig):
+        option = options[field.name]
+        if field.type == "bool":
+            changed[field.name] = not field.default
+            args += option.secondary_opts if field.default else option.opts
+            continue
         if field.name not in changed:
             changed[field.name] = field.default + 1 if field.type == "int" else field.default / 2
-        value = changed[field.name]
-        option = options[field.name][0]
-        args += ["--no-scene-cut"] if field.name == "scene_cut" else [option, str(value)] if value else []
+        if changed[field.name] is not None:
+            args += [option.opts[0], str(changed[field.name])]
     done = succeed("encode", clip, tmp_path / "a.gsv", "--json", *args)
     assert json.loads(done.stdout)["options"] == {"preset": "medium", **changed}
 

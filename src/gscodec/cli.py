@@ -55,6 +55,7 @@ _ENCODER_HELP = {
     "threads": ("N", _THREADS_HELP),
     "quality": ("FACTOR", "On every quantiser step: larger is coarser."),
     "update": ("MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
+    "motion": ("", "Whether P-frames first move what moved."),
     "polish_passes": ("N", "Most greedy passes over an I-frame's symbols."),
     "update_passes": ("N", "Most greedy passes over a P-frame's symbols."),
     "lambda_scale": ("FACTOR", "On what a bit must buy: larger is smaller files."),
@@ -72,7 +73,7 @@ class Run:
     source: str
     target: str
     quiet: bool
-    verbose: int
+    verbose: bool
     as_json: bool
     display: progress.Progress
 
@@ -163,7 +164,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         with _translated(*names, verbose):
             _check_target(*names, overwrite)
             with progress.make_progress("none" if quiet else progress_mode) as display:
-                command(Run(*names, quiet, verbose, as_json, display), **settings)
+                command(Run(*names, quiet, verbose > 0 and not quiet, as_json, display), **settings)
 
     modes = ", ".join(progress.MODES)
     options = (
