@@ -28,7 +28,8 @@ class Row:
         status: "ok", "skipped", "not built" or "failed"; `note` says why.
         figures: everything measured, by name with its unit (docs/benchmarking.md lists them).
         environment: versions, machine, GPU, time of day.
-        picture: file below the output folder with one decoded frame, for the report.
+        picture: file below the output folder with one decoded frame, for the report. original: the same
+            frame as the codec got it.
     """
 
     suite: str
@@ -43,6 +44,7 @@ class Row:
     figures: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     picture: str = ""
+    original: str = ""
 
 
 def row_from_dict(values: dict[str, Any]) -> Row:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from gscodec.analysis.matting import make_matter
 from gscodec.bench.options import BenchOptions
 from gscodec.errors import MediaError
 from gscodec.gop import is_scene_cut, thumbnail
+from gscodec.metrics import luma
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.picture import output_size
 from gscodec.video.reader import open_video
@@ -61,6 +63,13 @@ class Clip:
     @property
     def fps(self) -> Fraction:
         return self.format.frame_rate or Fraction(25)
+
+    @property
+    def motion(self) -> float:
+        """Mean |change| of luma between neighbouring frames at 320x180, code values."""
+        small = [luma(cv2.resize(f, (320, 180), interpolation=cv2.INTER_AREA)) for f in self.frames]
+        changes = [float(np.abs(b - a).mean()) for a, b in pairwise(small)]
+        return float(np.mean(changes)) if changes else 0.0
 
     @property
     def duration_s(self) -> float:

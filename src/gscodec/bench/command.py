@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gscodec.bench import suite_quick
+from gscodec.bench.against import compare
 from gscodec.bench.cache import Cache, Row
 from gscodec.bench.clips import load_clips
 from gscodec.bench.measure import Bench
 from gscodec.bench.options import BenchOptions, parse_options
-from gscodec.bench.output import write_results
-from gscodec.bench.table import rows_table
+from gscodec.bench.output import read_results, write_results
+from gscodec.bench.published import external_rows
+from gscodec.bench.section import Section
+from gscodec.bench.suites import SUITE_TABLE, Suite
+from gscodec.bench.table import row_line, text_table
+from gscodec.errors import GscodecError
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,28 +28,70 @@ def run(arguments: Sequence[str]) -> int:
         options = parse_options(arguments)
     except SystemExit as end:  # --help
         return int(end.code or 0)
+    before = read_results(options.against) if options.against else None
+    external = [row for path in options.external for row in external_rows(path)]
     cache = Cache(options.out, fresh=options.fresh)
-    rows = _run_quick(options, cache)
-    write_results(options.out, rows, {"suite": options.suite})
+    names = [name for name in SUITE_TABLE if options.suite in (name, "all")]
+    rows: list[Row] = []
+    sections: list[Section] = []
+    for name in names:
+        try:
+            made = _run_suite(SUITE_TABLE[name], name, options, cache)
+        except KeyboardInterrupt:
+            _say(f"interrupted; what is measured is kept in {cache.folder}: run the same command to go on")
+            return 130
+        rows += made
+        sections.append(SUITE_TABLE[name].section(made))
+        _print_section(sections[-1])
+        write_results(options.out, rows + external, {"suite": options.suite})
+    if before is not None:
+        print("\n".join(compare(before, rows)))
+    if options.report:
+        _write_report(options, rows + external, sections)
+    _say(f"{options.out}/results.json, results.csv; {cache.n_reused} of {len(rows)} rows were cached")
     return 0 if any(row.status == "ok" for row in rows) else 1
 
 
-def _run_quick(options: BenchOptions, cache: Cache) -> list[Row]:
-    bench = _bench(options, cache, "quick", suite_quick.GOP)
-    clips = load_clips(options, options.frames or suite_quick.N_FRAMES, _say)
+def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache) -> list[Row]:
+    bench = Bench(
+        out=options.out,
+        cache=cache,
+        suite=name,
+        gop=options.gop or suite.gop,
+        repeats=options.repeats,
+        backend=options.backend,
+        threads=options.threads,
+    )
+    clips = load_clips(options, options.frames or suite.n_frames, _say)
     rows = []
-    for row in suite_quick.run_quick(bench, clips, options, _say):
+    for row in suite.run(bench, clips, options):
         rows.append(row)
-        _say(rows_table([row]).splitlines()[2])
-    print(rows_table([*rows, *suite_quick.mean_rows(rows)]))
-    print("\n".join(suite_quick.verdicts(rows)))
+        _say(f"{name}: {row_line(row)}")
     return rows
 
 
-def _bench(options: BenchOptions, cache: Cache, suite: str, gop: int) -> Bench:
-    return Bench(
-        options.out, cache, suite, options.gop or gop, options.repeats, options.backend, options.threads
-    )
+def _print_section(section: Section) -> None:
+    print(f"\n{section.title}")
+    for table in section.tables:
+        print(f"\n{table.title}" if table.title else "")
+        print(text_table(table.head, table.lines, table.n_left))
+        for note in table.notes:
+            print(f"  {note}")
+    sys.stdout.flush()
+
+
+def _write_report(options: BenchOptions, rows: list[Row], sections: list[Section]) -> None:
+    from gscodec.bench.figures import write_figures
+    from gscodec.bench.report import write_report
+
+    notes = []
+    try:
+        write_figures(options.out, sections)
+    except GscodecError as error:
+        notes.append(str(error))
+        _say(f"no figures: {error}")
+    write_report(options.out, rows, sections, notes)
+    _say(f"{options.out}/report.html")
 
 
 def _say(line: str) -> None:

@@ -186,6 +186,15 @@ class _Keeper:
         self._n += 1
 
 
+def _keep_original(bench: Bench, clip: Clip, protocol: str) -> str:
+    i = shown_frame(clip)
+    path = bench.cache.folder / f"original-{clip.sha256[:12]}-{clip.width}x{clip.height}-{i}-{protocol}.png"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), clip.picture(i, protocol)[:, :, ::-1])
+    return str(path.relative_to(bench.out))
+
+
 def _key(bench: Bench, clip: Clip, protocol: str, codec: str, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "suite": bench.suite,
@@ -201,6 +210,7 @@ def _key(bench: Bench, clip: Clip, protocol: str, codec: str, options: dict[str,
 def _rates(clip: Clip, n_bytes: int) -> dict[str, Any]:
     return {
         "n_frames": len(clip.frames),
+        "motion": clip.motion,
         "width": clip.width,
         "height": clip.height,
         "n_bytes": n_bytes,
@@ -240,6 +250,7 @@ def _row(
         figures=figures,
         environment=dict(environment()) | {"date": time.strftime("%Y-%m-%dT%H:%M:%S")},
         picture=picture,
+        original=_keep_original(bench, clip, protocol) if picture else "",
     )
 
 

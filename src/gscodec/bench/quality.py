@@ -43,15 +43,15 @@ def ms_ssim(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float | None:
     """
     if min(a.shape) < 176:
         return None
-    product, weight = 1.0, mask.astype(np.float32)
+    product, images = 1.0, [a, b, mask.astype(np.float32)]
     for i, exponent in enumerate(MS_SSIM_WEIGHTS):
-        full, structure = ssim_maps(a, b)
+        full, structure = ssim_maps(images[0], images[1])
         last = i == len(MS_SSIM_WEIGHTS) - 1
-        mean = float(np.average(full if last else structure, weights=weight + 1e-12))
+        mean = float(np.average(full if last else structure, weights=images[2] + 1e-12))
         product *= max(0.0, mean) ** exponent
         if not last:
-            half = (a.shape[1] // 2, a.shape[0] // 2)
-            a, b, weight = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, weight))
+            half = (images[0].shape[1] // 2, images[0].shape[0] // 2)
+            images = [cv2.resize(image, half, interpolation=cv2.INTER_AREA) for image in images]
     return product
 
 

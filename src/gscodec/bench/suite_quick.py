@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import fmean
+from typing import Any
 
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip
 from gscodec.bench.measure import OURS, Bench, Planes, measure_ours, measure_rival
 from gscodec.bench.options import BenchOptions
-from gscodec.bench.table import QUICK_COLUMNS
+from gscodec.bench.section import Section, Table, Viewer
+from gscodec.bench.table import QUICK_COLUMNS, rows_table
 from gscodec.config import EncoderConfig, encoder_config
 
 N_FRAMES, GOP, GAUSSIANS = 150, 30, 1000
 RIVALS = ("x264-veryfast-zerolatency",)
-# The masked room is one colour, which needs few Gaussians. Leaving it out (background "none") costs more bits:
-# the sum then has to fall to black at the person's edge.
-MASKED = {"background": "coarse", "background_share": 0.02}
+# The masked room is one colour, which needs few Gaussians. Leaving it out (background "none") costs more
+# bits: the sum then has to fall to black at the person's edge.
+MASKED: dict[str, Any] = {"background": "coarse", "background_share": 0.02}
 
 
 def quick_config(options: BenchOptions, gop: int, protocol: str, roi: str) -> EncoderConfig:
     """The settings of `gscodec encode` for a clip of this suite."""
-    given = {"quality": options.quality, "background": options.background}
+    given: dict[str, Any] = {"quality": options.quality, "background": options.background}
     settings = {name: value for name, value in given.items() if value is not None}
     if protocol == "masked" and options.background is None:
         settings |= MASKED
@@ -36,9 +38,7 @@ def quick_config(options: BenchOptions, gop: int, protocol: str, roi: str) -> En
     )
 
 
-def run_quick(
-    bench: Bench, clips: Iterator[Clip], options: BenchOptions, say: Callable[[str], None]
-) -> Iterator[Row]:
+def run_quick(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> Iterator[Row]:
     """Yield this codec's row and its rivals', for each clip and kind of pictures."""
     for clip in clips:
         for protocol in options.protocols:
@@ -50,6 +50,18 @@ def run_quick(
             planes = Planes(clip, protocol)
             for name in options.rivals if options.rivals is not None else RIVALS:
                 yield measure_rival(bench, clip, protocol, name, planes, n_bytes=ours.figures["n_bytes"])
+
+
+def quick_section(rows: list[Row]) -> Section:
+    """The table of all rows, their means, and who is ahead."""
+    table = rows_table("", [*rows, *mean_rows(rows)])
+    text = (
+        "Whole pictures are coded as gscodec encode does it, the room coarsely; the rival spends its bytes on "
+        "the whole picture. Masked pictures show the person before one colour, the same for both. The rival "
+        "gets the constant rate factor whose bytes come nearest to ours."
+    )
+    verdict = Table("At the same bytes", ["clip, pictures", "result"], [list(v) for v in verdicts(rows)], 2)
+    return Section("quick", "Quick look", text, [table, verdict], [], viewers(rows))
 
 
 def mean_rows(rows: list[Row]) -> list[Row]:
@@ -69,8 +81,8 @@ def mean_rows(rows: list[Row]) -> list[Row]:
     return means
 
 
-def verdicts(rows: list[Row]) -> list[str]:
-    """One line per clip and kind of pictures: by how much this codec wins or loses at these bytes."""
+def verdicts(rows: list[Row]) -> list[tuple[str, str]]:
+    """For each clip and kind of pictures, by how much this codec wins or loses at these bytes."""
     lines = []
     ours = {(r.clip, r.protocol): r for r in rows if r.codec == OURS and r.status == "ok"}
     for row in rows:
@@ -80,8 +92,22 @@ def verdicts(rows: list[Row]) -> list[str]:
         gain = mine.figures["roi_psnr_db"] - row.figures["roi_psnr_db"]
         ratio = mine.figures["n_bytes"] / row.figures["n_bytes"]
         word = "ahead of" if gain > 0 else "behind"
-        lines.append(
-            f"{row.clip}, {row.protocol}: {abs(gain):.2f} dB ROI-PSNR {word} {row.codec}, "
-            f"at {ratio:.2f} times its bytes"
-        )
+        text = f"{abs(gain):.2f} dB ROI-PSNR {word} {row.codec}, at {ratio:.2f} times its bytes"
+        lines.append((f"{row.clip}, {row.protocol}", text))
     return lines
+
+
+def viewers(rows: list[Row]) -> list[Viewer]:
+    """One viewer per clip and kind of pictures: original, then every codec."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.status == "ok" and row.picture:
+            groups.setdefault((row.clip, row.protocol), []).append(row)
+    made = []
+    for (clip, protocol), group in groups.items():
+        pictures = [("original", "", group[0].original)]
+        for row in group:
+            caption = f"{row.figures['roi_psnr_db']:.2f} dB ROI, {row.figures['n_bytes']:,} bytes"
+            pictures.append((row.codec, caption, row.picture))
+        made.append(Viewer(f"{group[0].suite}-{clip}-{protocol}", f"{clip}, {protocol}", pictures))
+    return made

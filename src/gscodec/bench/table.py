@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gscodec.bench.cache import Row
+from gscodec.bench.section import Table
 
 # Figure, heading, format. Tables of the terminal and of the report show these in this order.
 QUICK_COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -54,9 +55,20 @@ def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], n_left: int 
     return "\n".join([laid_out(head), "  ".join("-" * w for w in widths), *map(laid_out, lines)])
 
 
-def rows_table(rows: Sequence[Row], columns: Sequence[tuple[str, str, str]] = QUICK_COLUMNS) -> str:
+def rows_table(
+    title: str, rows: Sequence[Row], columns: Sequence[tuple[str, str, str]] = QUICK_COLUMNS
+) -> Table:
     """A table of rows with their reasons below it."""
     head = ["clip", "pictures", "codec", *(heading for _, heading, _ in columns)]
     lines = [[row.clip, row.protocol, row.codec, *row_cells(row, columns)] for row in rows]
-    notes = [f"  {row.clip}, {row.codec}: {row.note}" for row in rows if row.note]
-    return "\n".join([text_table(head, lines, 3), *notes])
+    notes = list(dict.fromkeys(f"{row.clip}, {row.codec}: {row.note}" for row in rows if row.note))
+    return Table(title, head, lines, 3, notes)
+
+
+def row_line(row: Row) -> str:
+    """One row for the log of a run."""
+    words = [word for word in (row.clip, row.protocol, row.codec, row.point) if word]
+    if row.status != "ok":
+        return " ".join([*words, f"{row.status}: {row.note}"])
+    known = [(name, heading, form) for name, heading, form in QUICK_COLUMNS[:6] if name in row.figures]
+    return " ".join(words) + "  " + ", ".join(f"{formatted(row.figures[n], f)} {h}" for n, h, f in known)

@@ -1,0 +1,71 @@
+"""PNG and SVG of every chart, drawn with matplotlib (extra `bench`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gscodec.bench.section import Chart, Section
+from gscodec.errors import BackendError
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#332288", "#882255")
+OURS_FIRST = "gscodec"  # has the first of the colours and the thickest line
+
+
+def series_colors(chart: Chart) -> list[str]:
+    """Colours of a chart's series: this codec is blue in every chart."""
+    others = iter(COLORS[1:] * 8)
+    return [COLORS[0] if series.name == OURS_FIRST else next(others) for series in chart.series]
+
+
+def write_figures(out: Path, sections: list[Section]) -> list[Path]:
+    """Write OUT/figures/<chart>.png and .svg.
+
+    Raises:
+        BackendError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise BackendError("figures need matplotlib; run: pip install 'gscodec[bench]'") from error
+    folder = out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for chart in (c for section in sections for c in section.charts):
+        figure, axes = pyplot.subplots(figsize=(7.2, 4.6), constrained_layout=True)
+        _draw(axes, chart)
+        for suffix in ("png", "svg"):
+            path = folder / f"{chart.name}.{suffix}"
+            figure.savefig(path, dpi=130)
+            written.append(path)
+        pyplot.close(figure)
+    return written
+
+
+def _draw(axes: Any, chart: Chart) -> None:
+    for series, color in zip(chart.series, series_colors(chart), strict=True):
+        if not series.points:
+            continue
+        x, y = zip(*series.points, strict=True)
+        axes.plot(
+            x,
+            y,
+            color=color,
+            marker="o",
+            markersize=5,
+            markerfacecolor="none" if series.hollow else color,
+            linestyle=("--" if series.hollow else "-") if series.line else "none",
+            linewidth=2.4 if series.name == OURS_FIRST else 1.3,
+            label=series.name,
+        )
+    axes.set(xlabel=chart.x_label, ylabel=chart.y_label, title=chart.title)
+    axes.title.set_fontsize(10)
+    if chart.log_x:
+        axes.set_xscale("log")
+    if chart.log_y:
+        axes.set_yscale("log")
+    axes.grid(True, which="both", alpha=0.25)
+    axes.legend(fontsize=7, framealpha=0.6)

@@ -1,0 +1,130 @@
+"""report.html: one file that needs no network; report_page.html is its frame."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from gscodec.bench.cache import Row, environment
+from gscodec.bench.section import Section, Table, Viewer
+from gscodec.bench.svg import chart_svg
+from gscodec.video.atomic import atomic_path
+
+PAGE = Path(__file__).with_name("report_page.html")
+JPEG_QUALITY = 95  # of the embedded pictures; figures are computed from the undamaged ones
+ERROR_GAIN = 6  # an error of 255 / ERROR_GAIN code values and more is shown at full strength
+
+
+def write_report(
+    out: Path, rows: Sequence[Row], sections: Sequence[Section], notes: Sequence[str] = ()
+) -> None:
+    """Write OUT/report.html.
+
+    Args:
+        notes: what the reader should know of this run, one line each.
+    """
+    failed = [f"{r.clip} {r.codec}: {r.note}" for r in rows if r.status == "failed"]
+    pictures: dict[str, str] = {}
+    parts = [_section(out, section, pictures) for section in sections]
+    navigation = " ".join(f'<a href="#{s.name}">{escape(s.title)}</a>' for s in sections)
+    page = PAGE.read_text(encoding="utf-8")
+    for name, value in {
+        "summary": _summary(rows),
+        "notes": "".join(f"<li>{escape(line)}</li>" for line in [*notes, *dict.fromkeys(failed)]),
+        "navigation": navigation,
+        "sections": "\n".join(parts),
+        "environment": _environment(),
+        "pictures": json.dumps(pictures).replace("</", "<\\/"),
+    }.items():
+        page = page.replace("{{" + name + "}}", value)
+    with atomic_path(out / "report.html") as temporary:
+        Path(temporary).write_text(page, encoding="utf-8")
+
+
+def table_html(table: Table) -> str:
+    """A table; words to the left, figures to the right."""
+    figures = ["" if i < table.n_left else " class=n" for i in range(len(table.head))]
+    head = "".join(f"<th{kind}>{escape(cell)}</th>" for kind, cell in zip(figures, table.head, strict=True))
+    lines = []
+    for line in table.lines:
+        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(figures, line, strict=True))
+        lines.append(f"<tr{' class=ours' if 'gscodec' in line else ''}>{cells}</tr>")
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    title = f"<h3>{escape(table.title)}</h3>" if table.title else ""
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    return f"{title}<div class='wide'>{body}</div>" + (f"<ul class='note'>{notes}</ul>" if notes else "")
+
+
+def error_map(picture: np.ndarray, original: np.ndarray) -> np.ndarray:
+    """Mean |difference| over the channels, ERROR_GAIN times stronger, in false colours (BGR)."""
+    difference = cv2.absdiff(picture, original).mean(axis=2) * ERROR_GAIN
+    return cv2.applyColorMap(np.clip(difference, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+
+
+def _section(out: Path, section: Section, pictures: dict[str, str]) -> str:
+    parts = [f"<section id='{section.name}'><h2>{escape(section.title)}</h2><p>{escape(section.text)}</p>"]
+    parts += [table_html(table) for table in section.tables]
+    for chart in section.charts:
+        parts.append(f"<figure><figcaption>{escape(chart.title)}</figcaption>{chart_svg(chart)}</figure>")
+    parts += [_viewer(out, viewer, pictures) for viewer in section.viewers]
+    return "\n".join([*parts, "</section>"])
+
+
+def _viewer(out: Path, viewer: Viewer, pictures: dict[str, str]) -> str:
+    """A viewer whose pictures go into `pictures`; one that is gone from the disk is left out."""
+    images = [(label, caption, cv2.imread(str(out / file))) for label, caption, file in viewer.pictures]
+    original = images[0][2]
+    if original is None:
+        return f"<p class='note'>{escape(viewer.title)}: its pictures are gone from the cache.</p>"
+    choices = []
+    for i, (label, caption, image) in enumerate(images):
+        if image is None or image.shape != original.shape:
+            continue
+        key = f"{viewer.name}-{i}"
+        pictures[key] = _data_uri(image)
+        pictures[f"{key}-error"] = _data_uri(error_map(image, original))
+        text = f"{label}: {caption}" if caption else label
+        choices.append(f"<option value='{escape(key)}'>{escape(text)}</option>")
+    options = "".join(choices)
+    height, width = original.shape[:2]
+    return f"""<div class="viewer" data-width="{width}" data-height="{height}">
+<h3>{escape(viewer.title)}</h3>
+<div class="controls">
+<label>left <select class="left">{options}</select></label>
+<label>right <select class="right">{options}</select></label>
+<label>zoom <select class="zoom"><option>1</option><option>2</option><option>4</option></select></label>
+<label><input type="checkbox" class="error"> error maps</label>
+</div>
+<input type="range" class="slider" min="0" max="1000" value="500" aria-label="left or right picture">
+<div class="stage"><div class="pair">
+<img class="under" alt="right picture"><img class="over" alt="left picture"><div class="bar"></div></div></div>
+</div>"""
+
+
+def _data_uri(image: np.ndarray) -> str:
+    flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, data = cv2.imencode(".jpg", image, flags)
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    clips = list(dict.fromkeys(row.clip for row in rows if row.status == "ok"))
+    counts = {
+        status: sum(row.status == status for row in rows) for status in dict.fromkeys(r.status for r in rows)
+    }
+    states = ", ".join(f"{n} {status}" for status, n in counts.items())
+    noun = "clip" if len(clips) == 1 else "clips"
+    return escape(f"{len(clips)} {noun} ({', '.join(clips)}); {len(rows)} rows: {states}.")
+
+
+def _environment() -> str:
+    return "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>"
+        for name, value in environment()
+    )

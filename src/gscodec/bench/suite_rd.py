@@ -1,0 +1,183 @@
+"""Suite `rd`: rate-distortion curves of the masked pictures, and Bjøntegaard differences (paper, Fig. 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from statistics import fmean
+from typing import Any
+
+from gscodec.bench.bdrate import Curve, Refused, bd_psnr, bd_rate
+from gscodec.bench.cache import Row
+from gscodec.bench.clips import Clip
+from gscodec.bench.measure import OURS, Bench, Planes, measure_ours, measure_rival
+from gscodec.bench.options import BenchOptions
+from gscodec.bench.published import published_curves
+from gscodec.bench.rivals import RIVALS
+from gscodec.bench.section import Chart, Section, Series, Table
+from gscodec.bench.suite_quick import MASKED
+from gscodec.bench.table import formatted
+from gscodec.config import encoder_config
+
+N_FRAMES, GOP = 150, 60
+PROTOCOL = "masked"
+# Operating points of this codec, coarse to fine: values for fields of EncoderConfig.
+POINTS: tuple[dict[str, Any], ...] = (
+    {"gaussians": 300, "quality": 1.8},
+    {"gaussians": 500, "quality": 1.4},
+    {"gaussians": 1000, "quality": 1.0},
+    {"gaussians": 1800, "quality": 0.75},
+    {"gaussians": 3000, "quality": 0.55},
+)
+# Profiles that are baselines of the tables: preset values that config will know one day.
+PROFILES = ("gaussianimage", "paper")
+COUNTED_DB = (26.0, 31.0)  # ROI-PSNR over which BD-rates are taken: around the paper's 30 dB
+COUNTED_IN_MOTION_DB = (24.0, 29.0)
+MOTION_CODES = 1.0  # a clip with more mean |change| than this, at 320x180, counts as strong motion
+
+
+def run_rd(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> Iterator[Row]:
+    """Yield a row per clip, codec and operating point."""
+    for clip in clips:
+        for point in POINTS:
+            settings = {**MASKED, **point}
+            if options.background is not None:
+                settings["background"] = options.background
+            config = encoder_config(
+                options.preset,
+                **settings,
+                gop_length=bench.gop,
+                backend=options.backend,
+                threads=options.threads,
+            )
+            label = " ".join(f"{name[0]}{value:g}" for name, value in point.items())
+            yield measure_ours(bench, clip, PROTOCOL, config, label)
+        for profile in PROFILES:
+            yield Row(bench.suite, clip.name, profile, "", PROTOCOL, "not built", "no such profile yet")
+        planes = Planes(clip, PROTOCOL)
+        for name in options.rivals if options.rivals is not None else tuple(RIVALS):
+            for crf in RIVALS[name].points:
+                yield measure_rival(bench, clip, PROTOCOL, name, planes, crf=crf)
+
+
+def curves(rows: list[Row]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Clip -> codec -> points (kb/s, ROI-PSNR), sorted by rate."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in rows:
+        if row.status == "ok":
+            point = (row.figures["kbit_per_s"], row.figures["roi_psnr_db"])
+            found.setdefault(row.clip, {}).setdefault(row.codec, []).append(point)
+    return {clip: {codec: sorted(points) for codec, points in c.items()} for clip, c in found.items()}
+
+
+def bd_table(rows: list[Row]) -> Table:
+    """BD-rate and BD-PSNR of this codec against each other one, per clip; refusals with their reason."""
+    per_clip, notes = curves(rows), []
+    rivals = [name for name in dict.fromkeys(r.codec for r in rows) if name != OURS]
+    rates: dict[str, list[float]] = {name: [] for name in rivals}
+    lines = []
+    for clip, by_codec in per_clip.items():
+        line = [clip, f"{limits_of(rows, clip)[0]:g}–{limits_of(rows, clip)[1]:g}"]
+        for rival in rivals:
+            rate, psnr, reason = _differences(by_codec, rival, limits_of(rows, clip))
+            line += [formatted(rate, "+.1f"), formatted(psnr, "+.2f")]
+            if rate is not None:
+                rates[rival].append(rate)
+            if reason:
+                notes.append(f"{clip}, {rival}: {reason}")
+        lines.append(line)
+    if len(lines) > 1:
+        means = [formatted(fmean(rates[r]) if rates[r] else None, "+.1f") for r in rivals]
+        lines.append(["mean", "", *(cell for mean in means for cell in (mean, ""))])
+    head = ["clip", "dB counted", *(cell for r in rivals for cell in (f"{r} %", "dB"))]
+    return Table("BD-rate (%) and BD-PSNR (dB) of gscodec against …", head, lines, 2, notes)
+
+
+def limits_of(rows: list[Row], clip: str) -> tuple[float, float]:
+    """The range of quality that counts for a clip."""
+    motion = next((r.figures["motion"] for r in rows if r.clip == clip and "motion" in r.figures), 0.0)
+    return COUNTED_IN_MOTION_DB if motion > MOTION_CODES else COUNTED_DB
+
+
+def rd_section(rows: list[Row]) -> Section:
+    """Tables and curves of the rows."""
+    charts = []
+    for clip, by_codec in curves(rows).items():
+        series = [Series(codec, points) for codec, points in by_codec.items()]
+        charts.append(
+            Chart(
+                f"rd-{clip}",
+                f"{clip}: the person, the room masked",
+                "kb/s",
+                "ROI-PSNR, dB",
+                series,
+                log_x=True,
+            )
+        )
+    bpp = [
+        Series(
+            codec,
+            sorted(
+                (r.figures["bpp"], r.figures["roi_psnr_db"])
+                for r in rows
+                if r.status == "ok" and r.codec == codec
+            ),
+            line=False,
+        )
+        for codec in dict.fromkeys(r.codec for r in rows if r.status == "ok")
+    ]
+    charts.append(
+        Chart(
+            "rd-bpp",
+            "All clips, bits per pixel; hollow: published, other clips and PSNR, not comparable",
+            "bpp",
+            "PSNR, dB",
+            bpp + published_curves(),
+            log_x=True,
+        )
+    )
+    text = (
+        "Every codec gets the same masked pictures: the person as filmed, the room one colour behind a soft "
+        "edge. ROI-PSNR is that of the person's pixels in R'G'B'. Bytes: the whole .gsv for this codec, the "
+        "bare elementary stream for the others."
+    )
+    return Section("rd", "Rate and distortion (Fig. 7)", text, [bd_table(rows), _points_table(rows)], charts)
+
+
+def _differences(
+    by_codec: Mapping[str, Curve], rival: str, limits: tuple[float, float]
+) -> tuple[float | None, float | None, str]:
+    if OURS not in by_codec or rival not in by_codec:
+        return None, None, "not measured"
+    rate = psnr = None
+    reasons = []
+    try:
+        rate = bd_rate(by_codec[rival], by_codec[OURS], limits)
+    except Refused as refusal:
+        reasons.append(f"no BD-rate: {refusal}")
+    try:
+        psnr = bd_psnr(by_codec[rival], by_codec[OURS])
+    except Refused as refusal:
+        reasons.append(f"no BD-PSNR: {refusal}")
+    return rate, psnr, "; ".join(reasons)
+
+
+def _points_table(rows: list[Row]) -> Table:
+    columns = (
+        ("kbit_per_s", "kb/s", ".1f"),
+        ("bpp", "bpp", ".4f"),
+        ("roi_psnr_db", "ROI dB", ".2f"),
+        ("roi_y_psnr_db", "ROI Y dB", ".2f"),
+        ("roi_ssim", "SSIM", ".4f"),
+        ("roi_ms_ssim", "MS-SSIM", ".4f"),
+        ("flicker", "flicker", ".2f"),
+        ("encode_fps", "enc FPS", ".1f"),
+        ("decode_fps", "dec FPS", ".0f"),
+    )
+    lines = [
+        [row.clip, row.codec, row.point or row.status]
+        + [formatted(row.figures.get(name), form) for name, _, form in columns]
+        for row in rows
+    ]
+    notes = list(dict.fromkeys(f"{row.codec}: {row.note}" for row in rows if row.note))
+    head = ["clip", "codec", "point", *(heading for _, heading, _ in columns)]
+    return Table("Every point", head, lines, 3, notes)
