@@ -47,7 +47,7 @@ class EncoderConfig:
     threads: int = 0  # 0: one per core
 
     # How it is coded
-    quality: float = 1.0  # multiplies every quantiser step: larger is coarser
+    quality: float = 1.2  # multiplies every quantiser step: larger is coarser
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
     polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
     update_passes: int = 3  # of a P-frame's symbols, upper bound

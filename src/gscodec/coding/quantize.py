@@ -30,8 +30,8 @@ MIN_SCALE = 0.3  # pixels; the rasteriser's
 # Calibrated by tools/tune_steps.py; docs/bits.md, "Steps".
 COLOR_STEP = 0.14  # of a Gaussian of size 1 pixel at quality 1, opponent units
 MEAN_STEP = 1.4  # all three: shares of size·2^(−e/2)
-SCALE_STEP = 1.2
-SHEAR_STEP = 1.9
+SCALE_STEP = 1.5
+SHEAR_STEP = 2.5
 
 MEAN_X, MEAN_Y, L1, L2, L3, COLOR_0, COLOR_1, COLOR_2 = range(N_PARAMS)
 

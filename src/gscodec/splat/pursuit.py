@@ -52,14 +52,14 @@ UPDATE_GROUPS = np.array([[0.3, 0.3, 0.6, 1.6], [2.0, 2.2, 1.3, 0.5]], np.float3
 INTRA_RATES = np.stack(
     [*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1.0 + _DISTANCE)] * 6]
 ).astype(np.float32)
-INTRA_GROUPS = np.zeros((2, 4), np.float32)
+INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
 
 
 def polish_iframe(
     raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, passes: int, lambda_: float
 ) -> _native.PursuitResult:
     """Improve an I-frame's rounded symbols in place; `arrays.base` is what each symbol is predicted to be."""
-    return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, passes, lambda_, may_return=False)
+    return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, passes, lambda_)
 
 
 def update_pframe(
@@ -77,7 +77,7 @@ def update_pframe(
         lambda_: Σ weight·d² that one bit must buy.
     """
     return _pursue(
-        raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, passes, lambda_, may_return=True
+        raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, passes, lambda_
     )
 
 
@@ -90,11 +90,9 @@ def _pursue(
     first: np.ndarray | None,
     passes: int,
     lambda_: float,
-    *,
-    may_return: bool,
 ) -> _native.PursuitResult:
     options = _native.PursuitOptions()
-    options.passes, options.lambda_, options.may_return = passes, lambda_, may_return
+    options.passes, options.lambda_ = passes, lambda_
     a = arrays
     return raster.canvas.pursue(
         target, a.symbols, a.base, a.step, a.offset, a.low, a.high, rates, groups, first, options

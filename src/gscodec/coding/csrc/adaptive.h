@@ -53,13 +53,13 @@ struct Counter {
   uint16_t n = 0;
 };
 
-constexpr int COUNTER_LIMIT = 60;
+constexpr int COUNTER_LIMIT = 120;
 
-// 65536/(n+1.6): how far a counter that has seen n bits moves towards the next one.
+// 65536/(n+2): how far a counter that has seen n bits moves towards the next one.
 struct RateTable {
   int value[COUNTER_LIMIT + 1];
   RateTable() {
-    for (int n = 0; n <= COUNTER_LIMIT; ++n) value[n] = 655360 / (10 * n + 16);
+    for (int n = 0; n <= COUNTER_LIMIT; ++n) value[n] = 655360 / (10 * n + 20);
   }
 };
 
@@ -75,7 +75,7 @@ class Model {
  public:
   explicit Model(int n_streams)
       : counters_(std::size_t(n_streams) * N_INPUTS * N_CONTEXTS * N_NODES),
-        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, 22000) {}
+        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, 17000) {}
 
   Counter* counter(int stream, int input, int context, int node) {
     return &counters_[((std::size_t(stream) * N_INPUTS + input) * N_CONTEXTS + context) * N_NODES + node];
@@ -117,7 +117,7 @@ struct Decision {
     const int error = (bit ? 65535 : 0) - p;
     for (int i = 0; i < N_INPUTS; ++i) {
       if (!counters[i]) continue;
-      weights[i] += int32_t((int64_t(stretched[i]) * error * 6) >> 16);
+      weights[i] += int32_t((int64_t(stretched[i]) * error * 3) >> 16);
       update(*counters[i], bit);
     }
   }

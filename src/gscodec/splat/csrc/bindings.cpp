@@ -113,8 +113,7 @@ NB_MODULE(_native, m) {
       .def_rw("passes", &gscodec::PursuitOptions::passes)
       .def_rw("max_trials", &gscodec::PursuitOptions::max_trials)
       .def_rw("lambda_", &gscodec::PursuitOptions::lambda)
-      .def_rw("stiffness", &gscodec::PursuitOptions::stiffness)
-      .def_rw("may_return", &gscodec::PursuitOptions::may_return);
+      .def_rw("stiffness", &gscodec::PursuitOptions::stiffness);
 
   nb::class_<gscodec::PursuitResult>(m, "PursuitResult")
       .def_ro("loss_before", &gscodec::PursuitResult::loss_before)

@@ -131,6 +131,7 @@ class Pursuit {
       any |= moved[k];
       sum += moved[k] || !rate_.first ? rate_.group_on[k] + group[k] : rate_.group_off[k];
     }
+    if (!rate_.first && !s[5] && !s[6] && !s[7]) return 0.0f;  // an invisible Gaussian will not be coded
     return any ? sum : 0.0f;
   }
 
@@ -166,6 +167,24 @@ class Pursuit {
       loss_[t] =
           canvas_.kernels.residual(acc, target_of(uint32_t(t)), weight_of(uint32_t(t)), tile(e_, uint32_t(t)), &roi);
     });
+  }
+
+  // Where every Gaussian is coded anyway: a symbol nearer to what it is predicted to be, or no Gaussian at all.
+  template <typename Consider>
+  void propose_cheaper(int i, const Consider& consider) {
+    const int32_t *s = symbol(i), *base = a_.base + std::size_t(i) * N_PARAMS;
+    int32_t delta[N_PARAMS] = {};
+    for (int j = 2; j < N_PARAMS; ++j) {
+      const int away = s[j] - base[j];
+      for (const int to : {away - (away > 0) + (away < 0), away / 2, 0}) {
+        if (to == away) continue;
+        delta[j] = to - away;
+        consider(delta);
+      }
+      delta[j] = 0;
+    }
+    for (int j = 5; j < N_PARAMS; ++j) delta[j] = -s[j];
+    consider(delta);
   }
 
   // Gradient and best candidate of one Gaussian as things stand.
@@ -337,10 +356,13 @@ class Pursuit {
         to_symbols(i, x, group, delta);
         consider(delta);
       }
-    if (o_.may_return) {
-      int32_t back[N_PARAMS];
-      for (int j = 0; j < N_PARAMS; ++j) back[j] = a_.base[std::size_t(i) * N_PARAMS + j] - s[j];
+    const int32_t* base = a_.base + std::size_t(i) * N_PARAMS;
+    int32_t back[N_PARAMS] = {};
+    if (rate_.first) {
+      for (int j = 0; j < N_PARAMS; ++j) back[j] = base[j] - s[j];
       consider(back);
+    } else {
+      propose_cheaper(i, consider);
     }
     candidates_[i] = best;
   }

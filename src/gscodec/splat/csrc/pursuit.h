@@ -29,7 +29,6 @@ struct PursuitOptions {
   int max_trials = 1 << 30;
   float lambda = 0.01f;    // loss per bit
   float stiffness = 1.3f;  // on the closed-form block, for overlapping neighbours
-  bool may_return = true;  // also try going back to `base` (P-frames: not sending the Gaussian at all)
 };
 
 struct PursuitResult {
