@@ -14,7 +14,7 @@ import numpy as np
 import zstandard
 
 from gscodec.coding import _native
-from gscodec.coding.headers import I_FRAME_ADAPTIVE, pack, unpack
+from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import State
 from gscodec.errors import CorruptError, LimitError
 
@@ -70,7 +70,7 @@ class AdaptiveCoder:
     def pack_iframe(self, state: State) -> bytes:
         """Payload of an I-frame; `state` in canonical order."""
         body = self._core.encode_iframe(*_arrays(state))
-        return pack(I_FRAME_ADAPTIVE, {"n_gaussians": len(state)}) + body
+        return pack(ADAPTIVE_FRAME_HEADER, {"n_gaussians": len(state)}) + body
 
     def pack_pframe(self, reference: State, state: State, motion: Motion | None = None) -> bytes:
         """Payload of a P-frame; the reference is what was packed last, `motion` is applied to it first."""
@@ -83,7 +83,7 @@ class AdaptiveCoder:
 
     def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:
         """The state an I-frame codes. Raises BitstreamError; LimitError before memory is taken."""
-        header, body = unpack(I_FRAME_ADAPTIVE, memoryview(payload))
+        header, body = unpack(ADAPTIVE_FRAME_HEADER, memoryview(payload))
         n = header["n_gaussians"]
         if n > max_gaussians:
             raise LimitError(f"the frame has {n} Gaussians, at most {max_gaussians} are permitted")
