@@ -35,14 +35,18 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
     """Check a SEQUENCE_HEADER before anything of its size is allocated.
 
     Raises:
-        LimitError: more pixels than permitted. UnsupportedError: a profile or colour space of a newer version.
+        LimitError: more pixels than permitted. UnsupportedError: made by a newer version.
     """
     width, height = header["width"], header["height"]
     if width * height > limits.max_pixels:
-        raise LimitError(f"the picture has {width}x{height} pixels, at most {limits.max_pixels} are permitted")
+        raise LimitError(
+            f"the picture has {width}x{height} pixels, at most {limits.max_pixels} are permitted"
+        )
     for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES)):
         if header[name] not in known:
-            raise UnsupportedError(f"{name} {header[name]} is unknown to this version of gscodec; please update it")
+            raise UnsupportedError(
+                f"{name} {header[name]} is unknown to this version of gscodec; please update it"
+            )
     entropy = ENTROPY_CODES[header["entropy"]]
     return Sequence(width, height, entropy, header["quality_q8"] / QUALITY_ONE)
 
@@ -108,7 +112,8 @@ class Decoder:
         Args:
             background: R'G'B' in [0, 1], float32 [3].
         Returns:
-            The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md, "Rendering").
+            The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md,
+            "Rendering").
         """
         person = take(self.state, np.flatnonzero(~self.state.is_room))
         pixels, alpha = self._raster.render_rgb8(dequantize(person), background.astype(np.float32))

@@ -1,6 +1,7 @@
 """Frames -> packets: the encoder of one GOP after another.
 
-The reference of a P-frame is the dequantised state, made by the decoder's own function, never the fit's floats.
+The reference of a P-frame is the dequantised state, made by the decoder's own function, never the floats of
+a fit.
 """
 
 from __future__ import annotations
@@ -164,7 +165,9 @@ class Encoder:
         if config.polish_passes:
             arrays = SymbolArrays(state.symbols, iframe_base(state), *affine_arrays(state, self._size))
             lambda_ = self._lambda(LAMBDA_I)
-            polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, config.polish_passes, lambda_)
+            polish_iframe(
+                self._pursuer, self._pursuit_target(picture, weight), arrays, config.polish_passes, lambda_
+            )
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
 
@@ -190,9 +193,10 @@ class Encoder:
         return state, result.passes
 
     def _move(self, reference: State, pixels: np.ndarray, target: Any) -> State:
-        """The reference after the motion that pays best, which is kept for the payload; itself where none does."""
+        """The reference after the motion that pays best (kept for the payload), or as it is."""
         self._motion = None
-        if self._estimator is None:
+        coder = self._coder
+        if self._estimator is None or not isinstance(coder, AdaptiveCoder):
             return reference
         params = dequantize(reference)
         mesh = self._estimator.estimate(pixels, params[:, MEAN])
@@ -201,7 +205,7 @@ class Encoder:
             if not mesh.any() or (room_moves and not reference.is_room.any()):
                 continue
             motion = Motion(mesh, room_moves)
-            moved = self._coder.moved(motion, reference.quality)
+            moved = coder.moved(motion, reference.quality)
             cost = MOTION_COST * np.count_nonzero(mesh) * self._lambda(LAMBDA_P)
             loss = self._pursuer.canvas.loss(target, dequantize(moved)) + cost
             if loss < best_loss:

@@ -6,7 +6,9 @@ import numpy as np
 
 from gscodec.coding.headers import FrameType
 
-CUT_THRESHOLD = 22.0  # mean |difference| of 16x16 block averages, code values; hand-held motion stays below 12
+CUT_THRESHOLD = (
+    22.0  # mean |difference| of 16x16 block averages, code values; hand-held motion stays below 12
+)
 _BLOCK = 16
 
 
@@ -27,7 +29,9 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     height, width = (n // _BLOCK * _BLOCK for n in pixels.shape[:2])
     if not height or not width:
         return pixels.astype(np.float32)
-    sampled = pixels[:height:2, :width:2].reshape(height // _BLOCK, _BLOCK // 2, width // _BLOCK, _BLOCK // 2, 3)
+    sampled = pixels[:height:2, :width:2].reshape(
+        height // _BLOCK, _BLOCK // 2, width // _BLOCK, _BLOCK // 2, 3
+    )
     return sampled.mean(axis=(1, 3), dtype=np.float32)
 
 

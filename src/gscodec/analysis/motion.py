@@ -35,12 +35,12 @@ class MotionEstimator:
         self._unsaid[:] = 0
 
     def estimate(self, pixels: np.ndarray, points: np.ndarray) -> np.ndarray:  # [N, 2] -> [rows, columns, 2]
-        """Mesh that moves `points` (means of Gaussians, pixels) from the last frame to this one, int32 quarter pixels."""
+        """Mesh that moves `points` (means, pixels) from the last frame to this one, int32 quarter pixels."""
         now = self._small(pixels)
         if self._before is None or min(now.shape) < 16:
             self._before = now
             return np.zeros((self.rows, self.columns, 2), np.int32)
-        flow = self._flow.calc(self._before, now, None)
+        flow = self._flow.calc(self._before, now, np.zeros((*now.shape, 2), np.float32))
         self._before = now
         scale = np.array([self._width / now.shape[1], self._height / now.shape[0]], np.float32)
         at = np.clip((points / scale).astype(np.int64), 0, [now.shape[1] - 1, now.shape[0] - 1])
@@ -57,7 +57,9 @@ class MotionEstimator:
     def _small(self, pixels: np.ndarray) -> np.ndarray:
         height = min(FLOW_HEIGHT, self._height)
         width = max(1, round(self._width * height / self._height))
-        return cv2.cvtColor(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        return cv2.cvtColor(
+            cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+        )
 
     def _fit(self, points: np.ndarray, flow: np.ndarray) -> np.ndarray:
         """Least squares of the mesh to sampled displacements, with smoothness; float32 [rows, columns, 2]."""
@@ -70,11 +72,18 @@ class MotionEstimator:
         first = cell[:, 1] * self.columns + cell[:, 0]
         corners = np.stack([first, first + 1, first + self.columns, first + self.columns + 1], axis=1)
         weights = np.stack(
-            [(1 - f[:, 0]) * (1 - f[:, 1]), f[:, 0] * (1 - f[:, 1]), (1 - f[:, 0]) * f[:, 1], f[:, 0] * f[:, 1]],
+            [
+                (1 - f[:, 0]) * (1 - f[:, 1]),
+                f[:, 0] * (1 - f[:, 1]),
+                (1 - f[:, 0]) * f[:, 1],
+                f[:, 0] * f[:, 1],
+            ],
             axis=1,
         )
         normal = np.zeros((n, n))
-        np.add.at(normal, (corners[:, :, None], corners[:, None, :]), weights[:, :, None] * weights[:, None, :])
+        np.add.at(
+            normal, (corners[:, :, None], corners[:, None, :]), weights[:, :, None] * weights[:, None, :]
+        )
         right = np.zeros((n, 2))
         np.add.at(right, corners, weights[:, :, None] * flow[:, None, :])
         smooth = SMOOTHNESS * len(points) / n + 1e-3

@@ -18,10 +18,16 @@ from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import State
 from gscodec.errors import CorruptError, LimitError
 
+# In the order of syntax.cpp.
+# fmt: off
 STREAMS = (
-    "gap room size energy luma luma-sign chroma-u chroma-v l1 l3 shear "
-    "changed mean? shape? luma? chroma? Δx Δy Δl1 Δl2 Δl3 Δluma Δu Δv motion motion-x motion-y"
-).split()
+    "gap", "room", "size", "energy", "luma", "luma-sign",
+    "chroma-u", "chroma-v", "l1", "l3", "shear", "changed",
+    "mean?", "shape?", "luma?", "chroma?", "Δx", "Δy",
+    "Δl1", "Δl2", "Δl3", "Δluma", "Δu", "Δv",
+    "motion", "motion-x", "motion-y",
+)
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ MESH_LOG2: int = _native.MESH_LOG2
 
 @functools.cache
 def prior() -> tuple[np.ndarray, np.ndarray] | None:
-    """Counters (uint16) and mixing weights (int32) that every GOP starts from; None before any was trained."""
+    """Counters (uint16) and mixing weights (int32) that every GOP starts from; None if none is shipped."""
     file = resources.files("gscodec.coding").joinpath("prior.bin")
     if not file.is_file():
         return None
@@ -54,7 +60,11 @@ def prior() -> tuple[np.ndarray, np.ndarray] | None:
 
 def pack_prior(counters: np.ndarray, weights: np.ndarray) -> bytes:
     """Bytes of the file that `prior` reads."""
-    raw = len(weights).to_bytes(4, "little") + weights.astype("<i4").tobytes() + counters.astype("<u2").tobytes()
+    raw = (
+        len(weights).to_bytes(4, "little")
+        + weights.astype("<i4").tobytes()
+        + counters.astype("<u2").tobytes()
+    )
     return zstandard.ZstdCompressor(level=19).compress(raw)
 
 

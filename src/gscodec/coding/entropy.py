@@ -8,8 +8,8 @@ what it has read before; a reader gives them back in the same order. Two coders 
     zstd   plain bytes through zstandard: the baseline
 
 A model is a ratio out of RATIOS. All probabilities are integers over 2^24, so no float decides a symbol.
-An ANS decoder accepts any bytes, so lengths and check sums come first (container, FRAME_HEADER), and a reader's
-`finish` verifies that everything was consumed. Specified in docs/bitstream.md, "Entropy coding".
+An ANS decoder accepts any bytes, so lengths and check sums come first (container, headers), and
+a reader's `finish` verifies that everything was consumed. Specified in docs/bitstream.md, "Entropy coding".
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ import zstandard
 from gscodec.errors import CorruptError
 
 # Ratio of the probabilities of neighbouring values, in 1/65536: half-lives of 2^((t-18)/6) values.
+# fmt: off
 RATIOS = (
-    # fmt: off
-    256, 469, 804, 1299, 1992, 2917, 4096, 5543, 7257, 9227, 11427, 13826, 16384, 19059, 21808, 24590,
-    27366, 30101, 32768, 35342, 37805, 40144, 42349, 44415, 46341, 48127, 49776, 51292, 52682, 53952, 55109, 56161,
-    57115, 57978, 58758, 59462, 60097, 60668, 61181, 61641, 62055, 62425, 62757, 63055, 63321, 63559, 63772, 63962,
-    64132, 64283, 64419, 64540, 64648, 64744, 64830, 64907, 64975, 65036, 65090, 65139, 65182, 65221, 65255, 65286,
-    # fmt: on
+    256, 469, 804, 1299, 1992, 2917, 4096, 5543, 7257, 9227, 11427, 13826, 16384, 19059,
+    21808, 24590, 27366, 30101, 32768, 35342, 37805, 40144, 42349, 44415, 46341, 48127, 49776, 51292,
+    52682, 53952, 55109, 56161, 57115, 57978, 58758, 59462, 60097, 60668, 61181, 61641, 62055, 62425,
+    62757, 63055, 63321, 63559, 63772, 63962, 64132, 64283, 64419, 64540, 64648, 64744, 64830, 64907,
+    64975, 65036, 65090, 65139, 65182, 65221, 65255, 65286,
 )
+# fmt: on
 MODEL_BITS = 6
 MAX_PLAIN = 62  # larger magnitudes are escapes
 TOTAL_LOG2 = 24

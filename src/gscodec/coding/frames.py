@@ -48,7 +48,7 @@ _LUMA = np.array([int((0.8 * (1 << e)) ** 0.5) for e in range(MAX_ENERGY_CLASS +
 
 
 class FrameCoder(Protocol):
-    """Turns states into payloads and back. Encoder and decoder each keep one, fed the same frames in order."""
+    """Turns states into payloads and back. Encoder and decoder each keep one, fed the same frames."""
 
     def pack_iframe(self, state: State) -> bytes: ...
     def pack_pframe(self, reference: State, state: State) -> bytes: ...
@@ -96,7 +96,7 @@ def pack_iframe(state: State, entropy: str) -> bytes:
     w = make_writer(entropy)
     s, e = state.symbols.astype(np.int64), state.energy_class
     w.put(np.diff(cells(state), prepend=0), None, False, GAP)
-    w.put(np.diff(state.is_room.astype(np.int32), prepend=0) & 1, None, False, ROOM)
+    w.put(np.abs(np.diff(state.is_room.astype(np.int32), prepend=0)), None, False, ROOM)
     w.put(np.diff(state.size_class, prepend=0), None, True, SIZE)
     w.put(np.diff(e, prepend=0), None, True, ENERGY)
     w.put(np.abs(s[:, COLOR_0]) - _LUMA[e], e, True, LUMA)
@@ -166,7 +166,7 @@ def pack_pframe(reference: State, state: State, entropy: str) -> bytes:
 
 
 def unpack_pframe(payload: bytes, reference: State, entropy: str, size: tuple[int, int]) -> State:
-    """The state after a P-frame; `reference` is the state before and stays as it is. Raises like unpack_iframe."""
+    """The state after a P-frame; the reference stays as it is. Raises like unpack_iframe."""
     header, rest = unpack(P_FRAME_HEADER, memoryview(payload))
     n = header["n_changed"]
     if n > len(reference):

@@ -115,7 +115,9 @@ I_FRAME_HEADER = (  # docs/bitstream.md, section "Frame payloads"
     Field("symbol_bytes", "uvar", 0, 1 << 26),  # entropy-coded; plain bits follow to the payload's end
 )
 
-ADAPTIVE_FRAME_HEADER = (Field("n_gaussians", "uvar", 0, 1 << 20),)  # docs/bitstream.md, section "Frame payloads"
+ADAPTIVE_FRAME_HEADER = (
+    Field("n_gaussians", "uvar", 0, 1 << 20),
+)  # docs/bitstream.md, section "Frame payloads"
 
 P_FRAME_HEADER = (  # docs/bitstream.md, section "Frame payloads"
     Field("n_changed", "uvar", 0, 1 << 20),

@@ -98,7 +98,9 @@ def classify(params: np.ndarray, quality: float) -> tuple[np.ndarray, np.ndarray
     return k, e
 
 
-def quantize_geometry(params: np.ndarray, state: State, rows: np.ndarray | slice, limits: tuple[int, int]) -> None:
+def quantize_geometry(
+    params: np.ndarray, state: State, rows: np.ndarray | slice, limits: tuple[int, int]
+) -> None:
     """Round means and Cholesky factors of `params[rows]` into `state.symbols[rows]`.
 
     Args:
@@ -183,15 +185,16 @@ def _gather(x: np.ndarray) -> np.ndarray:
     return (x | x >> 8) & 0x0000FFFF
 
 
-
-
-def affine_arrays(state: State, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def affine_arrays(
+    state: State, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What turns symbols into values, and their bounds, spelt out per symbol for the native core.
 
     Args:
         size: width and height of the picture, pixels.
     Returns:
-        step and offset, float64 [N, 8], with value = symbol·step + offset; lowest and highest symbol, int32 [N, 8].
+        step and offset, float64 [N, 8], with value = symbol·step + offset; lowest and
+        highest symbol, int32 [N, 8].
     """
     n = len(state)
     log2_step = mean_log2_steps(state.size_class, state.energy_class)

@@ -49,9 +49,9 @@ UPDATE_RATES = np.stack(
 ).astype(np.float32)
 UPDATE_GROUPS = np.array([[0.3, 0.3, 0.6, 1.6], [2.0, 2.2, 1.3, 0.5]], np.float32)  # changed, unchanged
 # An I-frame's symbols: what matters is how much more a larger distance from the prediction costs.
-INTRA_RATES = np.stack(
-    [*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1.0 + _DISTANCE)] * 6]
-).astype(np.float32)
+INTRA_RATES = np.stack([*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1.0 + _DISTANCE)] * 6]).astype(
+    np.float32
+)
 INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
 
 
@@ -76,9 +76,7 @@ def update_pframe(
         change_costs: bits of saying that a Gaussian changes, float32 [N].
         lambda_: Σ weight·d² that one bit must buy.
     """
-    return _pursue(
-        raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, passes, lambda_
-    )
+    return _pursue(raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, passes, lambda_)
 
 
 def _pursue(

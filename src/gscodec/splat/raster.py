@@ -75,7 +75,9 @@ class Rasterizer(Protocol):
     def target(self, picture: np.ndarray, weight: np.ndarray) -> Any:
         """Prepare a picture float32 [H, W, 3] and its pixel weights float32 [H, W] for fitting."""
 
-    def fit(self, target: Any, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule) -> FitResult:
+    def fit(
+        self, target: Any, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule
+    ) -> FitResult:
         """Move the active Gaussians towards the target, in place."""
 
     def solve_colors(
