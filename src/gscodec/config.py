@@ -18,6 +18,9 @@ ENTROPY_CODERS = ("adaptive", "ans", "zstd")
 UPDATE_MODES = ("greedy", "refit")
 PRESETS = ("realtime", "fast", "medium", "slow")
 
+CRF_CENTER = 26.0  # where quality is 1 and 640x360 gets GAUSSIANS_AT_CENTER
+GAUSSIANS_AT_CENTER = 1000
+QUALITY_ONE = 256  # quality is a whole number of 1/256: what the sequence header can say
 MAX_PIXELS = 1 << 26
 MAX_GAUSSIANS = 1 << 20
 
@@ -26,13 +29,15 @@ MAX_GAUSSIANS = 1 << 20
 class EncoderConfig:
     """How a clip is encoded. Field comments give unit and meaning; `validate` gives the ranges."""
 
+    crf: float = 26.0  # one number for all of quality: lower is better and larger; 6 more halve the Gaussians
+
     # What is coded
     roi: str = "auto"  # a name of ROI_MODES or the path of a matte file
     matte_model: str | None = None  # ONNX file for roi="human", instead of rembg's
     background: str = "coarse"  # "coarse": the room is coded too; "none": only the person
     background_share: float = 0.15  # of the Gaussians, for the room
     background_weight: float = 0.05  # weight of a room pixel in the loss; a pixel of the ROI has 1
-    gaussians: int = 1000  # per I-frame, person and room together
+    gaussians: int | None = None  # of an I-frame before pruning, person and room together; None: from crf
     gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
     scene_cut: bool = True  # a cut starts a GOP early
     change_threshold: float = 6.0  # mean |difference| of a pixel, in code values, that marks it as changed
@@ -47,7 +52,7 @@ class EncoderConfig:
     threads: int = 0  # 0: one per core
 
     # How it is coded
-    quality: float = 1.2  # multiplies every quantiser step: larger is coarser
+    quality: float | None = None  # on every quantiser step, larger is coarser; None: from crf
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
     polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
     update_passes: int = 3  # of a P-frame's symbols, upper bound
@@ -63,7 +68,9 @@ class EncoderConfig:
         _one_of("backend", self.backend, BACKENDS)
         _one_of("entropy", self.entropy, ENTROPY_CODERS)
         _one_of("update", self.update, UPDATE_MODES)
-        _within("gaussians", self.gaussians, 1, MAX_GAUSSIANS)
+        _within("crf", self.crf, 0.0, 51.0)
+        if self.gaussians is not None:
+            _within("gaussians", self.gaussians, 1, MAX_GAUSSIANS)
         _within("gop", self.gop_length, 1, 1 << 16)
         _within("iterations", self.iterations, 0, 100_000)
         _within("p-iterations", self.p_iterations, 0, 100_000)
@@ -71,13 +78,27 @@ class EncoderConfig:
         _within("background-weight", self.background_weight, 0.0, 1.0)
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
         _within("detail", self.detail, 0.0, 1.0)
-        _within("quality", self.quality, 0.05, 20.0)
+        if self.quality is not None:
+            _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)
         _within("update-passes", self.update_passes, 0, 10_000)
         _within("lambda-scale", self.lambda_scale, 0.01, 100.0)
         _within("threads", self.threads, 0, 256)
         if self.target_psnr is not None:
             _within("target-psnr", self.target_psnr, 5.0, 80.0)
+
+    def operating_point(self, n_pixels: int) -> tuple[int, float]:
+        """Gaussians of an I-frame and quality factor: as given, else worked out from crf.
+
+        Args:
+            n_pixels: of the picture; the number of Gaussians grows with its square root, because a larger
+                picture of the same scene is smoother per pixel.
+        """
+        octaves = (CRF_CENTER - self.crf) / 6
+        n = GAUSSIANS_AT_CENTER * 2.0**octaves * (n_pixels / (640 * 360)) ** 0.5
+        gaussians = self.gaussians or max(1, min(MAX_GAUSSIANS, round(n)))
+        quality = self.quality or 2.0 ** (-octaves * 0.6)
+        return gaussians, max(1, round(quality * QUALITY_ONE)) / QUALITY_ONE
 
 
 # A preset is nothing but values for options that exist; docs/presets.md has what each costs and gives.

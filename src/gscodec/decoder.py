@@ -11,14 +11,13 @@ import numpy as np
 from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import ENTROPY_CODES, FrameType
 from gscodec.coding.quantize import State, dequantize, take
-from gscodec.config import DecoderLimits
+from gscodec.config import QUALITY_ONE, DecoderLimits
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.raster import Rasterizer, make_rasterizer
 
 PROFILES = (0,)
 COLOR_SPACES = (0,)
-QUALITY_ONE = 256  # of the header field quality_q8
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class Encoder:
 
     def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
         self._config = config
+        self._n_gaussians, self._quality = config.operating_point(raster.width * raster.height)
         self._raster = raster
         self._size = (raster.width, raster.height)
         # Integer updates run on the native core whatever fits and draws.
@@ -79,7 +80,9 @@ class Encoder:
         self._state: State | None = None
         self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
         self._n_frames = 0
-        self._motion: Motion | None = None  # of the P-frame being encoded
+        # Of the P-frame being encoded: its motion, and the reference after it.
+        self._motion: Motion | None = None
+        self._moved: State | None = None
         self._estimator: Any = None
         if config.motion and isinstance(self._coder, AdaptiveCoder):
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
@@ -115,7 +118,8 @@ class Encoder:
         else:
             update = self._refit_pframe if self._config.update == "refit" else self._update_pframe
             state, iterations = update(self._state, pixels, picture, weight)
-            n_coded = int((state.symbols != self._state.symbols).any(axis=1).sum())
+            base = self._moved if self._moved is not None else self._state
+            n_coded = int((state.symbols != base.symbols).any(axis=1).sum())
             payload = self._pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1
@@ -141,7 +145,7 @@ class Encoder:
             pixels,
             picture,
             matte,
-            config.gaussians,
+            self._n_gaussians,
             room_share=config.background_share if config.background == "coarse" else 0.0,
             detail=config.detail,
             init=config.init,
@@ -153,9 +157,9 @@ class Encoder:
             raster.solve_colors(target, params, None, COLOR_SWEEPS, RIDGE)
         result = raster.fit(target, params, None, self._schedule(config.iterations))
         self._check(result)
-        size_class, energy_class = classify(params, config.quality)
+        size_class, energy_class = classify(params, self._quality)
         symbols = np.zeros(params.shape, np.int32)
-        state = State(symbols, size_class, energy_class, start.is_room, config.quality)
+        state = State(symbols, size_class, energy_class, start.is_room, self._quality)
         everything = slice(None)
         quantize_geometry(params, state, everything, self._size)
         quantize_colors(params, state, everything)
@@ -194,7 +198,7 @@ class Encoder:
 
     def _move(self, reference: State, pixels: np.ndarray, target: Any) -> State:
         """The reference after the motion that pays best (kept for the payload), or as it is."""
-        self._motion = None
+        self._motion = self._moved = None
         coder = self._coder
         if self._estimator is None or not isinstance(coder, AdaptiveCoder):
             return reference
@@ -209,12 +213,12 @@ class Encoder:
             cost = MOTION_COST * np.count_nonzero(mesh) * self._lambda(LAMBDA_P)
             loss = self._pursuer.canvas.loss(target, dequantize(moved)) + cost
             if loss < best_loss:
-                best, best_loss, self._motion = moved, loss, motion
+                best, best_loss, self._motion, self._moved = moved, loss, motion, moved
         self._estimator.said(self._motion.mesh if self._motion else None)
         return best
 
     def _lambda(self, factor: float) -> float:
-        step = COLOR_STEP * self._config.quality
+        step = COLOR_STEP * self._quality
         return factor * self._config.lambda_scale * step * step
 
     def _pursuit_target(self, picture: np.ndarray, weight: np.ndarray) -> Any:

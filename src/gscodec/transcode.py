@@ -19,8 +19,8 @@ from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType, pack
 from gscodec.coding.packet import Packet
 from gscodec.coding.quantize import State
-from gscodec.config import DecoderLimits, EncoderConfig
-from gscodec.decoder import QUALITY_ONE, Decoder, check_sequence
+from gscodec.config import QUALITY_ONE, DecoderLimits, EncoderConfig
+from gscodec.decoder import Decoder, check_sequence
 from gscodec.encoder import EncodedFrame
 from gscodec.errors import BitstreamError, MediaError
 from gscodec.gop import frame_type, is_scene_cut, thumbnail
@@ -115,8 +115,8 @@ def encode_file(
     ):
         if on_open:
             on_open(reader)
+        shape = (reader.format.width, reader.format.height)
         with GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer:
-            shape = (reader.format.width, reader.format.height)
             # Closed at once on an error, so that the other cores stop too.
             with closing(encode_jobs(_jobs(reader, matter, config), config, shape, threads)) as results:
                 for item, coded in results:
@@ -173,7 +173,7 @@ def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
         "background_b": 0,
         "profile": 0,
         "entropy": ENTROPY_CODES.index(config.entropy),
-        "quality_q8": round(config.quality * QUALITY_ONE),
+        "quality_q8": round(config.operating_point(f.width * f.height)[1] * QUALITY_ONE),
         "color_space": 0,
         "flags": 0,
     }

@@ -90,7 +90,8 @@ def _pursue(
     lambda_: float,
 ) -> _native.PursuitResult:
     options = _native.PursuitOptions()
-    options.passes, options.lambda_ = passes, lambda_
+    options.passes = passes
+    options.lambda_ = lambda_
     a = arrays
     return raster.canvas.pursue(
         target, a.symbols, a.base, a.step, a.offset, a.low, a.high, rates, groups, first, options
