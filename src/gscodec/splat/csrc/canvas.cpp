@@ -158,23 +158,14 @@ void Canvas::render_rgb8(const float* params, int n, const float* matrix, uint8_
     const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
     const int columns = std::min(TILE_W, width - x0), rows = std::min(TILE_H, height - y0);
     alignas(64) float mask[TILE_FLOATS];
-    alignas(64) uint8_t packed[TILE_PIXELS * N_COLORS];
+    alignas(64) uint8_t packed[TILE_PIXELS * N_COLORS + 1];
     if (alpha) {
       const uint32_t first = coverage.tile_begin[t];
       kernels.accumulate(masks.data(), coverage.tile_gaussians.data() + first, int(coverage.tile_begin[t + 1] - first),
                          x0, y0, mask);
       for (int i = 0; i < TILE_PIXELS; ++i) mask[i] = std::min(1.0f, mask[i]);
     }
-    for (int i = 0; i < TILE_PIXELS; ++i) {
-      const float a = acc[i], b = acc[TILE_PIXELS + i], c = acc[2 * TILE_PIXELS + i];
-      const float rest = alpha ? 255.0f * (1.0f - mask[i]) : 0.0f;
-      for (int k = 0; k < N_COLORS; ++k) {
-        float v = 255.0f * (a * matrix[3 * k] + b * matrix[3 * k + 1] + c * matrix[3 * k + 2]);
-        if (alpha) v += rest * background[k];
-        v = v < 0.0f ? 0.0f : v > 255.0f ? 255.0f : v;
-        packed[i * N_COLORS + k] = uint8_t(v + 0.5f);
-      }
-    }
+    kernels.to_rgb8(acc, matrix, alpha ? mask : nullptr, background, packed);
     for (int r = 0; r < rows; ++r)
       std::memcpy(rgb + (std::size_t(y0 + r) * width + x0) * N_COLORS, packed + r * TILE_W * N_COLORS,
                   std::size_t(columns) * N_COLORS);

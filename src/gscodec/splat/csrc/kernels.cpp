@@ -278,9 +278,30 @@ static double residual(const float* acc, const float* target, const float* weigh
   return double(sum(loss));
 }
 
+// The loop over lanes at the end writes four bytes for every three: in order, so each overwrites the last's
+// spill, and the tile's buffer is one byte longer than its pixels.
+static void to_rgb8(const float* acc, const float* matrix, const float* alpha, const float* background, uint8_t* rgb) {
+  for (int i = 0; i < TILE_PIXELS; i += LANES) {
+    const Vec a = load(acc + i), b = load(acc + TILE_PIXELS + i), c = load(acc + 2 * TILE_PIXELS + i);
+    IntVec packed = {};
+    for (int k = 0; k < N_COLORS; ++k) {
+      Vec v = a * splat(255.0f * matrix[3 * k]) + b * splat(255.0f * matrix[3 * k + 1]) +
+              c * splat(255.0f * matrix[3 * k + 2]);
+      if (alpha) v += (splat(1.0f) - load(alpha + i)) * splat(255.0f * background[k]);
+      v = v < splat(0.0f) ? splat(0.0f) : v;
+      v = v > splat(255.0f) ? splat(255.0f) : v;
+      packed |= __builtin_convertvector(v + splat(0.5f), IntVec) << (8 * k);
+    }
+    for (int lane = 0; lane < LANES; ++lane) {
+      const int32_t pixel = packed[lane];
+      __builtin_memcpy(rgb + 3 * (i + lane), &pixel, 4);
+    }
+  }
+}
+
 #define GSCODEC_STRING_(x) #x
 #define GSCODEC_STRING(x) GSCODEC_STRING_(x)
-extern const Kernels kernels = {GSCODEC_STRING(GSCODEC_ISA), accumulate, gather, gather_color, residual};
+extern const Kernels kernels = {GSCODEC_STRING(GSCODEC_ISA), accumulate, gather, gather_color, residual, to_rgb8};
 
 }  // namespace GSCODEC_ISA
 }  // namespace gscodec

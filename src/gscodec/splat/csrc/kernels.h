@@ -35,6 +35,8 @@ struct Kernels {
   void (*gather_color)(const Prepared& g, const uint32_t* tiles, int n, int tiles_x, const float* e, float* out);
   // e = weight·(acc - target); returns Σ weight·d² and, in *roi, Σ over weight > 0.5 of d².
   double (*residual)(const float* acc, const float* target, const float* weight, float* e, double* roi);
+  // rgb[3·TILE_PIXELS + 1] = 8-bit R'G'B' of matrix[3][3]·acc, over `background` [3] where `alpha` is given.
+  void (*to_rgb8)(const float* acc, const float* matrix, const float* alpha, const float* background, uint8_t* rgb);
 };
 
 // The widest table this processor can run, or the one named by `name` ("" = widest); null if it can't.
