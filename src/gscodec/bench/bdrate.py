@@ -36,15 +36,20 @@ def bd_rate(anchor: Curve, test: Curve, limits: tuple[float, float] | None = Non
     return float((10 ** (mean_t - mean_a) - 1) * 100)
 
 
-def bd_psnr(anchor: Curve, test: Curve) -> float:
+def bd_psnr(anchor: Curve, test: Curve, limits: tuple[float, float] | None = None) -> float:
     """Mean difference of quality at equal rate, dB, over the rates that both span.
 
+    Args:
+        limits: (lowest, highest) dB of `anchor` whose rates count; None is all.
     Raises:
         Refused: see `bd_rate`.
     """
     (rate_a, quality_a), (rate_t, quality_t) = checked(anchor), checked(test)
     log_a, log_t = np.log10(rate_a), np.log10(rate_t)
     low, high = max(log_a[0], log_t[0]), min(log_a[-1], log_t[-1])
+    if limits is not None:
+        at = akima(quality_a, log_a, np.clip(np.array(limits), quality_a[0], quality_a[-1]))
+        low, high = max(low, at[0]), min(high, at[1])
     if high <= low:
         spans = " against ".join(f"{rate[0]:.4g} to {rate[-1]:.4g}" for rate in (rate_a, rate_t))
         raise Refused(f"no rate in common: {spans}")

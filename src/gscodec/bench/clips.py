@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -88,6 +88,22 @@ class Clip:
 
     def pictures(self, protocol: str) -> Iterator[np.ndarray]:
         return (self.picture(i, protocol) for i in range(len(self.frames)))
+
+
+def shortened(clip: Clip, n_frames: int) -> Clip:
+    """The clip's first frames."""
+    return replace(clip, frames=clip.frames[:n_frames], mattes=clip.mattes[:n_frames])
+
+
+def shrunk(clip: Clip, width: int, height: int) -> Clip:
+    """The clip at a smaller size, averaged over areas."""
+
+    def small(image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+    form = replace(clip.format, width=width, height=height)
+    frames, mattes = [small(f) for f in clip.frames], [small(m) for m in clip.mattes]
+    return replace(clip, path=None, size=None, format=form, frames=frames, mattes=mattes)
 
 
 def mask_room(pixels: np.ndarray, roi: np.ndarray, fill: tuple[int, int, int]) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gscodec.bench.against import compare
 from gscodec.bench.cache import Cache, Row
+from gscodec.bench.claims import claims_section
 from gscodec.bench.clips import load_clips
 from gscodec.bench.measure import Bench
 from gscodec.bench.options import BenchOptions, parse_options
@@ -44,6 +45,9 @@ def run(arguments: Sequence[str]) -> int:
         sections.append(SUITE_TABLE[name].section(made))
         _print_section(sections[-1])
         write_results(options.out, rows + external, {"suite": options.suite})
+    sections.append(claims_section(rows))
+    if options.suite != "quick":
+        _print_section(sections[-1])
     if before is not None:
         print("\n".join(compare(before, rows)))
     if options.report:

@@ -148,6 +148,25 @@ def measure_rival(
     return _guarded(bench, clip, protocol, name, "", lambda: bench.cache.row(key, measure))
 
 
+def measure_figures(
+    bench: Bench,
+    clip: Clip,
+    codec: str,
+    point: str,
+    options: dict[str, Any],
+    compute: Callable[[], dict[str, Any]],
+    *,
+    protocol: str = "",
+) -> Row:
+    """A row of figures that are computed in memory, cached like the others."""
+    key = _key(bench, clip, protocol, codec, options) | {"code": code_digest(), "point": point}
+
+    def measure(stem: str) -> Row:
+        return _row(bench, clip, protocol, codec, point, options, compute(), "")
+
+    return _guarded(bench, clip, protocol, codec, point, lambda: bench.cache.row(key, measure))
+
+
 def spread(values: list[float]) -> float:
     """Half the range of repeated timings over their median; 0 of a single one."""
     middle = statistics.median(values)

@@ -48,6 +48,7 @@ class BenchOptions:
     gop: int | None = None
     gaussians: int | None = None
     quality: float | None = None
+    crf: float | None = None
     preset: str = "medium"
     background: str | None = None
     roi: str = "portrait"
@@ -110,6 +111,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         gop=given.gop,
         gaussians=given.gaussians,
         quality=given.quality,
+        crf=given.crf,
         preset=given.preset,
         background=given.background,
         roi=given.roi,
@@ -142,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--gop", type=int, metavar="N", help="frames from one I-frame to the next, for every codec")
     add("--gaussians", type=int, metavar="N", help="Gaussians of an I-frame")
     add("--quality", type=float, metavar="FACTOR", help="on every quantiser step")
+    add("--crf", type=float, metavar="N", help="quality in one number; --gaussians and --quality win")
     add("--preset", default="medium", metavar="NAME", help=f"{', '.join(PRESETS)} [medium]")
     add("--background", metavar="MODE", help=f"the room: {', '.join(BACKGROUND_MODES)}")
     add("--roi", default="portrait", metavar="MODE", help="the matte: portrait, human, full, auto or a FILE")

@@ -103,7 +103,8 @@ def _viewer(out: Path, viewer: Viewer, pictures: dict[str, str]) -> str:
 </div>
 <input type="range" class="slider" min="0" max="1000" value="500" aria-label="left or right picture">
 <div class="stage"><div class="pair">
-<img class="under" alt="right picture"><img class="over" alt="left picture"><div class="bar"></div></div></div>
+<img class="under" alt="right picture"><img class="over" alt="left picture"><div class="bar"></div>
+</div></div>
 </div>"""
 
 

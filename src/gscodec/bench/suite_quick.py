@@ -23,13 +23,13 @@ MASKED: dict[str, Any] = {"background": "coarse", "background_share": 0.02}
 
 def quick_config(options: BenchOptions, gop: int, protocol: str, roi: str) -> EncoderConfig:
     """The settings of `gscodec encode` for a clip of this suite."""
-    given: dict[str, Any] = {"quality": options.quality, "background": options.background}
+    given: dict[str, Any] = {"quality": options.quality, "crf": options.crf, "background": options.background}
     settings = {name: value for name, value in given.items() if value is not None}
     if protocol == "masked" and options.background is None:
         settings |= MASKED
     return encoder_config(
         options.preset,
-        gaussians=options.gaussians or GAUSSIANS,
+        gaussians=options.gaussians or (GAUSSIANS if options.crf is None else None),
         gop_length=gop,
         roi=roi,
         backend=options.backend,
@@ -56,9 +56,9 @@ def quick_section(rows: list[Row]) -> Section:
     """The table of all rows, their means, and who is ahead."""
     table = rows_table("", [*rows, *mean_rows(rows)])
     text = (
-        "Whole pictures are coded as gscodec encode does it, the room coarsely; the rival spends its bytes on "
-        "the whole picture. Masked pictures show the person before one colour, the same for both. The rival "
-        "gets the constant rate factor whose bytes come nearest to ours."
+        "Whole pictures are coded as gscodec encode does it, the room coarsely; the rival spends its bytes "
+        "on the whole picture. Masked pictures show the person before one colour, the same for both. The "
+        "rival gets the constant rate factor whose bytes come nearest to ours."
     )
     verdict = Table("At the same bytes", ["clip, pictures", "result"], [list(v) for v in verdicts(rows)], 2)
     return Section("quick", "Quick look", text, [table, verdict], [], viewers(rows))

@@ -20,13 +20,16 @@ from gscodec.config import encoder_config
 
 N_FRAMES, GOP = 150, 60
 PROTOCOL = "masked"
-# Operating points of this codec, coarse to fine: values for fields of EncoderConfig.
+# Operating points of this codec, coarse to fine: values for fields of EncoderConfig. The first five span the
+# quality that counts; the last two are shown only.
 POINTS: tuple[dict[str, Any], ...] = (
-    {"gaussians": 300, "quality": 1.8},
-    {"gaussians": 500, "quality": 1.4},
-    {"gaussians": 1000, "quality": 1.0},
-    {"gaussians": 1800, "quality": 0.75},
-    {"gaussians": 3000, "quality": 0.55},
+    {"crf": 44},
+    {"crf": 40},
+    {"crf": 36},
+    {"crf": 31},
+    {"crf": 26},
+    {"crf": 20},
+    {"crf": 14},
 )
 # Profiles that are baselines of the tables: preset values that config will know one day.
 PROFILES = ("gaussianimage", "paper")
@@ -49,7 +52,7 @@ def run_rd(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> Iterat
                 backend=options.backend,
                 threads=options.threads,
             )
-            label = " ".join(f"{name[0]}{value:g}" for name, value in point.items())
+            label = " ".join(f"{name} {value:g}" for name, value in point.items())
             yield measure_ours(bench, clip, PROTOCOL, config, label)
         for profile in PROFILES:
             yield Row(bench.suite, clip.name, profile, "", PROTOCOL, "not built", "no such profile yet")
@@ -155,7 +158,7 @@ def _differences(
     except Refused as refusal:
         reasons.append(f"no BD-rate: {refusal}")
     try:
-        psnr = bd_psnr(by_codec[rival], by_codec[OURS])
+        psnr = bd_psnr(by_codec[rival], by_codec[OURS], limits)
     except Refused as refusal:
         reasons.append(f"no BD-PSNR: {refusal}")
     return rate, psnr, "; ".join(reasons)

@@ -53,8 +53,8 @@ def chart_svg(chart: Chart) -> str:
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
         *_grid(x_axis, y_axis),
-        f'<text x="{middle_x}" y="{HEIGHT - 8}" class="label">{escape(chart.x_label)}</text>',
-        f'<text transform="translate(14 {middle_y}) rotate(-90)" class="label">{escape(chart.y_label)}</text>',
+        f'<text x="{middle_x}" y="{HEIGHT - 8}">{escape(chart.x_label)}</text>',
+        f'<text transform="translate(14 {middle_y}) rotate(-90)">{escape(chart.y_label)}</text>',
     ]
     for series, color in zip(chart.series, series_colors(chart), strict=True):
         parts += _curve(series, color, x_axis, y_axis)
