@@ -15,8 +15,8 @@ namespace gscodec {
 
 constexpr int N_INPUTS = 4;     // contexts mixed for one decision
 constexpr int N_CONTEXTS = 32;  // values a context may take
-constexpr int N_NODES = 96;     // decisions of one symbol's binarisation
-constexpr int MAX_LENGTH = 20;  // bit length of the largest magnitude
+constexpr int N_NODES = 128;    // decisions of one symbol's binarisation
+constexpr int MAX_LENGTH = 28;  // bit length of the largest magnitude: a gap between cells of the largest picture
 
 // 65536/(1+e^-x) at x = -8, -7.5 … 8.
 constexpr int SQUASH[33] = {22,    36,    60,    98,    162,   267,   439,   720,   1179,  1921,  3108,
@@ -54,6 +54,7 @@ struct Counter {
 };
 
 constexpr int COUNTER_LIMIT = 120;
+constexpr int64_t MAX_WEIGHT = 1 << 30;
 
 // 65536/(n+2): how far a counter that has seen n bits moves towards the next one.
 struct RateTable {
@@ -117,16 +118,20 @@ struct Decision {
     const int error = (bit ? 65535 : 0) - p;
     for (int i = 0; i < N_INPUTS; ++i) {
       if (!counters[i]) continue;
-      weights[i] += int32_t((int64_t(stretched[i]) * error * 3) >> 16);
+      const int64_t w = weights[i] + ((int64_t(stretched[i]) * error * 3) >> 16);
+      weights[i] = int32_t(w < -MAX_WEIGHT ? -MAX_WEIGHT : w > MAX_WEIGHT ? MAX_WEIGHT : w);
       update(*counters[i], bit);
     }
   }
 };
 
+constexpr int MAX_OVERRUN = 4;  // zero bytes that may be missing at the end
+
 // Writes bits; carries propagate through the bytes already out.
 class BitEncoder {
  public:
   static constexpr bool DECODES = false;
+  static constexpr bool failed() { return false; }
   explicit BitEncoder(Model& model) : model_(model) {}
 
   int code(int bit, const Contexts& c, int node) {
@@ -139,7 +144,7 @@ class BitEncoder {
     put(bit, 32768);
     return bit;
   }
-  // The shortest bytes that decode the same; trailing zeros are left out, a reader pads with them.
+  // The shortest bytes that decode the same; up to MAX_OVERRUN trailing zeros are left out, a reader adds them.
   std::vector<uint8_t> finish() {
     const uint64_t low = low_, high = low_ + range_ - 1;
     for (int bits = 0; bits <= 32; ++bits) {
@@ -150,7 +155,7 @@ class BitEncoder {
       break;
     }
     for (int i = 0; i < 4; ++i) shift();
-    while (!out_.empty() && out_.back() == 0) out_.pop_back();
+    for (int i = 0; i < MAX_OVERRUN && out_.back() == 0; ++i) out_.pop_back();
     return std::move(out_);
   }
 
@@ -199,8 +204,9 @@ class BitDecoder {
     return bit;
   }
   int code_plain(int) { return get(32768); }
-  // Bytes read beyond the data; a sound payload never needs more than four.
-  int overrun() const { return overrun_; }
+  // More was read than there is: the data are cut, or are something else.
+  bool failed() const { return overrun_ > MAX_OVERRUN; }
+  bool has_rest() const { return at_ < end_; }
 
  private:
   uint32_t next() {

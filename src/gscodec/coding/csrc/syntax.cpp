@@ -146,6 +146,7 @@ struct Counted {
     return coder.code(bit, c, node);
   }
   int code_plain(int bit) { return coder.code_plain(bit); }
+  bool failed() const { return coder.failed(); }
 };
 
 }  // namespace
@@ -154,6 +155,10 @@ FrameCoder::FrameCoder(int width, int height) : width_(width), height_(height), 
 
 void FrameCoder::begin_gop() {
   if (!keep_learning_) model_ = prior_;
+  gaussians_.clear();
+  history_.clear();
+  changed_before_.clear();
+  moved_before_ = 0;
 }
 
 void FrameCoder::check(const Gaussian& g) const {
@@ -177,6 +182,7 @@ void FrameCoder::walk_iframe(Coder& coder, int n) {
     // Place: how many cells further along the Morton curve.
     const int mean_gap = bit_length(gaps[0] + gaps[1] + gaps[2]);
     int gap = D ? 0 : int((spread(cell_x(g)) | spread(cell_y(g)) << 1) - morton);
+    if (gap < 0) throw std::invalid_argument("the Gaussians are not in canonical order");
     gap = code_unsigned(coder, gap,
                         {GAP,
                          {std::min(mean_gap, 31),
@@ -256,13 +262,13 @@ void FrameCoder::walk_iframe(Coder& coder, int n) {
                                      {SCALE_1,
                                       {e, graded(bound((la - r) * 8 / r, -100, 100), 4) + 9 * room,
                                        std::min(bit_length(la - lb), 6) * 4 + std::min(half, 12) / 4, -1}});
-    if (D && g.s[L1] < 1) throw std::runtime_error("a scale leaves its range");
+    if (D && (g.s[L1] < 1 || g.s[L1] > MAX_SYMBOL)) throw std::runtime_error("a scale leaves its range");
     const int l3_guess = bound(round_sq(e) / g.s[L1], 1, MAX_SYMBOL);
     g.s[L3] = l3_guess + code_signed(coder, g.s[L3] - l3_guess,
                                      {SCALE_3,
                                       {e, std::min(bit_length(l3_guess), 9) * 2 + room,
                                        graded(bound((g.s[L1] - r) * 8 / r, -100, 100), 4), -1}});
-    if (D && g.s[L3] < 1) throw std::runtime_error("a scale leaves its range");
+    if (D && (g.s[L3] < 1 || g.s[L3] > MAX_SYMBOL)) throw std::runtime_error("a scale leaves its range");
     const auto shear_like = [&](const Gaussian& q) {
       return q.s[L1] ? int64_t(q.s[L2]) * r / round_scale(q.energy_class) : int64_t(0);
     };
@@ -283,6 +289,7 @@ void FrameCoder::walk_iframe(Coder& coder, int n) {
       g.s[c] = (c == X ? cx : cy) << width | read;
     }
     if (D) check(g);
+    if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
     grid.add(cx, cy, i);
   }
 }
@@ -480,6 +487,7 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     }
     for (int j = 0; j < N_SYMBOLS; ++j) g.s[j] = bound(int64_t(g.s[j]) + delta[j], -MAX_SYMBOL - 1, MAX_SYMBOL + 1);
     if (D) check(g);
+    if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
     h.frames_since_change = 0;
     h.groups = groups;
     h.delta = delta;
@@ -488,9 +496,9 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
 }
 
 std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
+  for (const Gaussian& g : gaussians) check(g);
   begin_gop();
   gaussians_ = gaussians;
-  for (const Gaussian& g : gaussians_) check(g);
   BitEncoder coder(model_);
   if (bits_.empty()) {
     walk_iframe(coder, int(gaussians_.size()));
@@ -499,18 +507,30 @@ std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaus
     walk_iframe(counted, int(gaussians_.size()));
   }
   find_neighbours();
-  moved_before_ = 0;
   return coder.finish();
 }
 
 const std::vector<Gaussian>& FrameCoder::decode_iframe(const uint8_t* data, std::size_t size, int n) {
   begin_gop();
-  gaussians_.assign(n, Gaussian{});
-  BitDecoder coder(model_, data, size);
-  walk_iframe(coder, n);
-  if (coder.overrun() > 4) throw std::runtime_error("the coded symbols end too early");
-  find_neighbours();
-  moved_before_ = 0;
+  return decode(data, size, [&](BitDecoder& coder) {
+    gaussians_.assign(n, Gaussian{});
+    walk_iframe(coder, n);
+    find_neighbours();
+  });
+}
+
+// After an error nothing is left that a P-frame could be decoded against.
+template <typename Walk>
+const std::vector<Gaussian>& FrameCoder::decode(const uint8_t* data, std::size_t size, const Walk& walk) {
+  try {
+    BitDecoder coder(model_, data, size);
+    walk(coder);
+    if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
+    if (coder.has_rest()) throw std::runtime_error("coded symbols are left over");
+  } catch (...) {
+    begin_gop();
+    throw;
+  }
   return gaussians_;
 }
 
@@ -532,10 +552,7 @@ std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaus
 }
 
 const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size) {
-  BitDecoder coder(model_, data, size);
-  walk_pframe(coder, nullptr, Motion{});
-  if (coder.overrun() > 4) throw std::runtime_error("the coded symbols end too early");
-  return gaussians_;
+  return decode(data, size, [&](BitDecoder& coder) { walk_pframe(coder, nullptr, Motion{}); });
 }
 
 std::vector<double> FrameCoder::take_bits() {

@@ -86,6 +86,8 @@ class FrameCoder {
   void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion);
   template <typename Coder>
   void walk_motion(Coder& coder, Motion& motion);
+  template <typename Walk>
+  const std::vector<Gaussian>& decode(const uint8_t* data, std::size_t size, const Walk& walk);
   void begin_gop();
   void find_neighbours();
   void check(const Gaussian& g) const;
