@@ -18,6 +18,7 @@ from gscodec.splat.raster import Rasterizer, make_rasterizer
 
 PROFILES = (0,)
 COLOR_SPACES = (0,)
+ENTROPIES = tuple(ENTROPY_CODES.index(name) for name in ("zstd", "ans", "adaptive"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
         raise LimitError(
             f"the picture has {width}x{height} pixels, at most {limits.max_pixels} are permitted"
         )
-    for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES)):
+    for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES), ("entropy", ENTROPIES)):
         if header[name] not in known:
             raise UnsupportedError(
                 f"{name} {header[name]} is unknown to this version of gscodec; please update it"
@@ -92,12 +93,13 @@ class Decoder:
             BitstreamError: the payload is damaged, past the limits, or a P-frame without its reference.
         """
         s = self.sequence
+        reference, self._state = self._state, None  # after an error only an I-frame can follow
         if frame_type == FrameType.I:
             self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
-        elif self._state is None:
-            raise CorruptError("the stream starts with a P-frame; expected an I-frame", frame=self._n_frames)
+        elif reference is None:
+            raise CorruptError("a P-frame without its reference; expected an I-frame", frame=self._n_frames)
         else:
-            self._state = self._coder.unpack_pframe(payload, self._state)
+            self._state = self._coder.unpack_pframe(payload, reference)
         self._n_frames += 1
         return Gaussians(dequantize(self._state), self._state.is_room)
 

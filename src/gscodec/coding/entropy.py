@@ -84,7 +84,9 @@ def _table(signed: bool, model: int) -> np.ndarray:
 
 @functools.cache
 def _model(signed: bool, model: int) -> Any:
-    return _model_family(_table(signed, model) / float(1 << TOTAL_LOG2), perfect=False)
+    # constriction scales what it is given to a sum of 2^24 minus the number of symbols, rounds down, and
+    # adds 1 to each. These sum to just that, so its frequencies are the table, exactly.
+    return _model_family((_table(signed, model) - 1).astype(np.float64), perfect=False)
 
 
 @functools.cache
@@ -292,7 +294,9 @@ class ZstdReader:
             size = zstandard.frame_content_size(symbols)
             if not 0 <= size <= limit:
                 raise CorruptError(f"the symbols unpack to {size} bytes, at most {limit} are permitted")
-            self._data = zstandard.ZstdDecompressor().decompress(symbols, max_output_size=max(limit, 1))
+            self._data = zstandard.ZstdDecompressor().decompress(
+                symbols, max_output_size=max(limit, 1), allow_extra_data=False
+            )
         except zstandard.ZstdError as error:
             raise CorruptError(f"the symbols are no zstandard frame: {error}") from error
         self._at = 0
@@ -308,6 +312,8 @@ class ZstdReader:
         plain = np.frombuffer(self._take(n), np.uint8).astype(np.int64)
         long = np.flatnonzero(plain == 255)
         plain[long] = np.frombuffer(self._take(4 * len(long)), "<u4")
+        if (plain >= 1 << 31).any():
+            raise CorruptError(f"a symbol is {int(plain.max())}; permitted: up to {(1 << 31) - 1}")
         return (unzigzag(plain) if signed else plain).astype(np.int32)
 
     def get_raw(self, widths: np.ndarray) -> np.ndarray:
