@@ -44,7 +44,7 @@ class EncoderConfig:
 
     # How it is fitted
     init: str = "superpixels"
-    detail: float = 0.5  # 0: superpixels of equal area; 1: of equal gradient energy
+    detail: float = 1.2  # 0: superpixels of equal area; 1: of equal gradient energy
     iterations: int = 150  # I-frame, upper bound
     p_iterations: int = 20  # P-frame, upper bound
     target_psnr: float | None = None  # stop a fit at this ROI-PSNR, dB
@@ -77,7 +77,7 @@ class EncoderConfig:
         _within("background-share", self.background_share, 0.0, 0.9)
         _within("background-weight", self.background_weight, 0.0, 1.0)
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
-        _within("detail", self.detail, 0.0, 1.0)
+        _within("detail", self.detail, 0.0, 2.0)
         if self.quality is not None:
             _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)

@@ -12,7 +12,7 @@ from gscodec.errors import BackendError
 from gscodec.splat import _native
 from gscodec.splat.gaussians import COLOR, MEAN, N_PARAMS, Gaussians, opponent_from_rgb
 
-WIDEN = 1.6  # a segment's own covariance is too narrow: sums of such Gaussians ripple (docs/fitting.md)
+WIDEN = 1.75  # a segment's own covariance is too narrow: sums of such Gaussians ripple (docs/fitting.md)
 DETAIL_RADIUS = 8  # pixels over which gradient energy is averaged into a density
 
 

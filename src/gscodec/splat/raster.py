@@ -33,11 +33,11 @@ class FitSchedule:
 
     iterations: int
     rate_mean: float = 0.2
-    rate_shape: float = 0.2
+    rate_shape: float = 0.1
     rate_color: float = 0.03
     final_rate: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.99
+    beta1: float = 0.8
+    beta2: float = 0.9
     target_mse: float = 0.0
     plateau: float = 0.0
 

@@ -7,9 +7,9 @@ namespace gscodec {
 
 struct FitOptions {
   int iterations = 100;
-  float rate_mean = 0.2f, rate_shape = 0.2f, rate_color = 0.03f;  // steps in units of the Gaussian's own frame
+  float rate_mean = 0.2f, rate_shape = 0.1f, rate_color = 0.03f;  // steps in units of the Gaussian's own frame
   float final_rate = 0.1f;  // the rates fall along a cosine to this share of themselves
-  float beta1 = 0.9f, beta2 = 0.99f;
+  float beta1 = 0.8f, beta2 = 0.9f;
   double target_mse = 0;  // stop at this mean squared error over the ROI; 0: never
   float plateau = 0;      // stop when ten iterations gain less than this share of the loss; 0: never
 };
