@@ -131,7 +131,7 @@ def unpack_iframe(
     r = make_reader(entropy, symbols, raw, _SYMBOLS_PER_GAUSSIAN * n)
     s = np.zeros((n, N_SYMBOLS), np.int64)
     cell = np.cumsum(r.get(n, None, False, GAP).astype(np.int64))
-    is_room = (np.cumsum(r.get(n, None, False, ROOM)) & 1).astype(bool)
+    is_room = (np.cumsum(_within("room flag", r.get(n, None, False, ROOM), 0, 1)) & 1).astype(bool)
     k = _within("size class", np.cumsum(r.get(n, None, True, SIZE)), 0, MAX_SIZE_CLASS)
     e = _within("energy class", np.cumsum(r.get(n, None, True, ENERGY)), 0, MAX_ENERGY_CLASS)
     magnitude = _within("luma", r.get(n, e, True, LUMA) + _LUMA[e], 0, MAX_SYMBOL)

@@ -54,7 +54,10 @@ struct Counter {
 };
 
 constexpr int COUNTER_LIMIT = 120;
+constexpr int FIRST_WEIGHT = 17000;  // in 1/65536
+constexpr int LEARNING_RATE = 3;
 constexpr int64_t MAX_WEIGHT = 1 << 30;
+constexpr int MIN_PROBABILITY = 64;  // of either bit, in 1/65536
 
 // 65536/(n+2): how far a counter that has seen n bits moves towards the next one.
 struct RateTable {
@@ -76,7 +79,7 @@ class Model {
  public:
   explicit Model(int n_streams)
       : counters_(std::size_t(n_streams) * N_INPUTS * N_CONTEXTS * N_NODES),
-        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, 17000) {}
+        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, FIRST_WEIGHT) {}
 
   Counter* counter(int stream, int input, int context, int node) {
     return &counters_[((std::size_t(stream) * N_INPUTS + input) * N_CONTEXTS + context) * N_NODES + node];
@@ -101,7 +104,7 @@ struct Decision {
   Counter* counters[N_INPUTS];
   int stretched[N_INPUTS];
   int32_t* weights;
-  int p;  // 16-bit probability of a 1, within [64, 65472]
+  int p;  // 16-bit probability of a 1
 
   Decision(Model& model, const Contexts& c, int node) : weights(model.weights(c.stream, node)) {
     int64_t sum = 0;
@@ -111,14 +114,14 @@ struct Decision {
       sum += int64_t(weights[i]) * stretched[i];
     }
     p = squash(int(sum >> 16));
-    p = p < 64 ? 64 : p > 65472 ? 65472 : p;
+    p = p < MIN_PROBABILITY ? MIN_PROBABILITY : p > 65536 - MIN_PROBABILITY ? 65536 - MIN_PROBABILITY : p;
   }
 
   void learn(int bit) {
     const int error = (bit ? 65535 : 0) - p;
     for (int i = 0; i < N_INPUTS; ++i) {
       if (!counters[i]) continue;
-      const int64_t w = weights[i] + ((int64_t(stretched[i]) * error * 3) >> 16);
+      const int64_t w = weights[i] + ((int64_t(stretched[i]) * error * LEARNING_RATE) >> 16);
       weights[i] = int32_t(w < -MAX_WEIGHT ? -MAX_WEIGHT : w > MAX_WEIGHT ? MAX_WEIGHT : w);
       update(*counters[i], bit);
     }
