@@ -44,10 +44,8 @@ def _moved(old: Row, new: Row) -> list[str]:
         a, b = old.figures.get(name), new.figures.get(name)
         if a is None or b is None:
             continue
-        spread = (
-            abs(a) * new.figures.get(name.replace("_fps", "_spread"), 0.0) if name.endswith("_fps") else 0.0
-        )
-        if abs(b - a) > max(absolute, relative * abs(a), spread):
+        noise = new.figures.get(name.replace("_fps", "_spread")) if name.endswith("_fps") else None
+        if abs(b - a) > max(absolute, relative * abs(a), abs(a) * (noise or 0)):
             better = (b < a) == (name in LESS_IS_BETTER)
             change = (
                 f" ({(b / a - 1) * 100:+.1f} %)" if a and not name.endswith("_db") else f" ({b - a:+.2f})"

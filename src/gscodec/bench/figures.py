@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gscodec.bench.section import Chart, Section
+import cv2
+
+from gscodec.bench.section import Chart, Section, Viewer
 from gscodec.errors import BackendError
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#332288", "#882255")
@@ -19,7 +21,7 @@ def series_colors(chart: Chart) -> list[str]:
 
 
 def write_figures(out: Path, sections: list[Section]) -> list[Path]:
-    """Write OUT/figures/<chart>.png and .svg.
+    """Write OUT/figures/<chart>.png and .svg, and a PNG of every viewer's pictures side by side.
 
     Raises:
         BackendError: matplotlib is not installed.
@@ -42,7 +44,32 @@ def write_figures(out: Path, sections: list[Section]) -> list[Path]:
             figure.savefig(path, dpi=130)
             written.append(path)
         pyplot.close(figure)
+    for viewer in (v for section in sections for v in section.viewers):
+        path = folder / f"{viewer.name}.png"
+        figure = _side_by_side(out, viewer, pyplot)
+        if figure is not None:
+            figure.savefig(path, dpi=100)
+            pyplot.close(figure)
+            written.append(path)
     return written
+
+
+def _side_by_side(out: Path, viewer: Viewer, pyplot: Any) -> Any:
+    """The pictures of a viewer, two abreast; None where they are gone from the disk."""
+    pictures = [(label, caption, cv2.imread(str(out / file))) for label, caption, file in viewer.pictures]
+    shown = [(label, caption, image) for label, caption, image in pictures if image is not None]
+    if not shown:
+        return None
+    n_rows = (len(shown) + 1) // 2
+    height, width = shown[0][2].shape[:2]
+    size = (12.8, n_rows * (6.4 * height / width + 0.45))
+    figure, grid = pyplot.subplots(n_rows, 2, figsize=size, constrained_layout=True, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, (label, caption, image) in zip(grid.flat, shown, strict=False):
+        axes.imshow(image[:, :, ::-1], interpolation="nearest")
+        axes.set_title(f"{label}: {caption}" if caption else label, fontsize=10)
+    return figure
 
 
 def _draw(axes: Any, chart: Chart) -> None:

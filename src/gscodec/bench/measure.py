@@ -167,13 +167,13 @@ def measure_figures(
     return _guarded(bench, clip, protocol, codec, point, lambda: bench.cache.row(key, measure))
 
 
-def spread(values: list[float]) -> float:
-    """Half the range of repeated timings over their median; 0 of a single one."""
+def spread(values: list[float]) -> float | None:
+    """Half the range of repeated timings over their median; None of a single one."""
     middle = statistics.median(values)
-    return (max(values) - min(values)) / 2 / middle if middle else 0.0
+    return (max(values) - min(values)) / 2 / middle if len(values) > 1 and middle else None
 
 
-def timed(function: Callable[[], Any], repeats: int, *, warm_up: int = 1) -> tuple[float, float]:
+def timed(function: Callable[[], Any], repeats: int, *, warm_up: int = 1) -> tuple[float, float | None]:
     """Median seconds of repeated calls after a warm-up, and their spread."""
     for _ in range(warm_up):
         function()
@@ -238,7 +238,7 @@ def _rates(clip: Clip, n_bytes: int) -> dict[str, Any]:
     }
 
 
-def _speeds(clip: Clip, encode_s: list[float], decode_s: list[float]) -> dict[str, float]:
+def _speeds(clip: Clip, encode_s: list[float], decode_s: list[float]) -> dict[str, float | None]:
     n = len(clip.frames)
     return {
         "encode_fps": n / statistics.median(encode_s),

@@ -50,7 +50,7 @@ def read_results(path: Path) -> list[Row]:
     """
     try:
         return [row_from_dict(row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MediaError(f"{path}: no results.json of gscodec bench ({error})") from error
 
 

@@ -65,7 +65,7 @@ def run_latency(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> I
 
 def latency_section(rows: list[Row]) -> Section:
     """Time per frame with the published ones; start-up and memory apart."""
-    head = ["clip", "codec", "preset, rate", "enc ms", "± %", "dec ms", "± %", "ROI dB", "kb/s"]
+    head = ["clip", "codec", "preset, rate", "enc ms", "±", "dec ms", "±", "ROI dB", "kb/s"]
     lines: list[list[str]] = []
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -74,7 +74,7 @@ def latency_section(rows: list[Row]) -> Section:
             lines.append([row.clip, row.codec, row.status, *[""] * 6])
         elif "encode_fps" in f:
             encode_ms, decode_ms = 1e3 / f["encode_fps"], 1e3 / f["decode_fps"]
-            spreads = [formatted(100 * f[name], ".0f") for name in ("encode_spread", "decode_spread")]
+            spreads = [formatted(f[name], ".0%") for name in ("encode_spread", "decode_spread")]
             cells = [formatted(encode_ms, ".2f"), spreads[0], formatted(decode_ms, ".2f"), spreads[1]]
             rate = [formatted(f["roi_psnr_db"], ".2f"), formatted(f["kbit_per_s"], ".1f")]
             lines.append([row.clip, row.codec, row.point, *cells, *rate])
@@ -90,8 +90,8 @@ def latency_section(rows: list[Row]) -> Section:
     chart = Chart("latency", "Time per frame", "encode, ms", "decode, ms", curves, log_x=True, log_y=True)
     text = (
         "Masked pictures; this codec with all threads it was given, the others with one, at the bytes of our "
-        "preset medium. One encode of ours, so no spread; the others are medians. Ours includes reading the "
-        "uncompressed source."
+        "preset medium. One encode of ours, so it has no spread; the others are medians. Ours includes "
+        "reading the uncompressed source."
     )
     notes = [f"{row.codec}: {row.note}" for row in rows if row.note]
     tables = [Table("", head, lines, 3, list(dict.fromkeys(notes))), _command_table(rows)]

@@ -1,0 +1,175 @@
+"""`gscodec bench` end to end on tiny clips: real files, rivals, resume, bad clips."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from gscodec.bench import figures, suite_rd
+from gscodec.bench.cache import row_from_dict
+from gscodec.bench.command import run
+from gscodec.bench.rivals import RIVALS, check_rival, decode_rival, encode_rival, match_bytes, to_yuv
+from gscodec.errors import BackendError, MediaError
+from gscodec.metrics import psnr
+from gscodec.video.frame import Frame, VideoFormat
+from gscodec.video.writer import VideoWriter
+
+pytest.importorskip("gscodec.splat._native", reason="no native core", exc_type=ImportError)
+
+SIZE = (96, 64)
+COMMON = (
+    "--frames",
+    "4",
+    "--gop",
+    "3",
+    "--gaussians",
+    "30",
+    "--preset",
+    "realtime",
+    "--roi",
+    "full",
+    "--repeats",
+    "1",
+)
+
+
+@pytest.fixture
+def clip_file(tmp_path, make_clip):
+    path = tmp_path / "disc.mkv"
+    with VideoWriter(path, VideoFormat(*SIZE, Fraction(1, 25), Fraction(25)), vcodec="ffv1") as writer:
+        for i, pixels in enumerate(make_clip("disc", *SIZE, 4)):
+            writer.write(Frame(pixels, i, 1))
+    return path
+
+
+def results(out):
+    return [row_from_dict(r) for r in json.loads((out / "results.json").read_text())["rows"]]
+
+
+def test_quick_measures_and_resumes(tmp_path, clip_file, capsys):
+    out = tmp_path / "out"
+    arguments = ["quick", str(clip_file), *COMMON, "--out", str(out)]
+    assert run(arguments) == 0
+    first = results(out)
+    assert [(r.protocol, r.codec, r.status) for r in first] == [
+        (protocol, codec, "ok")
+        for protocol in ("whole", "masked")
+        for codec in ("gscodec", "x264-veryfast-zerolatency")
+    ]
+    ours = first[0]
+    assert ours.figures["n_bytes"] in {path.stat().st_size for path in (out / "files").rglob("*.gsv")}
+    assert ours.figures["roi_psnr_db"] > 20
+    assert ours.environment["gscodec"]
+    assert len(ours.clip_sha256) == 64
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" in page
+    assert "0 of 4 rows were cached" in capsys.readouterr().err
+    assert run([*arguments, "--no-report", "--against", str(out / "results.json")]) == 0
+    said = capsys.readouterr()
+    assert "4 of 4 rows were cached" in said.err
+    assert "nothing moved" in said.out
+    assert results(out) == first
+
+
+def test_rd_refuses_where_curves_do_not_meet(tmp_path, clip_file, capsys, monkeypatch):
+    monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 8}, {"gaussians": 16}, {"gaussians": 30}))
+    arguments = [
+        "rd",
+        str(clip_file),
+        "--frames",
+        "2",
+        "--preset",
+        "realtime",
+        "--roi",
+        "full",
+        "--repeats",
+        "1",
+    ]
+    assert run([*arguments, "--rivals", "x264-veryfast-zerolatency", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "gaussianimage: no such profile yet" in said
+    assert "BD-rate" in said
+
+
+def test_clips_that_cannot_be_read_are_skipped(tmp_path, clip_file, capsys):
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video")
+    out = tmp_path / "out"
+    arguments = ["quick", str(text), str(tmp_path / "none.mp4"), str(clip_file), *COMMON]
+    assert run([*arguments, "--protocol", "whole", "--no-report", "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert said.count("skipped:") == 2
+    assert {r.clip for r in results(out)} == {"disc"}
+    with pytest.raises(MediaError, match="none of the clips"):
+        run(["quick", str(text), "--out", str(out)])
+
+
+def test_folder_without_videos(tmp_path):
+    with pytest.raises(MediaError, match="no video below"):
+        run(["quick", str(tmp_path), "--out", str(tmp_path / "out")])
+
+
+def test_no_gpu_is_a_row_that_says_so(tmp_path, clip_file, monkeypatch):
+    def no_gpu(*_, **__):
+        raise BackendError("no CUDA device; needed for --backend cuda")
+
+    monkeypatch.setattr("gscodec.bench.measure.encode_ours", no_gpu)
+    out = tmp_path / "out"
+    arguments = [
+        "quick",
+        str(clip_file),
+        *COMMON,
+        "--backend",
+        "cuda",
+        "--protocol",
+        "whole",
+        "--out",
+        str(out),
+    ]
+    assert run(arguments) == 1
+    (made,) = results(out)
+    assert (made.status, made.note) == ("failed", "no CUDA device; needed for --backend cuda")
+
+
+def test_missing_matplotlib_leaves_a_report_without_figures(tmp_path, clip_file, monkeypatch, capsys):
+    def missing(*_):
+        raise BackendError("figures need matplotlib; run: pip install 'gscodec[bench]'")
+
+    monkeypatch.setattr(figures, "write_figures", missing)
+    out = tmp_path / "out"
+    assert run(["quick", str(clip_file), *COMMON, "--protocol", "whole", "--out", str(out)]) == 0
+    assert "pip install" in (out / "report.html").read_text()
+    assert "no figures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_rivals_code_and_decode_every_frame(name, make_clip):
+    try:
+        check_rival(name)
+    except BackendError as error:
+        pytest.skip(str(error))
+    frames = make_clip("gradient", *SIZE, 5)
+    coded = encode_rival(RIVALS[name], to_yuv(iter(frames)), Fraction(25), 3, 20)
+    decoded = list(decode_rival(RIVALS[name], coded))
+    assert len(decoded) == 5
+    assert psnr(decoded[2], frames[2]) > 25
+    assert [i for i, p in enumerate(coded.packets) if p.is_keyframe] == [0, 3]
+    assert 0 < coded.n_bytes <= sum(p.size for p in coded.packets)
+
+
+def test_rival_at_the_same_bytes(make_clip):
+    rival = RIVALS["x264-veryfast-zerolatency"]
+    planes = to_yuv(iter(make_clip("noise", *SIZE, 3)))
+    sizes = {crf: encode_rival(rival, planes, Fraction(25), 3, crf).n_bytes for crf in (30.0, 30.5, 31.0)}
+    crf, coded = match_bytes(rival, planes, Fraction(25), 3, sizes[30.5])
+    assert coded.n_bytes == sizes[30.5]
+    assert 30 <= crf <= 31
+    assert match_bytes(rival, planes, Fraction(25), 3, 1)[0] == 51
+
+
+def test_unknown_encoder_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("gscodec.bench.rivals.av.codecs_available", set())
+    with pytest.raises(BackendError, match="pip install -U av"):
+        check_rival("svt-av1-8-lowdelay")
