@@ -93,6 +93,7 @@ uint32_t gather(uint32_t x) {
 int cell_shift(const Gaussian& g) { return CELL_LOG2 - mean_log2_step(g); }
 int cell_x(const Gaussian& g) { return g.s[X] >> cell_shift(g); }
 int cell_y(const Gaussian& g) { return g.s[Y] >> cell_shift(g); }
+uint32_t morton_number(const Gaussian& g) { return spread(cell_x(g)) | spread(cell_y(g)) << 1; }
 
 // Gaussians by cell; each cell knows its latest, each Gaussian the one before it in its cell.
 class Grid {
@@ -181,8 +182,7 @@ void FrameCoder::walk_iframe(Coder& coder, int n) {
     Gaussian& g = gaussians_[i];
     // Place: how many cells further along the Morton curve.
     const int mean_gap = bit_length(gaps[0] + gaps[1] + gaps[2]);
-    int gap = D ? 0 : int((spread(cell_x(g)) | spread(cell_y(g)) << 1) - morton);
-    if (gap < 0) throw std::invalid_argument("the Gaussians are not in canonical order");
+    int gap = D ? 0 : int(morton_number(g) - morton);
     gap = code_unsigned(coder, gap,
                         {GAP,
                          {std::min(mean_gap, 31),
@@ -497,6 +497,9 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
 
 std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
   for (const Gaussian& g : gaussians) check(g);
+  for (std::size_t i = 1; i < gaussians.size(); ++i)
+    if (morton_number(gaussians[i]) < morton_number(gaussians[i - 1]))
+      throw std::invalid_argument("the Gaussians are not in canonical order");
   begin_gop();
   gaussians_ = gaussians;
   BitEncoder coder(model_);
@@ -557,8 +560,8 @@ const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std:
 
 std::vector<double> FrameCoder::take_bits() {
   std::vector<double> bits(N_STREAMS, 0.0);
+  if (bits_.empty()) bits_ = bits;
   std::swap(bits, bits_);
-  bits_.assign(N_STREAMS, 0.0);
   return bits;
 }
 
