@@ -1,0 +1,218 @@
+"""The native adaptive coder against its twin, which is written from docs/bitstream.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import adaptive_twin
+import numpy as np
+import pytest
+from adaptive_twin_frames import FrameTwin
+
+from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
+from gscodec.coding.adaptive import STREAMS, AdaptiveCoder, Motion
+from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack
+from gscodec.coding.quantize import State, mean_log2_steps, take
+from gscodec.errors import CorruptError, LimitError
+
+ROOT = Path(__file__).parents[2]
+N_HEADER = 1  # bytes of ADAPTIVE_FRAME_HEADER below 128 Gaussians
+
+
+def random_mesh(rng: np.random.Generator, size: tuple[int, int] = SIZE, most: int = 40) -> np.ndarray:
+    rows, columns = (((length - 1) >> 6) + 2 for length in (size[1], size[0]))
+    return rng.integers(-most, most + 1, (rows, columns, 2), np.int32)
+
+
+def gop(rng: np.random.Generator, state: State, n_pframes: int) -> list[tuple[bytes, State, Motion | None]]:
+    """An I-frame and P-frames after it, natively coded; every other one moves."""
+    coder = AdaptiveCoder(SIZE)
+    frames: list[tuple[bytes, State, Motion | None]] = [(coder.pack_iframe(state), state, None)]
+    for i in range(n_pframes):
+        motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
+        base = coder.moved(motion, state.quality) if motion else state
+        after = changed_state(rng, base, (0.0, 0.1, 0.6)[i % 3])
+        frames.append((coder.pack_pframe(state, after, motion), after, motion))
+        state = after
+    return frames
+
+
+@pytest.mark.parametrize("make", [random_state, extreme_state])
+@pytest.mark.parametrize("n", [0, 1, 2, 40])
+def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int) -> None:
+    rng = np.random.default_rng(n)
+    frames = gop(rng, make(rng, n), 4)
+    native, writer, reader = AdaptiveCoder(SIZE), FrameTwin(*SIZE), FrameTwin(*SIZE)
+    (payload, state, _), *rest = frames
+    assert payload[N_HEADER:] == writer.encode_iframe(state)
+    assert_same(native.unpack_iframe(payload, 1.0, n), state)
+    assert_same(reader.decode_iframe(payload[N_HEADER:], n, 1.0), state)
+    reference = state
+    for payload, state, motion in rest:
+        mesh, room_moves = (motion.mesh, motion.room_moves) if motion else (None, False)
+        assert payload == writer.encode_pframe(state, mesh, room_moves)
+        reference = native.unpack_pframe(payload, reference)
+        assert_same(reference, state)
+        assert_same(reader.decode_pframe(payload, 1.0), state)
+
+
+def test_sparse_large_pictures_have_long_gaps() -> None:
+    size = 60_000, 1_000
+    state = random_state(np.random.default_rng(3), 6, size=size)
+    payload = AdaptiveCoder(size).pack_iframe(state)
+    assert payload[N_HEADER:] == FrameTwin(*size).encode_iframe(state)
+    assert_same(AdaptiveCoder(size).unpack_iframe(payload, 1.0, 6), state)
+
+
+def test_many_small_frames_survive_leaving_out_zero_bytes() -> None:
+    """About one in a thousand ends in more zero bytes than may be left out."""
+    rng = np.random.default_rng(4)
+    pool = random_state(rng, 400, size=(64, 48))
+    coder, reader = AdaptiveCoder((64, 48)), AdaptiveCoder((64, 48))
+    for _ in range(3000):
+        state = take(pool, np.sort(rng.choice(400, int(rng.integers(0, 5)), replace=False)))
+        assert_same(reader.unpack_iframe(coder.pack_iframe(state), 1.0, 4), state)
+
+
+def test_zero_bytes_that_are_left_out_are_at_most_four() -> None:
+    writer = adaptive_twin.Writer()
+    for _ in range(400):
+        writer.bit(1, 65472)
+    while writer.n_shifts < 6:
+        writer.bit(1, 64)
+    assert writer.finish() == bytes(writer.n_shifts)
+
+
+def test_constants_are_the_documents() -> None:
+    """adaptive.h, the twin and docs/bitstream.md agree."""
+    document = (ROOT / "docs" / "bitstream.md").read_text(encoding="utf-8")
+    header = (ROOT / "src/gscodec/coding/csrc/adaptive.h").read_text(encoding="utf-8")
+    rows = re.search(r"<!-- constants: adaptive.h -->\n.*\n.*\n((?:\|.*\n)+)", document)
+    assert rows
+    printed = dict(re.findall(r"\| `(\w+)` \| ([\d^]+) \|", rows[1]))
+    for name, text in printed.items():
+        value = eval(text.replace("^", "**"))
+        written = re.search(rf"\b{name} = ([^;]+);", header)
+        assert written, name
+        assert eval(written[1]) == value, name
+        assert getattr(adaptive_twin, name, value) == value, name
+    squash = re.search(r"SQUASH\[33\] = \{([^}]*)\}", header)
+    assert squash
+    assert tuple(map(int, squash[1].split(","))) == adaptive_twin.SQUASH
+    assert " ".join(map(str, adaptive_twin.SQUASH[:17])) in document
+    assert " ".join(map(str, adaptive_twin.SQUASH[17:])) in document
+    streams = dict.fromkeys(re.findall(r"^\| ([\w?Δ-]+) \| (?:flag|signed|unsigned)", document, re.MULTILINE))
+    i_frame, motion = STREAMS[:11], STREAMS[-3:]
+    assert set(streams) == set(STREAMS)
+    assert list(streams)[:11] == list(i_frame)
+    assert list(streams)[11:14] == list(motion)
+
+
+def test_stretch_undoes_squash() -> None:
+    probabilities = np.arange(22, 65515)
+    back = [adaptive_twin.squash(adaptive_twin.stretch(int(p) >> 4)) for p in probabilities[::97]]
+    assert np.abs(np.array(back) - probabilities[::97]).max() <= 64  # a step of 1/256 at the steepest place
+
+
+def test_unused_points_are_not_coded_and_do_not_matter() -> None:
+    rng = np.random.default_rng(5)
+    state = random_state(rng, 20, size=(640, 60))
+    state = take(state, np.flatnonzero(state.symbols[:, 0] * 0 == 0))
+    mesh = random_mesh(rng, (640, 60))
+    used = AdaptiveCoder((640, 60))
+    used.pack_iframe(state)
+    mask = used._core.used_points(True, mesh.shape[1]).astype(bool)
+    other = np.where(mask[:, :, None], mesh, 99).astype(np.int32)
+    payloads = []
+    for m in (mesh, other):
+        coder = AdaptiveCoder((640, 60))
+        coder.pack_iframe(state)
+        moved = coder.moved(Motion(m, True), 1.0)
+        payloads.append(coder.pack_pframe(state, moved, Motion(m, True)))
+    assert payloads[0] == payloads[1]
+
+
+def test_room_stands_still_unless_it_moves_too() -> None:
+    rng = np.random.default_rng(6)
+    state = random_state(rng, 60)
+    coder = AdaptiveCoder(SIZE)
+    coder.pack_iframe(state)
+    mesh = np.full_like(random_mesh(rng), 32)  # 8 pixels
+    moved = coder.moved(Motion(mesh, False), 1.0)
+    np.testing.assert_array_equal(moved.symbols[state.is_room], state.symbols[state.is_room])
+    assert (moved.symbols[~state.is_room, :2] != state.symbols[~state.is_room, :2]).any()
+    np.testing.assert_array_equal(moved.symbols[:, 2:], state.symbols[:, 2:])
+
+
+def test_change_costs_are_what_the_flag_costs() -> None:
+    rng = np.random.default_rng(7)
+    state = random_state(rng, 50)
+    coder = AdaptiveCoder(SIZE)
+    coder.pack_iframe(state)
+    costs = coder.change_costs()
+    assert costs.shape == (50,)
+    assert np.isfinite(costs).all()
+    for _ in range(12):
+        coder.pack_pframe(state, state)
+    assert coder.change_costs().min() > costs.max()  # nothing has changed for long
+
+
+def test_bits_by_stream_are_within_the_payload() -> None:
+    """Plain bits belong to no stream: all others are counted."""
+    rng = np.random.default_rng(8)
+    coder = AdaptiveCoder(SIZE)
+    assert tuple(coder.take_bits()) == STREAMS
+    state = random_state(rng, 120, spread=2.0)
+    n_bits = 8 * len(coder.pack_iframe(state))
+    bits = coder.take_bits()
+    n_place_bits = int((2 * (3 - mean_log2_steps(state.size_class, state.energy_class))).sum())
+    assert 0.85 * n_bits < sum(bits.values()) + n_place_bits <= n_bits
+    assert bits["changed"] == bits["motion"] == 0
+
+
+def test_wrong_use_is_refused() -> None:
+    rng = np.random.default_rng(9)
+    coder, state = AdaptiveCoder(SIZE), random_state(rng, 20)
+    with pytest.raises(ValueError, match="canonical order"):
+        coder.pack_iframe(take(state, np.arange(20)[::-1]))
+    with pytest.raises(ValueError, match="number of Gaussians"):
+        coder.pack_pframe(state, state)  # the coder holds none after that
+    coder.pack_iframe(state)
+    with pytest.raises(ValueError, match="mesh"):
+        coder.pack_pframe(state, state, Motion(np.zeros((1, 1, 2), np.int32), False))
+    with pytest.raises(ValueError, match="motion"):
+        coder.pack_pframe(state, state, Motion(random_mesh(rng) + 5000, False))
+    beyond = state.copy()
+    beyond.symbols[0, 0] = 1 << 22
+    with pytest.raises(RuntimeError, match="mean"):
+        coder.pack_pframe(state, beyond)
+
+
+def test_errors_of_the_stream() -> None:
+    rng = np.random.default_rng(10)
+    state = random_state(rng, 60)
+    payload = AdaptiveCoder(SIZE).pack_iframe(state)
+    with pytest.raises(LimitError):
+        AdaptiveCoder(SIZE).unpack_iframe(payload, 1.0, 59)
+    with pytest.raises(CorruptError, match="left over"):
+        AdaptiveCoder(SIZE).unpack_iframe(payload + 5 * b"\1", 1.0, 60)
+    for n_bytes in range(1, len(payload) - 4, 7):
+        with pytest.raises(CorruptError):
+            AdaptiveCoder(SIZE).unpack_iframe(payload[:n_bytes], 1.0, 60)
+    lie = pack(ADAPTIVE_FRAME_HEADER, {"n_gaussians": 1 << 20})
+    with pytest.raises(CorruptError):
+        AdaptiveCoder(SIZE).unpack_iframe(lie, 1.0, 1 << 20)
+    coder = AdaptiveCoder(SIZE)
+    coder.unpack_iframe(payload, 1.0, 60)
+    with pytest.raises(CorruptError):
+        coder.unpack_iframe(payload[:20], 1.0, 60)
+    assert len(coder.unpack_pframe(b"", state)) == 0  # nothing is left that a P-frame could damage
+
+
+def test_a_prior_of_another_size_is_refused() -> None:
+    coder = AdaptiveCoder(SIZE)._core
+    counters, weights = coder.get_model()
+    coder.set_prior(counters, weights)
+    with pytest.raises(ValueError, match="prior"):
+        coder.set_prior(counters[:-2], weights)
