@@ -292,12 +292,13 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 @click.argument("source")
 @click.option("-v", "--verbose", count=True, help="Twice: tracebacks too.")
 @click.option("--json", "as_json", is_flag=True, help="Print all facts as JSON.")
-def info(source: str, verbose: int, as_json: bool) -> None:
+@click.option("--bits", is_flag=True, help="Where the bits are, per stream of the adaptive coder.")
+def info(source: str, verbose: int, as_json: bool, bits: bool) -> None:
     """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
     with _translated(source, source, verbose):
         from gscodec.transcode import inspect_file
 
-        facts = inspect_file(source)
+        facts = inspect_file(source, bits=bits)
     click.echo(_json({"path": source, **facts}) if as_json else progress.describe(source, facts))
 
 

@@ -38,8 +38,8 @@ from gscodec.splat.raster_cpu import CpuRasterizer
 COLOR_SWEEPS = 10  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
 RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
-LAMBDA_I = 1.2
-LAMBDA_P = 0.45
+LAMBDA_I = 1.8
+LAMBDA_P = 0.5
 MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
 CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
 

@@ -161,6 +161,11 @@ def describe(path: str, facts: dict[str, Any]) -> str:
         lines.append(f"  {stream['kind']:<10} {stream['codec']}, {packets}, {format_bytes(stream['bytes'])}")
     lines.append(f"  overhead   {format_bytes(facts['overhead_bytes'])} of headers, check sums and index")
     lines += [f"  {key:<10} {_one_line(value)}" for key, value in facts["metadata"].items()]
+    for kind, spent in facts.get("bits", {}).items():
+        n = facts["frame_types"][kind]["coded_gaussians"]
+        if n:
+            lines.append(f"  {kind}-frames   {sum(spent.values()) / n:.2f} bits a coded Gaussian, of which")
+            lines += [f"    {name:<12} {bits / n:6.2f}" for name, bits in spent.items()]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gscodec.analysis.matting import make_matter
+from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
 from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType, pack
@@ -295,8 +296,13 @@ def video_format(reader: GsvReader) -> VideoFormat:
     )
 
 
-def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = None) -> dict[str, Any]:
+def inspect_file(
+    source: str | os.PathLike[str], limits: DecoderLimits | None = None, *, bits: bool = False
+) -> dict[str, Any]:
     """What a .gsv holds, decoded but not drawn: streams, size, GOPs, Gaussians, bytes per frame type.
+
+    Args:
+        bits: add, per frame type, the bits that each of the adaptive coder's streams took.
 
     Raises:
         BitstreamError: the file is damaged; `MediaError`: it cannot be opened.
@@ -305,6 +311,10 @@ def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = 
     with GsvReader(source, limits) as reader:
         sequence = check_sequence(reader.sequence, limits)
         coder = make_frame_coder(sequence.entropy, (sequence.width, sequence.height))
+        meter = coder if bits and isinstance(coder, AdaptiveCoder) else None
+        spent: dict[str, dict[str, float]] = {"I": {}, "P": {}}
+        if meter:
+            meter.take_bits()
         state: State | None = None
         video = video_format(reader)
         frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
@@ -326,6 +336,11 @@ def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = 
             else:
                 reference, state = state, coder.unpack_pframe(p.payload, state)
                 row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
+            if meter:
+                total = spent[p.frame_type.name]
+                for stream, n_bits in meter.take_bits().items():
+                    if n_bits:
+                        total[stream] = total.get(stream, 0.0) + n_bits
             first_pts = p.pts if first_pts is None else first_pts
             last_pts = p.pts + (p.duration or 0)
         n_frames = frames["I"]["frames"] + frames["P"]["frames"]
@@ -350,4 +365,4 @@ def inspect_file(source: str | os.PathLike[str], limits: DecoderLimits | None = 
             "frame_types": frames,
             "side_streams": side,
             "metadata": dict(reader.metadata),
-        }
+        } | ({"bits": spent} if meter else {})

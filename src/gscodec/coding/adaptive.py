@@ -26,6 +26,7 @@ STREAMS = (
     "mean?", "shape?", "luma?", "chroma?", "Δx", "Δy",
     "Δl1", "Δl2", "Δl3", "Δluma", "Δu", "Δv",
     "motion", "motion-x", "motion-y",
+    "plain",
 )
 # fmt: on
 

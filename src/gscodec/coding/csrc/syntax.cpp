@@ -140,13 +140,15 @@ struct Counted {
   std::vector<double>& bits;
 
   int code(int bit, const Contexts& c, int node) {
-    if (!DECODES) {
-      const Decision d(model, c, node);
-      bits[c.stream] -= std::log2((bit ? d.p : 65536 - d.p) / 65536.0);
-    }
-    return coder.code(bit, c, node);
+    const int p = Decision(model, c, node).p;
+    bit = coder.code(bit, c, node);
+    bits[c.stream] -= std::log2((bit ? p : 65536 - p) / 65536.0);
+    return bit;
   }
-  int code_plain(int bit) { return coder.code_plain(bit); }
+  int code_plain(int bit) {
+    ++bits[N_STREAMS];
+    return coder.code_plain(bit);
+  }
   bool failed() const { return coder.failed(); }
 };
 
@@ -495,6 +497,17 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
   changed_before_ = std::move(changed_now);
 }
 
+// Walks with the coder itself, or with one that counts bits on the way.
+template <typename Coder, typename Walk>
+void FrameCoder::metered(Coder& coder, const Walk& walk) {
+  if (bits_.empty()) {
+    walk(coder);
+  } else {
+    Counted<Coder> counted{coder, model_, bits_};
+    walk(counted);
+  }
+}
+
 std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
   for (const Gaussian& g : gaussians) check(g);
   for (std::size_t i = 1; i < gaussians.size(); ++i)
@@ -503,19 +516,14 @@ std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaus
   begin_gop();
   gaussians_ = gaussians;
   BitEncoder coder(model_);
-  if (bits_.empty()) {
-    walk_iframe(coder, int(gaussians_.size()));
-  } else {
-    Counted<BitEncoder> counted{coder, model_, bits_};
-    walk_iframe(counted, int(gaussians_.size()));
-  }
+  metered(coder, [&](auto& c) { walk_iframe(c, int(gaussians_.size())); });
   find_neighbours();
   return coder.finish();
 }
 
 const std::vector<Gaussian>& FrameCoder::decode_iframe(const uint8_t* data, std::size_t size, int n) {
   begin_gop();
-  return decode(data, size, [&](BitDecoder& coder) {
+  return decode(data, size, [&](auto& coder) {
     gaussians_.assign(n, Gaussian{});
     walk_iframe(coder, n);
     find_neighbours();
@@ -527,7 +535,7 @@ template <typename Walk>
 const std::vector<Gaussian>& FrameCoder::decode(const uint8_t* data, std::size_t size, const Walk& walk) {
   try {
     BitDecoder coder(model_, data, size);
-    walk(coder);
+    metered(coder, walk);
     if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
     if (coder.has_rest()) throw std::runtime_error("coded symbols are left over");
   } catch (...) {
@@ -545,21 +553,16 @@ std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaus
   if (gaussians.size() != gaussians_.size()) throw std::invalid_argument("a P-frame keeps the number of Gaussians");
   for (const Gaussian& g : gaussians) check(g);
   BitEncoder coder(model_);
-  if (bits_.empty()) {
-    walk_pframe(coder, &gaussians, motion);
-  } else {
-    Counted<BitEncoder> counted{coder, model_, bits_};
-    walk_pframe(counted, &gaussians, motion);
-  }
+  metered(coder, [&](auto& c) { walk_pframe(c, &gaussians, motion); });
   return coder.finish();
 }
 
 const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size) {
-  return decode(data, size, [&](BitDecoder& coder) { walk_pframe(coder, nullptr, Motion{}); });
+  return decode(data, size, [&](auto& coder) { walk_pframe(coder, nullptr, Motion{}); });
 }
 
 std::vector<double> FrameCoder::take_bits() {
-  std::vector<double> bits(N_STREAMS, 0.0);
+  std::vector<double> bits(N_STREAMS + 1, 0.0);  // the last: plain bits
   if (bits_.empty()) bits_ = bits;
   std::swap(bits, bits_);
   return bits;

@@ -74,12 +74,14 @@ class FrameCoder {
   std::vector<uint8_t> used_points(bool room) const;
   const std::vector<Gaussian>& decode_pframe(const uint8_t* data, std::size_t size);
 
-  // Bits by stream of everything encoded since the last call (docs/bits.md).
+  // Bits by stream, plain bits last, of everything coded since the last call; counting starts with the first.
   std::vector<double> take_bits();
   // Bits of saying that Gaussian i changes in the next P-frame rather than not.
   std::vector<float> change_costs();
 
  private:
+  template <typename Coder, typename Walk>
+  void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
   void walk_iframe(Coder& coder, int n);
   template <typename Coder>
