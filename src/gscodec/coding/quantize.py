@@ -154,7 +154,7 @@ def cell_position(morton: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def canonical_order(state: State) -> np.ndarray:  # -> [N]
     """Indices that sort the state: by cell, then by everything else, so that equal sets give equal files."""
     keys = [state.symbols[:, i] for i in range(N_PARAMS - 1, -1, -1)]
-    return np.lexsort([*keys, state.energy_class, state.size_class, cells(state)])
+    return np.lexsort([state.is_room, *keys, state.energy_class, state.size_class, cells(state)])
 
 
 def take(state: State, order: np.ndarray) -> State:
