@@ -25,6 +25,7 @@ from gscodec.video.writer import VideoWriter
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m", ".m4v", ".ts"}
 EDGE_SHARE = 1 / 45  # width of the soft edge around the person, of the picture's height
 ROI_CODE = 128  # from this matte code on a pixel is of the person
+MAX_KEPT_BYTES = 1 << 29  # of masked pictures; those of longer clips are made anew each time
 DEMO = "demo"
 DEMO_SIZE, DEMO_FPS = (640, 360), 30
 
@@ -39,6 +40,7 @@ class Clip:
         size: what `encode_file` must be told to get these pictures from the file, None for the file's own.
         frames: uint8 [H, W, 3] each. mattes: uint8 [H, W] each.
         roi: how the mattes were made. fill: R'G'B' of the masked room.
+        motion: mean |change| of luma between neighbouring frames at 320x180, code values.
     """
 
     name: str
@@ -50,7 +52,8 @@ class Clip:
     mattes: list[np.ndarray]
     roi: str
     fill: tuple[int, int, int] = (0, 0, 0)
-    warnings: list[str] = field(default_factory=list)
+    motion: float = 0.0
+    _masked: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def width(self) -> int:
@@ -65,13 +68,6 @@ class Clip:
         return self.format.frame_rate or Fraction(25)
 
     @property
-    def motion(self) -> float:
-        """Mean |change| of luma between neighbouring frames at 320x180, code values."""
-        small = [luma(cv2.resize(f, (320, 180), interpolation=cv2.INTER_AREA)) for f in self.frames]
-        changes = [float(np.abs(b - a).mean()) for a, b in pairwise(small)]
-        return float(np.mean(changes)) if changes else 0.0
-
-    @property
     def duration_s(self) -> float:
         return float(len(self.frames) / self.fps)
 
@@ -84,7 +80,12 @@ class Clip:
         """Frame i as every codec gets it: "whole", or "masked" by `mask_room`."""
         if protocol == "whole":
             return self.frames[i]
-        return mask_room(self.frames[i], self.roi_mask(i), self.fill)
+        if i in self._masked:
+            return self._masked[i]
+        masked = mask_room(self.frames[i], self.roi_mask(i), self.fill)
+        if len(self.frames) * masked.nbytes <= MAX_KEPT_BYTES:
+            self._masked[i] = masked
+        return masked
 
     def pictures(self, protocol: str) -> Iterator[np.ndarray]:
         return (self.picture(i, protocol) for i in range(len(self.frames)))
@@ -92,7 +93,7 @@ class Clip:
 
 def shortened(clip: Clip, n_frames: int) -> Clip:
     """The clip's first frames."""
-    return replace(clip, frames=clip.frames[:n_frames], mattes=clip.mattes[:n_frames])
+    return replace(clip, frames=clip.frames[:n_frames], mattes=clip.mattes[:n_frames], _masked={})
 
 
 def shrunk(clip: Clip, width: int, height: int) -> Clip:
@@ -103,7 +104,14 @@ def shrunk(clip: Clip, width: int, height: int) -> Clip:
 
     form = replace(clip.format, width=width, height=height)
     frames, mattes = [small(f) for f in clip.frames], [small(m) for m in clip.mattes]
-    return replace(clip, path=None, size=None, format=form, frames=frames, mattes=mattes)
+    return replace(clip, path=None, size=None, format=form, frames=frames, mattes=mattes, _masked={})
+
+
+def motion_of(frames: list[np.ndarray]) -> float:
+    """Mean |change| of luma between neighbouring frames at 320x180, code values."""
+    small = (luma(cv2.resize(f, (320, 180), interpolation=cv2.INTER_AREA)) for f in frames)
+    changes = [float(np.abs(b - a).mean()) for a, b in pairwise(small)]
+    return float(np.mean(changes)) if changes else 0.0
 
 
 def mask_room(pixels: np.ndarray, roi: np.ndarray, fill: tuple[int, int, int]) -> np.ndarray:
@@ -173,7 +181,6 @@ def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path
     with open_video(path, size=size, max_frames=n_frames) as reader:
         form = reader.format
         frames = [item.pixels for item in reader if isinstance(item, Frame)]
-        warnings = list(reader.warnings)
     even = (form.height // 2 * 2, form.width // 2 * 2)
     source: Path | None = path
     if even != (form.height, form.width):  # 4:2:0 needs even sizes, and all get the same pictures
@@ -184,7 +191,8 @@ def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path
     key = hashlib.sha256(f"{digest} {even} {len(frames)} {roi} {_matting_code()}".encode()).hexdigest()[:16]
     mattes, name = _mattes(frames, roi, cache / f"mattes-{key}.npz" if cache else None)
     fill = _fill_color(frames[0], mattes[0])
-    return Clip(path.stem, digest, source, size, form, frames, mattes, name, fill, warnings)
+    motion = motion_of(frames)
+    return Clip(path.stem, digest, source, size, form, frames, mattes, name, fill, motion)
 
 
 def write_raw(clip: Clip, protocol: str, folder: Path) -> tuple[Path, Path]:
@@ -214,7 +222,8 @@ def _demo_clip(n_frames: int, size: str | None) -> Clip:
         mattes.append((matte * 255 + 0.5).astype(np.uint8))
     digest = hashlib.sha256(b"".join(f.tobytes() for f in frames[:2])).hexdigest()
     form = VideoFormat(width, height, Fraction(1, DEMO_FPS), Fraction(DEMO_FPS))
-    return Clip(DEMO, digest, None, None, form, frames, mattes, "exact", _fill_color(frames[0], mattes[0]))
+    fill, motion = _fill_color(frames[0], mattes[0]), motion_of(frames)
+    return Clip(DEMO, digest, None, None, form, frames, mattes, "exact", fill, motion)
 
 
 def _shrinking(path: Path, size: str | None) -> str | None:

@@ -18,6 +18,8 @@ from gscodec.bench.suites import SUITE_TABLE, Suite
 from gscodec.bench.table import row_line, text_table
 from gscodec.errors import GscodecError
 
+TAKE_EXTERNAL = ("quick", "rd")  # suites whose tables and curves also show --external figures
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command with the words after `gscodec bench`; gives the exit code.
@@ -42,11 +44,11 @@ def run(arguments: Sequence[str]) -> int:
             _say(f"interrupted; what is measured is kept in {cache.folder}: run the same command to go on")
             return 130
         rows += made
-        sections.append(SUITE_TABLE[name].section(made))
+        sections.append(SUITE_TABLE[name].section(made + (external if name in TAKE_EXTERNAL else [])))
         _print_section(sections[-1])
         write_results(options.out, rows + external, {"suite": options.suite})
     sections.append(claims_section(rows))
-    if options.suite != "quick":
+    if options.suite == "all":  # the report has them for every suite
         _print_section(sections[-1])
     if before is not None:
         print("\n".join(compare(before, rows)))

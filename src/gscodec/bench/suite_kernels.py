@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from gscodec.bench.table import formatted
 from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import dequantize
-from gscodec.config import EncoderConfig, encoder_config
+from gscodec.config import BACKENDS, EncoderConfig, encoder_config
 from gscodec.encoder import Encoder, loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
@@ -31,27 +32,19 @@ FIT_STEPS = 10
 
 
 def run_kernels(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> Iterator[Row]:
-    """Yield one row per clip and thread count, and one for matting."""
-    config = encoder_config(options.preset, gaussians=options.gaussians or GAUSSIANS, backend=options.backend)
+    """Yield a row per clip, backend and thread count, and one for matting; a missing backend says so."""
+    config = encoder_config(options.preset, gaussians=options.gaussians or GAUSSIANS)
+    backends = BACKENDS[1:] if options.backend == "auto" else (options.backend,)
     for clip in clips:
-        for threads in dict.fromkeys((1, options.n_threads)):
-            settings = {"threads": threads, "gaussians": config.gaussians, "preset": options.preset}
-            yield measure_figures(
-                bench,
-                clip,
-                "gscodec",
-                f"{threads} thread" + "s" * (threads > 1),
-                settings,
-                partial(_times, clip, config, threads, bench.repeats),
-            )
-        yield measure_figures(
-            bench,
-            clip,
-            f"matting {options.roi}",
-            "",
-            {"roi": options.roi},
-            partial(_matting, clip, options.roi),
-        )
+        for backend in backends:
+            threads = (1, options.n_threads) if backend == "cpu" else (options.n_threads,)
+            for n in dict.fromkeys(threads):
+                settings = {"backend": backend, "threads": n, "n": config.gaussians, "preset": options.preset}
+                point = f"{backend}, {n} thread{'s' * (n > 1)}" if backend == "cpu" else backend
+                compute = partial(_times, clip, replace(config, backend=backend), n, bench.repeats)
+                yield measure_figures(bench, clip, "gscodec", point, settings, compute)
+        compute = partial(_matting, clip, options.roi)
+        yield measure_figures(bench, clip, f"matting {options.roi}", "", {"roi": options.roi}, compute)
 
 
 def kernels_section(rows: list[Row]) -> Section:
@@ -59,18 +52,23 @@ def kernels_section(rows: list[Row]) -> Section:
     tables = []
     for clip in dict.fromkeys(row.clip for row in rows):
         mine = [row for row in rows if row.clip == clip and row.status == "ok"]
-        names = dict.fromkeys(name for row in mine for name in row.figures if name.startswith("ms "))
         columns = [row for row in mine if row.codec == "gscodec"]
+        if not columns:
+            continue
+        n_pairs = columns[0].figures["n_pairs"]
         lines = []
-        for name in names:
-            row = next(r for r in mine if name in r.figures)
-            across = [formatted(r.figures.get(name, row.figures[name]), ".3f") for r in columns]
-            pairs = columns[0].figures["n_pairs"]
-            per_pair = 1e6 * row.figures[name] / pairs if name in PER_PAIR else None
-            lines.append([name.removeprefix("ms "), *across, formatted(per_pair, ".2f")])
-        head = ["ms", *(row.point for row in columns), "ns per pair, 1 thread"]
-        note = f"{columns[0].figures['n_pairs'] / 1e6:.2f} million Gaussian-pixel pairs" if columns else ""
-        tables.append(Table(clip, head, lines, 1, [note]))
+        for name in dict.fromkeys(name for row in mine for name in row.figures if name.startswith("ms ")):
+            first = next(row for row in mine if name in row.figures)
+            cells = [row.figures.get(name) for row in columns]
+            if first not in columns:  # matting knows no backend
+                cells = [first.figures[name], *cells[1:]]
+            per_pair = 1e6 * first.figures[name] / n_pairs if name in PER_PAIR else None
+            texts = [formatted(cell, ".3f") for cell in cells]
+            lines.append([name.removeprefix("ms "), *texts, formatted(per_pair, ".2f")])
+        head = ["ms", *(row.point for row in columns), f"ns per pair, {columns[0].point}"]
+        notes = [f"{n_pairs / 1e6:.2f} million Gaussian-pixel pairs"]
+        notes += [f"{row.point}: {row.note}" for row in rows if row.clip == clip and row.note]
+        tables.append(Table(clip, head, lines, 1, notes))
     text = (
         "Medians of repeated calls after a warm-up, on the first frames of each clip. A pair is a Gaussian "
         "and a pixel within its cut-off."
@@ -86,6 +84,8 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
     picture = opponent_from_rgb(pixels)
     matte = clip.mattes[0].astype(np.float32) / 255
     weight = loss_weight(matte, config.background_weight)
+    slow = config.backend == "torch"  # the twin defines; it is not made for speed
+    repeats, n_steps = (1, 1) if slow else (repeats, FIT_STEPS)
     raster = make_rasterizer(config.backend, clip.width, clip.height, threads)
     target = raster.target(picture, weight)
     share, count = config.background_share, config.operating_point(clip.width * clip.height)[0]
@@ -95,7 +95,6 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
 
     params = superpixels()
     residual = np.ascontiguousarray(raster.render(params) - picture)
-    encoder = Encoder(config, raster)
     parts: dict[str, Callable[[], Any]] = {
         "ms RGB to opponent colours": lambda: opponent_from_rgb(pixels),
         "ms superpixels": superpixels,
@@ -104,11 +103,12 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
         "ms gradients": lambda: raster.gradients(params, residual),
     }
     figures: dict[str, Any] = {name: 1e3 * timed(part, repeats)[0] for name, part in parts.items()}
-    steps = timed(lambda: raster.fit(target, params.copy(), None, FitSchedule(FIT_STEPS)), repeats)[0]
-    figures["ms one fit step"] = 1e3 * steps / FIT_STEPS
-    sweeps = timed(lambda: raster.solve_colors(target, params.copy(), None, FIT_STEPS, 1e-3), repeats)[0]
-    figures["ms one colour sweep"] = 1e3 * sweeps / FIT_STEPS
-    figures |= _frames(clip, encoder, config, repeats)
+    steps = timed(lambda: raster.fit(target, params.copy(), None, FitSchedule(n_steps)), repeats)[0]
+    figures["ms one fit step"] = 1e3 * steps / n_steps
+    sweeps = timed(lambda: raster.solve_colors(target, params.copy(), None, n_steps, 1e-3), repeats)[0]
+    figures["ms one colour sweep"] = 1e3 * sweeps / n_steps
+    if config.backend in ("cpu", "cuda"):  # the others would take minutes for a frame
+        figures |= _frames(clip, Encoder(config, raster), config, repeats)
     figures["n_pairs"] = _n_pairs(params)
     return figures
 

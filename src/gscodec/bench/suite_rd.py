@@ -75,7 +75,8 @@ def curves(rows: list[Row]) -> dict[str, dict[str, list[tuple[float, float]]]]:
 def bd_table(rows: list[Row]) -> Table:
     """BD-rate and BD-PSNR of this codec against each other one, per clip; refusals with their reason."""
     per_clip, notes = curves(rows), []
-    rivals = [name for name in dict.fromkeys(r.codec for r in rows) if name != OURS]
+    measured = dict.fromkeys(row.codec for row in rows if row.status != "published")
+    rivals = [name for name in measured if name != OURS]
     rates: dict[str, list[float]] = {name: [] for name in rivals}
     lines = []
     for clip, by_codec in per_clip.items():
@@ -106,6 +107,7 @@ def rd_section(rows: list[Row]) -> Section:
     charts = []
     for clip, by_codec in curves(rows).items():
         series = [Series(codec, points) for codec, points in by_codec.items()]
+        series += _external(rows, clip)
         charts.append(
             Chart(
                 f"rd-{clip}",
@@ -146,6 +148,17 @@ def rd_section(rows: list[Row]) -> Section:
     return Section("rd", "Rate and distortion (Fig. 7)", text, [bd_table(rows), _points_table(rows)], charts)
 
 
+def _external(rows: list[Row], clip: str) -> list[Series]:
+    """Hollow curves of --external rows about this clip."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        rate = row.figures.get("kbit_per_s")
+        quality = row.figures.get("roi_psnr_db", row.figures.get("psnr_db"))
+        if row.status == "published" and row.clip == clip and rate and quality:
+            found.setdefault(f"{row.codec}, published", []).append((rate, quality))
+    return [Series(name, sorted(points), hollow=True) for name, points in found.items()]
+
+
 def _differences(
     by_codec: Mapping[str, Curve], rival: str, limits: tuple[float, float]
 ) -> tuple[float | None, float | None, str]:
@@ -177,7 +190,7 @@ def _points_table(rows: list[Row]) -> Table:
         ("decode_fps", "dec FPS", ".0f"),
     )
     lines = [
-        [row.clip, row.codec, row.point or row.status]
+        [row.clip, row.codec, row.point if row.status == "ok" else row.status]
         + [formatted(row.figures.get(name), form) for name, _, form in columns]
         for row in rows
     ]

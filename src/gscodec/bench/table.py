@@ -38,7 +38,7 @@ def formatted(value: Any, form: str) -> str:
 
 def row_cells(row: Row, columns: Sequence[tuple[str, str, str]]) -> list[str]:
     """The figures of a row; a row without any says why in the first column."""
-    if row.status != "ok":
+    if row.status not in ("ok", "published"):
         return [row.status, *[""] * (len(columns) - 1)]
     return [figure(row, name, form) for name, _, form in columns]
 
@@ -60,7 +60,11 @@ def rows_table(
 ) -> Table:
     """A table of rows with their reasons below it."""
     head = ["clip", "pictures", "codec", *(heading for _, heading, _ in columns)]
-    lines = [[row.clip, row.protocol, row.codec, *row_cells(row, columns)] for row in rows]
+    names = [f"{row.codec}, published" if row.status == "published" else row.codec for row in rows]
+    lines = [
+        [row.clip, row.protocol, name, *row_cells(row, columns)]
+        for name, row in zip(names, rows, strict=True)
+    ]
     notes = list(dict.fromkeys(f"{row.clip}, {row.codec}: {row.note}" for row in rows if row.note))
     return Table(title, head, lines, 3, notes)
 
@@ -71,4 +75,5 @@ def row_line(row: Row) -> str:
     if row.status != "ok":
         return " ".join([*words, f"{row.status}: {row.note}"])
     known = [(name, heading, form) for name, heading, form in QUICK_COLUMNS[:6] if name in row.figures]
-    return " ".join(words) + "  " + ", ".join(f"{formatted(row.figures[n], f)} {h}" for n, h, f in known)
+    shown = ", ".join(f"{formatted(row.figures[n], f)} {h}" for n, h, f in known)
+    return "  ".join(filter(None, [" ".join(words), shown]))
