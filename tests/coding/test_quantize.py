@@ -213,7 +213,7 @@ def test_bounds_of_means_are_what_a_frame_may_hold() -> None:
     """The highest symbol passes the decoder's check and the next one does not."""
     for size in ((1, 1), (33, 27), SIZE):
         state = random_state(np.random.default_rng(10), 60, size=size)
-        _, _, low, high = affine_arrays(state, size)
+        *_, high = affine_arrays(state, size)
         for axis in (0, 1):
             state.symbols[:, axis] = high[:, axis]
         frames._check(state, size)
