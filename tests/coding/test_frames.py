@@ -6,10 +6,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from gscodec.coding.adaptive import AdaptiveCoder, Motion
 from gscodec.coding.frames import FrameCoder, iframe_base, make_frame_coder
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
@@ -232,8 +232,7 @@ def test_damage_and_cuts_give_errors_or_valid_states(entropy: str) -> None:
         damaged = [*payloads[:index], bytes(data), *payloads[index + 1 : 4]]
         try:
             got = decode(coder, damaged, (0,))[-1]
-        except BitstreamError as error:
-            assert str(error)
+        except BitstreamError:
             if case % 4 == 0:  # the next GOP is not touched by it
                 assert_same(decode(coder, payloads[4:], (0,))[-1], states[-1])
             continue
@@ -243,7 +242,7 @@ def test_damage_and_cuts_give_errors_or_valid_states(entropy: str) -> None:
 
 
 def make_valid(entropy: str, state: State) -> State:
-    """The state through another coder: only valid ones pass. Their order is that of an I-frame before motion."""
+    """The state through another coder, which only valid ones pass."""
     ordered = take(state, canonical_order(state))
     other = "zstd" if entropy == "adaptive" else "adaptive"
     coder = make_frame_coder(other, SIZE)
