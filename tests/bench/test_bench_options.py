@@ -26,6 +26,11 @@ def test_suite_then_clips(tmp_path):
     assert (options.frames, options.protocols) == (5, ("masked",))
 
 
+def test_options_may_stand_between_suite_and_clips(tmp_path):
+    options = parse_options(["rd", "--frames", "5", str(tmp_path), "--gop", "3", "b.mp4"])
+    assert (options.suite, options.clips, options.gop) == ("rd", (tmp_path, Path("b.mp4")), 3)
+
+
 def test_a_clip_alone_is_for_quick(tmp_path):
     assert parse_options([str(tmp_path)]).suite == "quick"
 

@@ -11,7 +11,7 @@ from gscodec.bench import figures, suite_rd
 from gscodec.bench.cache import row_from_dict
 from gscodec.bench.command import run
 from gscodec.bench.rivals import RIVALS, check_rival, decode_rival, encode_rival, match_bytes, to_yuv
-from gscodec.errors import BackendError, MediaError
+from gscodec.errors import BackendError, ConfigError, MediaError
 from gscodec.metrics import psnr
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.writer import VideoWriter
@@ -104,6 +104,11 @@ def test_clips_that_cannot_be_read_are_skipped(tmp_path, clip_file, capsys):
     assert {r.clip for r in results(out)} == {"disc"}
     with pytest.raises(MediaError, match="none of the clips"):
         run(["quick", str(text), "--out", str(out)])
+
+
+def test_unknown_matte_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ConfigError, match="neither a mode nor a file"):
+        run(["quick", "--frames", "1", "--roi", "nothing", "--out", str(tmp_path)])
 
 
 def test_folder_without_videos(tmp_path):

@@ -155,6 +155,7 @@ def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None])
     Raises:
         MediaError: not a single one could be read. ConfigError: the matte's mode is unknown.
     """
+    make_matter(options.roi)  # an unknown mode is refused before any clip is read
     if not options.clips:
         yield _demo_clip(n_frames, options.size)
         return

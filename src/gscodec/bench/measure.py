@@ -45,7 +45,7 @@ class Bench:
     backend: str = "auto"
     threads: int = 0
 
-    def clip_folder(self) -> Path:
+    def files_folder(self) -> Path:
         return self.out / "files"
 
 
@@ -68,7 +68,7 @@ def measure_ours(
     """Encode with this codec, decode, score; "failed" with the reason where it raises."""
 
     def measure(stem: str) -> Row:
-        folder = bench.clip_folder() / stem
+        folder = bench.files_folder() / stem
         coded = encode_ours(clip, protocol, config, folder)
         fill = clip.fill if config.background == "none" else None
         kept = _Keeper(bench, clip, stem)
@@ -125,7 +125,7 @@ def measure_rival(
         for _ in range(bench.repeats - 1):
             encode_times.append(encode_rival(rival, planes(), clip.fps, bench.gop, at).seconds)
         times = [decode_seconds(rival, coded) for _ in range(bench.repeats)]
-        _write_stream(bench.clip_folder() / stem / f"{clip.name}.{name}.bin", coded)
+        _write_stream(bench.files_folder() / stem / f"{clip.name}.{name}.bin", coded)
         kept = _Keeper(bench, clip, stem)
         scorer = Scorer(clip, protocol)
         for pixels in decode_rival(rival, coded):

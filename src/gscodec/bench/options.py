@@ -84,7 +84,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
     """
     from gscodec.bench.rivals import RIVALS
 
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_intermixed_args(arguments)
     words: list[str] = given.words
     suite = words.pop(0) if words and (words[0] in SUITES or not os.path.exists(words[0])) else "quick"
     _one_of("suite", suite, tuple(SUITES))

@@ -59,7 +59,7 @@ def run_latency(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> I
         if medium is not None and medium.status == "ok":
             for name in options.rivals or tuple(RIVALS):
                 yield measure_rival(bench, clip, "masked", name, planes, n_bytes=medium.figures["n_bytes"])
-        yield measure_figures(bench, clip, "commands", "", {}, partial(_commands, clip, bench.clip_folder()))
+        yield measure_figures(bench, clip, "commands", "", {}, partial(_commands, clip, bench.files_folder()))
         yield Row(bench.suite, clip.name, "NeRV", status="not built", note="no NeRV rival in this version")
 
 
