@@ -1,0 +1,140 @@
+"""The mesh of displacements: what a moving clip gives, and what is said and left unsaid."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from coding_states import random_state
+from gscodec.analysis.motion import MotionEstimator
+from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion
+from gscodec.coding.quantize import dequantize, mean_log2_steps
+
+WIDTH, HEIGHT = 160, 128
+ROWS, COLUMNS = 3, 4
+
+
+def textured(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """Smooth texture, uint8 [H, W, 3], larger than the picture."""
+    noise = np.random.default_rng(seed).normal(0, 1, (height, width, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3) + cv2.GaussianBlur(noise, (0, 0), 9) * 3
+    return np.clip(128 + 60 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+
+
+WORLD = textured(WIDTH + 80, HEIGHT + 80)
+
+
+def view(x: int, y: int) -> np.ndarray:
+    """The picture when everything has moved by (x, y) pixels."""
+    return np.ascontiguousarray(WORLD[40 - y : 40 - y + HEIGHT, 40 - x : 40 - x + WIDTH])
+
+
+@pytest.fixture
+def points(rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(8, [WIDTH - 8, HEIGHT - 8], (200, 2)).astype(np.float32)
+
+
+def test_the_mesh_is_the_bitstreams() -> None:
+    for size in ((1, 1), (64, 64), (65, 200), (640, 360)):
+        estimator = MotionEstimator(size, MESH_LOG2)
+        rows, columns = (((length - 1) >> 6) + 2 for length in (size[1], size[0]))
+        assert (estimator.rows, estimator.columns) == (rows, columns)
+        mesh = np.zeros((rows, columns, 2), np.int32)
+        coder = AdaptiveCoder(size)
+        assert len(coder.moved(Motion(mesh, True), 1.0)) == 0  # the native coder takes a mesh of that size
+
+
+def test_a_translation_gives_a_constant_mesh(points: np.ndarray) -> None:
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(view(0, 0))
+    mesh = estimator.estimate(view(3, -2), points)
+    assert mesh.shape == (ROWS, COLUMNS, 2)
+    assert mesh.dtype == np.int32
+    assert np.abs(mesh - [12, -8]).max() <= 2  # quarter pixels
+    assert np.abs(mesh.mean(axis=(0, 1)) - [12, -8]).max() < 1
+
+
+def test_moved_gaussians_follow_the_picture(points: np.ndarray) -> None:
+    size = WIDTH, HEIGHT
+    state = random_state(np.random.default_rng(0), 100, size=size, classes=(4, 12))  # fine steps
+    estimator = MotionEstimator(size, MESH_LOG2)
+    estimator.start(view(0, 0))
+    mesh = estimator.estimate(view(3, -2), points)
+    coder = AdaptiveCoder(size)
+    coder.pack_iframe(state)
+    moved = coder.moved(Motion(mesh, True), 1.0)
+    step = np.ldexp(1.0, mean_log2_steps(state.size_class, state.energy_class))[:, None]
+    distance = dequantize(moved)[:, :2] - dequantize(state)[:, :2]
+    inside = np.abs(dequantize(state)[:, :2] - np.array(size) / 2).max(axis=1) < 40
+    assert (np.abs(distance - [3, -2]) <= 0.5 + step / 2)[inside].all()
+
+
+def test_a_still_clip_gives_no_motion(points: np.ndarray) -> None:
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(view(0, 0))
+    for _ in range(3):
+        mesh = estimator.estimate(view(0, 0), points)
+        assert not mesh.any()
+        estimator.said(None)
+
+
+def test_what_was_said_is_not_said_again(points: np.ndarray) -> None:
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(view(0, 0))
+    total = np.zeros((ROWS, COLUMNS, 2))
+    for i in range(1, 6):
+        mesh = estimator.estimate(view(i, 0), points)
+        estimator.said(mesh)
+        total += mesh
+    assert np.abs(total - [20, 0]).max() <= 2  # errors of rounding do not add up
+    assert np.abs(estimator.estimate(view(5, 0), points)).max() <= 1
+
+
+def test_what_was_not_said_fades(points: np.ndarray) -> None:
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(view(0, 0))
+    estimator.estimate(view(4, 0), points)
+    estimator.said(None)
+    half = estimator.estimate(view(4, 0), points)
+    assert np.abs(half - [8, 0]).max() <= 1
+    estimator.said(None)
+    assert np.abs(estimator.estimate(view(4, 0), points) - [4, 0]).max() <= 1
+
+
+def test_an_iframe_starts_anew(points: np.ndarray) -> None:
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(view(0, 0))
+    estimator.estimate(view(6, 6), points)
+    estimator.start(view(2, 0))
+    assert np.abs(estimator.estimate(view(2, 0), points)).max() == 0
+
+
+def test_parts_move_apart(points: np.ndarray) -> None:
+    """The left half goes right, the right half stands still."""
+    before, after = view(0, 0), view(0, 0).copy()
+    after[:, : WIDTH // 2] = view(2, 0)[:, : WIDTH // 2]
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(before)
+    mesh = estimator.estimate(after, points)
+    assert mesh[:, 0, 0].min() >= 5
+    assert np.abs(mesh[:, -1]).max() <= 2
+
+
+def test_displacements_stay_within_the_formats_range(points: np.ndarray) -> None:
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(view(0, 0))
+    for i in range(12):  # never said, always further
+        mesh = estimator.estimate(view(*((35, 35) if i % 2 else (-35, -35))), points)
+    assert np.abs(mesh).max() <= 1024
+
+
+@pytest.mark.parametrize("size", [(8, 8), (200, 9), (15, 300)])
+def test_tiny_pictures_and_no_points(size: tuple[int, int]) -> None:
+    estimator = MotionEstimator(size, MESH_LOG2)
+    picture = textured(*size)
+    estimator.start(picture)
+    for points in (np.zeros((0, 2), np.float32), np.array([[-50.0, -50.0], [400.0, 400.0]], np.float32)):
+        mesh = estimator.estimate(picture[::-1].copy(), points)
+        assert mesh.shape == (estimator.rows, estimator.columns, 2)
+        estimator.said(mesh)
