@@ -20,15 +20,15 @@ import numpy as np
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.writer import VideoWriter
 
-QUICK = ("--preset", "realtime", "--roi", "full", "--gaussians", "300")
+QUICK = "--preset realtime --roi full --gaussians 100 --gop 20 --threads 2"
 
 
 def main() -> None:
     """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, nargs="+", default=[100, 2000])
+    parser.add_argument("--frames", type=int, nargs="+", default=[100, 500, 2000])
     parser.add_argument("--size", default="640x360")
-    parser.add_argument("options", nargs="*", default=QUICK, help="of gscodec encode, behind --")
+    parser.add_argument("options", nargs="*", default=QUICK.split(), help="of gscodec encode, behind --")
     args = parser.parse_args()
     width, height = map(int, args.size.split("x"))
     print(f"`gscodec encode {' '.join(args.options)}`, {args.size}:\n")

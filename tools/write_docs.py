@@ -7,7 +7,10 @@ python tools/write_docs.py            `make docs`; tests/test_docs.py fails wher
 from __future__ import annotations
 
 import ast
+import functools
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -76,10 +79,15 @@ def file_lists() -> str:
     return "\n".join(lists)
 
 
+@functools.cache
 def source_files() -> list[Path]:
-    """Every source file that has something in it, sorted."""
-    found = [p for top in ("src", "tools", "examples", "tests") for p in (ROOT / top).rglob("*")]
-    return sorted(p for p in found if p.suffix in SUFFIXES and p.stat().st_size)
+    """Every source file that has something in it, sorted; in a clone those that git knows."""
+    tops = ("src", "tools", "examples", "tests")
+    found = [path for top in tops for path in (ROOT / top).rglob("*")]
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        listing = subprocess.run(["git", "ls-files", "-z", *tops], cwd=ROOT, capture_output=True, text=True)
+        found = [ROOT / name for name in listing.stdout.split("\0")]
+    return sorted(p for p in found if p.suffix in SUFFIXES and p.is_file() and p.stat().st_size)
 
 
 def described(files: list[Path]) -> list[tuple[str, str]]:
