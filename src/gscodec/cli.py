@@ -51,7 +51,9 @@ _ENCODER_HELP = {
     "detail": ("SHARE", "Superpixels of 0: equal area, 1: equal detail."),
     "iterations": ("N", "Most steps to fit an I-frame."),
     "p_iterations": ("N", "Most steps to fit a P-frame."),
-    "target_psnr": ("DB", "Stop a fit at this ROI-PSNR."),
+    "target_psnr": ("DB", "ROI-PSNR to reach, instead of --crf."),
+    "bitrate": ("KBIT", "Size to reach in kb/s, instead of --crf."),
+    "deadline_ms": ("MS", "Time for each frame; one at a time."),
     "backend": ("NAME", _BACKEND_HELP),
     "threads": ("N", _THREADS_HELP),
     "quality": ("FACTOR", "On every quantiser step; default from --crf."),
@@ -63,7 +65,7 @@ _ENCODER_HELP = {
     "entropy": ("NAME", f"Entropy coder: {', '.join(config.ENTROPY_CODERS)}."),
     "seed": ("N", "Of --init random."),
 }
-_OPTION_NAMES = {"gop_length": "--gop"}  # where it is not the field's
+_OPTION_NAMES = {"gop_length": "--gop", "deadline_ms": "--deadline"}  # where it is not the field's
 _TYPES = {"str": str, "int": int, "float": float}
 
 

@@ -47,7 +47,9 @@ class EncoderConfig:
     detail: float = 1.2  # 0: superpixels of equal area; 1: of equal gradient energy
     iterations: int = 150  # I-frame, upper bound
     p_iterations: int = 20  # P-frame, upper bound
-    target_psnr: float | None = None  # stop a fit at this ROI-PSNR, dB
+    target_psnr: float | None = None  # ROI-PSNR the decoded clip is to have, dB, instead of crf
+    bitrate: float | None = None  # kb/s the file is to have, instead of crf
+    deadline_ms: float | None = None  # time a frame may take: one at a time, all cores on it
     backend: str = "auto"
     threads: int = 0  # 0: one per core
 
@@ -86,15 +88,22 @@ class EncoderConfig:
         _within("threads", self.threads, 0, 256)
         if self.target_psnr is not None:
             _within("target-psnr", self.target_psnr, 5.0, 80.0)
+        if self.bitrate is not None:
+            _within("bitrate", self.bitrate, 1.0, 1e6)
+            if self.target_psnr is not None:
+                raise ConfigError("--bitrate and --target-psnr exclude each other; give one of them")
+        if self.deadline_ms is not None:
+            _within("deadline", self.deadline_ms, 1.0, 60_000.0)
 
-    def operating_point(self, n_pixels: int) -> tuple[int, float]:
+    def operating_point(self, n_pixels: int, offset: float = 0.0) -> tuple[int, float]:
         """Gaussians of an I-frame and quality factor: as given, else worked out from crf.
 
         Args:
+            offset: on crf, of one GOP (rate.RateControl).
             n_pixels: of the picture; the number of Gaussians grows with its square root, because a larger
                 picture of the same scene is smoother per pixel.
         """
-        octaves = (CRF_CENTER - self.crf) / 6
+        octaves = (CRF_CENTER - self.crf - offset) / 6
         n = GAUSSIANS_AT_CENTER * 2.0**octaves * (n_pixels / (640 * 360)) ** 0.5
         gaussians = self.gaussians or max(1, min(MAX_GAUSSIANS, round(n)))
         quality = self.quality or 2.0 ** (-octaves * 0.6)

@@ -7,6 +7,7 @@ a fit.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from gscodec.config import EncoderConfig
 from gscodec.errors import FitError
 from gscodec.metrics import squared_error
 from gscodec.splat.gaussians import MEAN, opponent_from_rgb
-from gscodec.splat.pursuit import SymbolArrays, polish_iframe, update_pframe
+from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
 
@@ -41,6 +42,10 @@ RIDGE = 1e-3
 LAMBDA_I = 1.8
 LAMBDA_P = 0.5
 MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
+FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much of an I-frame's fit
+DEADLINE_SHARE = (
+    0.8  # of a frame's time for everything up to the last update; drawing and coding take the rest
+)
 CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
 
 
@@ -50,7 +55,7 @@ class EncodedFrame:
 
     Attributes:
         payload: bytes of its packet. n_coded: Gaussians it codes; n_gaussians: live after it.
-        iterations: steps of its fit.
+        iterations: steps of its fit, or passes of its pursuit. seconds: that encoding it took.
         roi_error, roi_samples, error, samples: squared error of the decoded 8-bit picture inside the ROI
             and over the whole, with the samples each spans (metrics.psnr_db makes dB of them).
     """
@@ -60,6 +65,7 @@ class EncodedFrame:
     n_coded: int
     n_gaussians: int
     iterations: int
+    seconds: float
     roi_error: float
     roi_samples: int
     error: float
@@ -71,12 +77,14 @@ class Encoder:
 
     def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
         self._config = config
-        self._n_gaussians, self._quality = config.operating_point(raster.width * raster.height)
+        self._quality = config.operating_point(raster.width * raster.height)[1]
+        self.crf_offset = 0.0  # of the GOP that starts next: moves its Gaussians and lambda, not the steps
         self._raster = raster
         self._size = (raster.width, raster.height)
         # Integer updates run on the native core whatever fits and draws.
         self._pursuer = raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(*self._size)
         self._coder = make_frame_coder(config.entropy, self._size)
+        self._began = 0.0  # when the frame in hand was begun
         self._state: State | None = None
         self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
         self._n_frames = 0
@@ -103,6 +111,7 @@ class Encoder:
         Raises:
             FitError: the fit diverged.
         """
+        self._began = time.perf_counter()
         roi = matte >= 0.5
         if not roi.any():  # nobody is there: the whole picture matters
             matte, roi = np.ones_like(matte), np.ones_like(roi)
@@ -127,7 +136,16 @@ class Encoder:
         roi_error, roi_samples = squared_error(decoded, pixels, roi)
         error, samples = squared_error(decoded, pixels)
         return EncodedFrame(
-            frame_type, payload, n_coded, len(state), iterations, roi_error, roi_samples, error, samples
+            frame_type=frame_type,
+            payload=payload,
+            n_coded=n_coded,
+            n_gaussians=len(state),
+            iterations=iterations,
+            seconds=time.perf_counter() - self._began,
+            roi_error=roi_error,
+            roi_samples=roi_samples,
+            error=error,
+            samples=samples,
         )
 
     def _picture(self, pixels: np.ndarray, matte: np.ndarray) -> np.ndarray:
@@ -145,7 +163,7 @@ class Encoder:
             pixels,
             picture,
             matte,
-            self._n_gaussians,
+            config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0],
             room_share=config.background_share if config.background == "coarse" else 0.0,
             detail=config.detail,
             init=config.init,
@@ -169,9 +187,8 @@ class Encoder:
         if config.polish_passes:
             arrays = SymbolArrays(state.symbols, iframe_base(state), *affine_arrays(state, self._size))
             lambda_ = self._lambda(LAMBDA_I)
-            polish_iframe(
-                self._pursuer, self._pursuit_target(picture, weight), arrays, config.polish_passes, lambda_
-            )
+            effort = Effort(config.polish_passes, self._time_left())
+            polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, effort, lambda_)
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
 
@@ -191,9 +208,8 @@ class Encoder:
         else:
             change_costs = np.full(len(state), CHANGE_COST, np.float32)
         arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, self._size))
-        result = update_pframe(
-            self._pursuer, target, arrays, change_costs, self._config.update_passes, self._lambda(LAMBDA_P)
-        )
+        effort = Effort(self._config.update_passes, self._time_left())
+        result = update_pframe(self._pursuer, target, arrays, change_costs, effort, self._lambda(LAMBDA_P))
         return state, result.passes
 
     def _move(self, reference: State, pixels: np.ndarray, target: Any) -> State:
@@ -219,7 +235,7 @@ class Encoder:
 
     def _lambda(self, factor: float) -> float:
         step = COLOR_STEP * self._quality
-        return factor * self._config.lambda_scale * step * step
+        return factor * self._config.lambda_scale * step * step * 2.0 ** (self.crf_offset / 5)
 
     def _pursuit_target(self, picture: np.ndarray, weight: np.ndarray) -> Any:
         return self._pursuer.target(picture, weight)
@@ -249,7 +265,18 @@ class Encoder:
 
     def _schedule(self, iterations: int) -> FitSchedule:
         target_db = self._config.target_psnr
-        return FitSchedule(iterations, target_mse=10 ** (-target_db / 10) if target_db else 0.0)
+        return FitSchedule(
+            iterations,
+            target_mse=10 ** (-(target_db + FIT_MARGIN_DB) / 10) if target_db else 0.0,
+            deadline_s=self._time_left(),
+        )
+
+    def _time_left(self) -> float:
+        """Seconds that a fit or pursuit may take of what --deadline leaves; 0: no limit."""
+        if self._config.deadline_ms is None:
+            return 0.0
+        spent = time.perf_counter() - self._began
+        return max(1e-4, DEADLINE_SHARE * self._config.deadline_ms / 1e3 - spent)
 
     def _check(self, result: FitResult) -> None:
         if not result.finite or not math.isfinite(result.loss):

@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from threading import Event, local
+from queue import Empty, Queue
+from threading import Event, Thread, local
 
 import numpy as np
 
 from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
 from gscodec.encoder import EncodedFrame, Encoder
+from gscodec.metrics import psnr_db
+from gscodec.rate import RateControl
 from gscodec.splat.raster import make_rasterizer
-from gscodec.video.frame import Frame, SidePacket
+from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
 MAX_HELD_BYTES = 1 << 29  # of pictures and mattes waiting for a core
 
@@ -38,21 +42,20 @@ Result = tuple[Item, EncodedFrame | None]
 
 
 def encode_jobs(
-    jobs: Iterable[Item], config: EncoderConfig, size: tuple[int, int], threads: int
+    jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
 ) -> Generator[Result, None, None]:
     """Encode jobs in order; side packets pass through at their place.
 
+    Args:
+        config: its crf is already that of the file (rate.starting_crf).
     Yields:
         (job, its coded frame) and (side packet, None).
     """
-    n_bytes_per_gop = size[0] * size[1] * 4 * config.gop_length
-    if (
-        threads > 1
-        and config.backend in ("auto", "cpu")
-        and n_bytes_per_gop * (threads + 1) <= MAX_HELD_BYTES
-    ):
-        return _gop_per_core(jobs, config, size, threads)
-    return _one_by_one(jobs, config, size, threads)
+    n_bytes_per_gop = video.width * video.height * 4 * config.gop_length
+    off_line = threads > 1 and config.backend in ("auto", "cpu") and config.deadline_ms is None
+    if off_line and n_bytes_per_gop * (threads + 1) <= MAX_HELD_BYTES:
+        return _gop_per_core(jobs, config, video, threads)
+    return _one_by_one(jobs, config, video, threads)
 
 
 def _encode(encoder: Encoder, job: Job) -> EncodedFrame:
@@ -60,41 +63,66 @@ def _encode(encoder: Encoder, job: Job) -> EncodedFrame:
 
 
 def _one_by_one(
-    jobs: Iterable[Item], config: EncoderConfig, size: tuple[int, int], threads: int
+    jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
 ) -> Generator[Result, None, None]:
-    encoder = Encoder(config, make_rasterizer(config.backend, *size, threads))
-    for job in jobs:
-        yield job, (_encode(encoder, job) if isinstance(job, Job) else None)
+    encoder = Encoder(config, make_rasterizer(config.backend, video.width, video.height, threads))
+    control = RateControl(config)
+    gop: list[EncodedFrame] = []
+    with closing(_ahead(jobs)) as prepared:
+        for job in prepared:
+            if not isinstance(job, Job):
+                yield job, None
+                continue
+            if job.frame_type == FrameType.I:
+                _learn(control, encoder.crf_offset, gop, video)
+                encoder.crf_offset = control.crf_offset
+                gop = []
+            gop.append(_encode(encoder, job))
+            yield job, gop[-1]
 
 
 def _gop_per_core(
-    jobs: Iterable[Item], config: EncoderConfig, size: tuple[int, int], threads: int
+    jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
 ) -> Generator[Result, None, None]:
     mine = local()
     stop = Event()
+    control = RateControl(config)
 
-    def encode_gop(gop: list[Item]) -> list[Result]:
+    def encode_gop(gop: list[Item], offset: float) -> tuple[list[Result], float]:
         if not hasattr(mine, "raster"):
-            mine.raster = make_rasterizer("cpu", *size, 1)
+            mine.raster = make_rasterizer("cpu", video.width, video.height, 1)
         encoder = Encoder(config, mine.raster)
+        encoder.crf_offset = offset
         results: list[Result] = []
         for job in gop:
             if stop.is_set():
                 break
             results.append((job, _encode(encoder, job) if isinstance(job, Job) else None))
+        return results, offset
+
+    def collect(done: Future[tuple[list[Result], float]]) -> list[Result]:
+        results, offset = done.result()
+        _learn(control, offset, [coded for _, coded in results if coded], video)
         return results
 
-    pending: deque[Future[list[Result]]] = deque()
+    pending: deque[Future[tuple[list[Result], float]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for gop in _gops(jobs):
-                pending.append(pool.submit(encode_gop, gop))
+                pending.append(pool.submit(encode_gop, gop, control.crf_offset))
                 while len(pending) > threads:
-                    yield from pending.popleft().result()
+                    yield from collect(pending.popleft())
             while pending:
-                yield from pending.popleft().result()
+                yield from collect(pending.popleft())
         finally:
             stop.set()  # on an error or Ctrl-C the other GOPs need not finish
+
+
+def _learn(control: RateControl, offset: float, gop: list[EncodedFrame], video: VideoFormat) -> None:
+    if gop and video.frame_rate:
+        n_bits = 8.0 * sum(len(f.payload) + 4 for f in gop)  # framing is about four bytes
+        psnr = psnr_db(sum(f.roi_error for f in gop), sum(f.roi_samples for f in gop))
+        control.finished(offset, n_bits, float(len(gop) / video.frame_rate), psnr)
 
 
 def _gops(jobs: Iterable[Item]) -> Iterator[list[Item]]:
@@ -106,3 +134,33 @@ def _gops(jobs: Iterable[Item]) -> Iterator[list[Item]]:
         gop.append(job)
     if gop:
         yield gop
+
+
+def _ahead(jobs: Iterable[Item]) -> Generator[Item, None, None]:
+    """The same jobs, prepared (read, matted) on a thread of its own while the last one is encoded."""
+    ready: Queue[Item | BaseException | None] = Queue(maxsize=2)
+    stop = Event()
+
+    def prepare() -> None:
+        try:
+            for job in jobs:
+                ready.put(job)
+                if stop.is_set():
+                    return
+            ready.put(None)
+        except BaseException as error:  # handed over to whoever waits
+            ready.put(error)
+
+    worker = Thread(target=prepare, daemon=True)
+    worker.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        while worker.is_alive():  # it may wait to put one more
+            with suppress(Empty):
+                ready.get(timeout=0.01)
+        worker.join()

@@ -128,6 +128,9 @@ def summary(target: str, tally: Tally) -> str:
         parts.append(f"PSNR {tally.psnr_db:.2f} dB")
     if tally.roi:
         parts.append(f"ROI {tally.roi}")
+    if tally.latencies_s:
+        p99, worst = tally.latency_ms(99), tally.latency_ms(100)
+        parts.append(f"{tally.n_late} late, latency p99 {p99:.0f} ms, worst {worst:.0f} ms")
     return ", ".join(parts)
 
 

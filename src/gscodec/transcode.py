@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from gscodec.errors import BitstreamError, MediaError
 from gscodec.gop import frame_type, is_scene_cut, thumbnail
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
+from gscodec.rate import starting_crf
 from gscodec.video.atomic import atomic_path
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.reader import VideoReader, open_video
@@ -49,6 +50,8 @@ class Tally:
     roi_samples: int = 0
     error: float = 0.0
     samples: int = 0
+    latencies_s: list[float] = field(default_factory=list)  # of each frame, where there is a deadline
+    n_late: int = 0  # frames that took longer than it
     roi: str = ""  # the mode that was used
     isa: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -69,11 +72,17 @@ class Tally:
     def kbit_per_s(self) -> float:
         return self.n_bytes * 8e-3 / self.duration_s if self.duration_s else 0.0
 
+    def latency_ms(self, percent: float) -> float:
+        """Percentile of the frames' encoding times, ms."""
+        return float(np.percentile(self.latencies_s, percent)) * 1e3
+
     def as_dict(self) -> dict[str, Any]:
         """For --json: the fields and the derived figures."""
-        hidden = {"roi_error", "roi_samples", "error", "samples"}
+        hidden = {"roi_error", "roi_samples", "error", "samples", "latencies_s"}
         plain = {k: v for k, v in asdict(self).items() if k not in hidden}
         derived = {"fps": self.fps, "kbit_per_s": self.kbit_per_s}
+        if self.latencies_s:
+            derived |= {"latency_p99_ms": self.latency_ms(99), "latency_worst_ms": self.latency_ms(100)}
         if self.samples:
             derived |= {"roi_psnr_db": self.roi_psnr_db, "psnr_db": self.psnr_db}
         return plain | {k: round(v, 4) for k, v in derived.items()}
@@ -116,20 +125,28 @@ def encode_file(
     ):
         if on_open:
             on_open(reader)
-        shape = (reader.format.width, reader.format.height)
-        with GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer:
+        video = reader.format
+        config = replace(
+            config, crf=starting_crf(config, video.width * video.height, float(video.frame_rate))
+        )
+        with (
+            GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer,
             # Closed at once on an error, so that the other cores stop too.
-            with closing(encode_jobs(_jobs(reader, matter, config), config, shape, threads)) as results:
-                for item, coded in results:
-                    if isinstance(item, SidePacket):
-                        writer.write(_pack_side(item))
-                        continue
-                    assert coded is not None
-                    tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
-                    _count(tally, item.frame, coded, reader.format)
-                    tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
-                    if progress:
-                        progress(tally)
+            closing(encode_jobs(_jobs(reader, matter, config), config, reader.format, threads)) as results,
+        ):
+            for item, coded in results:
+                if isinstance(item, SidePacket):
+                    writer.write(_pack_side(item))
+                    continue
+                assert coded is not None
+                tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
+                _count(tally, item.frame, coded, reader.format)
+                if config.deadline_ms is not None:
+                    tally.latencies_s.append(coded.seconds)
+                    tally.n_late += coded.seconds * 1e3 > config.deadline_ms
+                tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
+                if progress:
+                    progress(tally)
         tally.n_bytes = writer.n_bytes
         tally.roi = matter.name
         tally.warnings = [*reader.warnings, *matter.warnings]

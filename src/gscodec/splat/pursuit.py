@@ -1,7 +1,7 @@
 """Greedy integer updates of a state: which symbols to change so that D + λR falls most (csrc/pursuit.cpp).
 
-P-frames start from the reference and change only what pays for its bits; an I-frame's symbols are polished the
-same way after rounding. The rates are averages of what the adaptive coder spends (docs/bits.md, "Rates").
+P-frames start from the reference and change only what pays for its bits; an I-frame's symbols are polished
+the same way after rounding. The rates are averages of what the adaptive coder spends (docs/bits.md, "Rates").
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ class SymbolArrays:
     high: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long a pursuit may go on: passes over everything that was touched, and seconds (0: no limit)."""
+
+    passes: int
+    deadline_s: float = 0.0
+
+
 _DISTANCE = np.arange(_native.RATE_ENTRIES)
 
 
@@ -56,10 +64,10 @@ INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0], [0.0, 0.0, 0.0, 0.0]], np.float3
 
 
 def polish_iframe(
-    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, passes: int, lambda_: float
+    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, effort: Effort, lambda_: float
 ) -> _native.PursuitResult:
     """Improve an I-frame's rounded symbols in place; `arrays.base` is what each symbol is predicted to be."""
-    return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, passes, lambda_)
+    return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, effort, lambda_)
 
 
 def update_pframe(
@@ -67,7 +75,7 @@ def update_pframe(
     target: _native.Target,
     arrays: SymbolArrays,
     change_costs: np.ndarray,
-    passes: int,
+    effort: Effort,
     lambda_: float,
 ) -> _native.PursuitResult:
     """Change the reference's symbols (`arrays.base`) in place where it pays.
@@ -76,7 +84,7 @@ def update_pframe(
         change_costs: bits of saying that a Gaussian changes, float32 [N].
         lambda_: Σ weight·d² that one bit must buy.
     """
-    return _pursue(raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, passes, lambda_)
+    return _pursue(raster, target, arrays, UPDATE_RATES, UPDATE_GROUPS, change_costs, effort, lambda_)
 
 
 def _pursue(
@@ -86,11 +94,12 @@ def _pursue(
     rates: np.ndarray,
     groups: np.ndarray,
     first: np.ndarray | None,
-    passes: int,
+    effort: Effort,
     lambda_: float,
 ) -> _native.PursuitResult:
     options = _native.PursuitOptions()
-    options.passes = passes
+    options.passes = effort.passes
+    options.deadline_s = effort.deadline_s
     options.lambda_ = lambda_
     a = arrays
     return raster.canvas.pursue(

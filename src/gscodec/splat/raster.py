@@ -28,7 +28,9 @@ class FitSchedule:
         final_rate: the rates fall along a cosine to this share of themselves.
         beta1, beta2: Adam's memories.
         target_mse: stop at this mean squared error of the ROI (colours in [0, 1]); 0: never.
+        deadline_s: stop after that many seconds; 0: never. Only where time matters more than repeatability.
         plateau: stop when ten iterations gain less than this share of the loss; 0: never.
+        natural: False for plain Adam on (μ, L, colour), the papers': rates in pixels and units of colour.
     """
 
     iterations: int
@@ -40,6 +42,13 @@ class FitSchedule:
     beta2: float = 0.9
     target_mse: float = 0.0
     plateau: float = 0.0
+    deadline_s: float = 0.0
+    natural: bool = True
+
+
+# What is drawn instead of the active Gaussians: (params [n, 8], gradient of the iteration before with respect
+# to what was drawn, plain coordinates, zero at first [n, 8]) -> [n, 8], float32 all. Gradients pass through.
+Project = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class Rasterizer(Protocol):
     def render_rgb8(
         self, params: np.ndarray, background: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """8-bit R'G'B' [H, W, 3]; over `background` (float32 [3], R'G'B' in [0, 1]) with its alpha, uint8 [H, W]."""
+        """8-bit picture [H, W, 3]; over `background` (float32 [3], in [0, 1]) with its alpha [H, W]."""
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
         """The eight sums of docs/fitting.md per Gaussian, [N, 8], for ∂loss/∂picture = residual [H, W, 3]."""
@@ -76,9 +85,18 @@ class Rasterizer(Protocol):
         """Prepare a picture float32 [H, W, 3] and its pixel weights float32 [H, W] for fitting."""
 
     def fit(
-        self, target: Any, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule
+        self,
+        target: Any,
+        params: np.ndarray,
+        active: np.ndarray | None,
+        schedule: FitSchedule,
+        project: Project | None = None,
     ) -> FitResult:
-        """Move the active Gaussians towards the target, in place."""
+        """Move the active Gaussians towards the target, in place; draw what `project` makes of them.
+
+        Raises:
+            BackendError: `project` or plain Adam is wanted and this backend has none.
+        """
 
     def solve_colors(
         self, target: Any, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float

@@ -49,6 +49,13 @@ nb::ndarray<nb::numpy, T> make_array(std::initializer_list<std::size_t> shape, T
   return nb::ndarray<nb::numpy, T>(*data, shape, owner);
 }
 
+nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n) {
+  float* data;
+  auto array = make_array<float>({n, std::size_t(N_PARAMS)}, &data);
+  std::copy_n(params, n * N_PARAMS, data);
+  return array;
+}
+
 template <typename Array>
 void check_size(const Array& a, int width, int height, const char* name) {
   if (a.shape(0) != std::size_t(height) || a.shape(1) != std::size_t(width))
@@ -99,7 +106,9 @@ NB_MODULE(_native, m) {
       .def_rw("beta1", &gscodec::FitOptions::beta1)
       .def_rw("beta2", &gscodec::FitOptions::beta2)
       .def_rw("target_mse", &gscodec::FitOptions::target_mse)
-      .def_rw("plateau", &gscodec::FitOptions::plateau);
+      .def_rw("deadline_s", &gscodec::FitOptions::deadline_s)
+      .def_rw("plateau", &gscodec::FitOptions::plateau)
+      .def_rw("natural", &gscodec::FitOptions::natural);
 
   nb::class_<gscodec::FitResult>(m, "FitResult")
       .def_ro("iterations", &gscodec::FitResult::iterations)
@@ -112,6 +121,7 @@ NB_MODULE(_native, m) {
       .def(nb::init<>())
       .def_rw("passes", &gscodec::PursuitOptions::passes)
       .def_rw("max_trials", &gscodec::PursuitOptions::max_trials)
+      .def_rw("deadline_s", &gscodec::PursuitOptions::deadline_s)
       .def_rw("lambda_", &gscodec::PursuitOptions::lambda)
       .def_rw("stiffness", &gscodec::PursuitOptions::stiffness);
 
@@ -178,14 +188,23 @@ NB_MODULE(_native, m) {
       .def(
           "fit",
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
-             const gscodec::FitOptions& options) {
+             const gscodec::FitOptions& options, std::optional<nb::callable> project) {
             check_target(target, c);
             const uint32_t* index = checked(active, params.shape(0));
+            const std::size_t count = active ? active->shape(0) : params.shape(0);
+            gscodec::Project hook;
+            if (project)
+              hook = [&](const float* now, const float* gradients, float* drawn) {
+                nb::gil_scoped_acquire acquire;
+                const nb::object made = (*project)(copied(now, count), copied(gradients, count));
+                const auto array = nb::cast<Params>(made);
+                if (array.shape(0) != count) throw std::invalid_argument("project changed the number of Gaussians");
+                std::copy_n(array.data(), count * N_PARAMS, drawn);
+              };
             nb::gil_scoped_release release;
-            return gscodec::fit(c, target, params.data(), int(params.shape(0)), index,
-                                active ? int(active->shape(0)) : 0, options);
+            return gscodec::fit(c, target, params.data(), int(params.shape(0)), index, int(count), options, hook);
           },
-          "target"_a, "params"_a.noconvert(), "active"_a.none(), "options"_a)
+          "target"_a, "params"_a.noconvert(), "active"_a.none(), "options"_a, "project"_a = nb::none())
       .def(
           "solve_colors",
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,

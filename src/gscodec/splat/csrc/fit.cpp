@@ -1,5 +1,7 @@
 #include "fit.h"
 
+#include "deadline.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -79,6 +81,16 @@ struct Momentum {
   float m[N_PARAMS], v[N_PARAMS];
 };
 
+// The natural gradient of a Gaussian p as the one with respect to (mean, L).
+void to_plain(const float* p, float g[N_PARAMS]) {
+  const float inv_l1 = 1 / p[2], inv_l3 = 1 / p[4], l2 = p[3];
+  g[1] *= inv_l3;
+  g[0] = (g[0] - l2 * g[1]) * inv_l1;
+  g[3] *= inv_l3;
+  g[2] = (g[2] - l2 * g[3]) * inv_l1;
+  g[4] *= inv_l3;
+}
+
 void step(float* p, Momentum& a, const float* gradient, const FitOptions& o, float rate, float fix1, float fix2,
           float limit) {
   float d[N_PARAMS];
@@ -88,20 +100,27 @@ void step(float* p, Momentum& a, const float* gradient, const FitOptions& o, flo
     const float scale = j < 2 ? o.rate_mean : j < 5 ? o.rate_shape : o.rate_color;
     d[j] = -rate * scale * (a.m[j] * fix1) / (std::sqrt(a.v[j] * fix2) + 1e-6f);
   }
-  const float l1 = p[2], l2 = p[3], l3 = p[4];
-  p[0] += l1 * d[0];
-  p[1] += l2 * d[0] + l3 * d[1];
-  const float grow1 = std::exp(d[2]), grow3 = std::exp(d[4]);
-  p[2] = std::clamp(l1 * grow1, MIN_SCALE, limit);
-  p[3] = std::clamp(l2 * grow1 + l3 * d[3], -limit, limit);
-  p[4] = std::clamp(l3 * grow3, MIN_SCALE, limit);
+  if (o.natural) {
+    const float l1 = p[2], l2 = p[3], l3 = p[4];
+    p[0] += l1 * d[0];
+    p[1] += l2 * d[0] + l3 * d[1];
+    const float grow1 = std::exp(d[2]), grow3 = std::exp(d[4]);
+    p[2] = l1 * grow1;
+    p[3] = l2 * grow1 + l3 * d[3];
+    p[4] = l3 * grow3;
+  } else {
+    for (int j = 0; j < 5; ++j) p[j] += d[j];
+  }
+  p[2] = std::clamp(p[2], MIN_SCALE, limit);
+  p[3] = std::clamp(p[3], -limit, limit);
+  p[4] = std::clamp(p[4], MIN_SCALE, limit);
   for (int k = 0; k < N_COLORS; ++k) p[5 + k] += d[5 + k];
 }
 
 }  // namespace
 
 FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
-              const FitOptions& o) {
+              const FitOptions& o, const Project& project) {
   Subset subset(canvas, target, params, n, active, n_active);
   const int count = subset.size();
   std::vector<Prepared> gaussians;
@@ -114,10 +133,14 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
   const float limit = float(std::max(canvas.width, canvas.height));
   FitResult result;
   double loss_before = 0;
+  const Deadline deadline(o.deadline_s);
+  std::vector<float> projected(project ? subset.params.size() : 0), gradients(projected.size());
 
   for (int it = 0;; ++it) {
-    canvas.prepare(subset.params.data(), count, gaussians);
-    canvas.cover(gaussians, subset.params.data(), coverage);
+    if (project) project(subset.params.data(), gradients.data(), projected.data());
+    const float* drawn_params = project ? projected.data() : subset.params.data();
+    canvas.prepare(drawn_params, count, gaussians);
+    canvas.cover(gaussians, drawn_params, coverage);
     canvas.pool.run(canvas.n_tiles, 32, [&](int begin, int end) {
       alignas(64) float acc[TILE_FLOATS];
       for (int t = begin; t < end; ++t) {
@@ -140,7 +163,7 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
       result.finite = false;
       return result;
     }
-    if (it >= o.iterations || (o.target_mse > 0 && result.roi_mse <= o.target_mse)) break;
+    if (it >= o.iterations || (o.target_mse > 0 && result.roi_mse <= o.target_mse) || deadline.passed()) break;
     if (o.plateau > 0 && it % 10 == 0) {
       if (it > 0 && loss_before - result.loss < o.plateau * loss_before) break;
       loss_before = result.loss;
@@ -154,10 +177,15 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
         Moments m;
         canvas.kernels.gather(gaussians[i], coverage.gaussian_tiles.data() + first,
                               int(coverage.gaussian_begin[i + 1] - first), canvas.tiles_x, e.data(), &m);
-        float* p = &subset.params[std::size_t(i) * N_PARAMS];
+        const float* p = drawn_params + std::size_t(i) * N_PARAMS;
         float gradient[N_PARAMS];
         natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), gradient);
-        step(p, momentum[i], gradient, o, rate, fix1, fix2, limit);
+        if (!o.natural) to_plain(p, gradient);
+        step(&subset.params[std::size_t(i) * N_PARAMS], momentum[i], gradient, o, rate, fix1, fix2, limit);
+        if (project) {
+          if (o.natural) to_plain(p, gradient);
+          std::copy_n(gradient, N_PARAMS, &gradients[std::size_t(i) * N_PARAMS]);
+        }
       }
     });
   }

@@ -1,6 +1,8 @@
 // Fitting Gaussians to a picture: Adam in each Gaussian's own frame, and colours by least squares.
 #pragma once
 
+#include <functional>
+
 #include "canvas.h"
 
 namespace gscodec {
@@ -11,8 +13,15 @@ struct FitOptions {
   float final_rate = 0.1f;  // the rates fall along a cosine to this share of themselves
   float beta1 = 0.8f, beta2 = 0.9f;
   double target_mse = 0;  // stop at this mean squared error over the ROI; 0: never
+  double deadline_s = 0;  // stop after that many seconds; 0: never
   float plateau = 0;      // stop when ten iterations gain less than this share of the loss; 0: never
+  bool natural = true;    // false: plain Adam on (mean, L, colour), rates in pixels and colour units
 };
+
+// What is drawn instead of the active Gaussians' parameters: (parameters, gradients of the iteration before
+// with respect to what was drawn, in plain coordinates and zero at first, drawn), each [n_active, N_PARAMS].
+// Gradients pass straight through, so a quantiser can be fitted with the Gaussians.
+using Project = std::function<void(const float*, const float*, float*)>;
 
 struct FitResult {
   int iterations = 0;  // steps taken
@@ -32,7 +41,7 @@ class Target {
 
 // Moves the `n_active` Gaussians listed in `active` (null: all) towards the target; the others stand still.
 FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
-              const FitOptions& options);
+              const FitOptions& options, const Project& project = {});
 
 // Σ weight·d² of a set of Gaussians.
 double loss(Canvas& canvas, const Target& target, const float* params, int n);

@@ -1,5 +1,7 @@
 #include "pursuit.h"
 
+#include "deadline.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -64,7 +66,7 @@ class Pursuit {
  public:
   Pursuit(Canvas& canvas, const Target& target, const SymbolArrays& arrays, int n, const RateModel& rate,
           const PursuitOptions& options)
-      : canvas_(canvas), target_(target), a_(arrays), n_(n), rate_(rate), o_(options) {
+      : canvas_(canvas), target_(target), a_(arrays), n_(n), rate_(rate), o_(options), deadline_(options.deadline_s) {
     params_.resize(std::size_t(n) * N_PARAMS);
     for (int i = 0; i < n; ++i) dequantize(i);
     stiffness_.assign(n, o_.stiffness);
@@ -81,7 +83,7 @@ class Pursuit {
     PursuitResult result;
     draw_all();
     result.loss_before = std::accumulate(loss_.begin(), loss_.end(), 0.0);
-    for (int pass = 0; pass < o_.passes && result.tried < o_.max_trials; ++pass) {
+    for (int pass = 0; pass < o_.passes && result.tried < o_.max_trials && !deadline_.passed(); ++pass) {
       value_stale();
       const int kept = empty_queue(result);
       result.kept += kept;
@@ -212,7 +214,7 @@ class Pursuit {
       if (candidates_[i].gain > least) queue.push_back({candidates_[i].gain, i});
     std::make_heap(queue.begin(), queue.end());
     int kept = 0;
-    while (!queue.empty() && result.tried < o_.max_trials) {
+    while (!queue.empty() && result.tried < o_.max_trials && !deadline_.passed()) {
       std::pop_heap(queue.begin(), queue.end());
       const int i = queue.back().second;
       queue.pop_back();
@@ -373,6 +375,7 @@ class Pursuit {
   const int n_;
   const RateModel& rate_;
   const PursuitOptions& o_;
+  const Deadline deadline_;
   std::vector<float> params_, gradient_, stiffness_, weight_;
   std::vector<char> stale_;
   std::vector<Candidate> candidates_;

@@ -27,6 +27,7 @@ struct RateModel {
 struct PursuitOptions {
   int passes = 3;  // times that every Gaussian touched since may be valued anew
   int max_trials = 1 << 30;
+  double deadline_s = 0;   // stop after that many seconds; 0: never
   float lambda = 0.01f;    // loss per bit
   float stiffness = 1.3f;  // on the closed-form block, for overlapping neighbours
 };
