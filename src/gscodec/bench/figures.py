@@ -55,15 +55,16 @@ def write_figures(out: Path, sections: list[Section]) -> list[Path]:
 
 
 def _side_by_side(out: Path, viewer: Viewer, pyplot: Any) -> Any:
-    """The pictures of a viewer, two abreast; None where they are gone from the disk."""
+    """The pictures of a viewer, two or three abreast; None where they are gone from the disk."""
     pictures = [(label, caption, cv2.imread(str(out / file))) for label, caption, file in viewer.pictures]
     shown = [(label, caption, image) for label, caption, image in pictures if image is not None]
     if not shown:
         return None
-    n_rows = (len(shown) + 1) // 2
+    n_columns = 2 if len(shown) in (2, 4) else 3
+    n_rows = -(-len(shown) // n_columns)
     height, width = shown[0][2].shape[:2]
-    size = (12.8, n_rows * (6.4 * height / width + 0.45))
-    figure, grid = pyplot.subplots(n_rows, 2, figsize=size, constrained_layout=True, squeeze=False)
+    size = (6.4 * n_columns, n_rows * (6.4 * height / width + 0.45))
+    figure, grid = pyplot.subplots(n_rows, n_columns, figsize=size, constrained_layout=True, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, (label, caption, image) in zip(grid.flat, shown, strict=False):
