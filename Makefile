@@ -49,7 +49,7 @@ test-cuda: $(STAMP)  ## run the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -m cuda $(PYTEST_ARGS)
 
 fuzz: $(STAMP)  ## try many more damaged files than `test` does
-	GSCODEC_FUZZ_CASES=20000 $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/fuzz $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(JOBS) --timeout=0 tests/fuzz $(PYTEST_ARGS)
 
 lint: $(STAMP) type  ## check style, formatting and types
 	$(BIN)/ruff check .

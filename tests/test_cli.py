@@ -79,6 +79,8 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "init": "random",
         "iterations": 4,
         "target_psnr": 20.0,
+        "bitrate": None,
+        "deadline_ms": None,
         "backend": "cpu",
         "update": "refit",
         "entropy": "zstd",
