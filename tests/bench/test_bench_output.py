@@ -13,7 +13,7 @@ from gscodec.bench.claims import CLAIMS, claims_section
 from gscodec.bench.output import read_results, rows_csv, write_results
 from gscodec.bench.published import external_rows, published_curves, read_published
 from gscodec.bench.suite_quick import mean_rows, quick_section
-from gscodec.bench.suite_rd import bd_table, limits_of, rd_section
+from gscodec.bench.suite_rd import bd_table, flicker_table, limits_of, rd_section
 from gscodec.bench.table import formatted, text_table
 from gscodec.errors import MediaError
 
@@ -64,6 +64,13 @@ def test_bd_table_has_figures_or_reasons():
     )
     assert apart.lines[0][2] == "–"
     assert "share less than" in apart.notes[0]
+
+
+def test_flicker_is_compared_over_the_rates_in_common():
+    ours = [row(suite="rd", kbit_per_s=2**i, flicker=1.0 + i) for i in range(4)]
+    rival = [row("x264", suite="rd", kbit_per_s=2**i, flicker=2.0) for i in range(2, 6)]
+    assert flicker_table([*ours, *rival]).lines == [["talk", "3.50 : 2.00"]]
+    assert flicker_table([ours[0], rival[3]]).lines == [["talk", "–"]]
 
 
 def test_strong_motion_counts_elsewhere():

@@ -86,7 +86,7 @@ def _above_x264(rows: Sequence[Row]) -> Answer:
     name = "x264-veryfast-zerolatency %"
     if name not in table.head or not table.lines:
         return _needs("rd")
-    value = table.lines[-1][table.head.index(name)]
+    value = table.lines[-1][table.head.index(name)].split()[0]
     if value == "–":
         return UNKNOWN, "the curves share too little"
     return _verdict(float(value) < 0), f"BD-rate {value} % against x264 veryfast zerolatency"

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from gscodec.bench.bdrate import Curve, Refused, bd_psnr, bd_rate
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip
@@ -91,9 +93,33 @@ def bd_table(rows: list[Row]) -> Table:
         lines.append(line)
     if len(lines) > 1:
         means = [formatted(fmean(rates[r]) if rates[r] else None, "+.1f") for r in rivals]
+        means = [  # a mean of some of the clips says so
+            f"{mean} ({len(rates[r])})" if 0 < len(rates[r]) < len(per_clip) else mean
+            for r, mean in zip(rivals, means, strict=True)
+        ]
         lines.append(["mean", "", *(cell for mean in means for cell in (mean, ""))])
     head = ["clip", "dB counted", *(cell for r in rivals for cell in (f"{r} %", "dB"))]
     return Table("BD-rate (%) and BD-PSNR (dB) of gscodec against …", head, lines, 2, notes)
+
+
+def flicker_table(rows: list[Row]) -> Table:
+    """Mean flicker of this codec and of each other one over the rates that both span, per clip."""
+    measured = [row for row in rows if row.status == "ok" and row.figures.get("flicker") is not None]
+    rivals = [name for name in dict.fromkeys(row.codec for row in measured) if name != OURS]
+    lines = []
+    for clip in dict.fromkeys(row.clip for row in measured):
+        found: dict[str, list[tuple[float, float]]] = {}
+        for row in measured:
+            if row.clip == clip:
+                point = (float(np.log(row.figures["kbit_per_s"])), row.figures["flicker"])
+                found.setdefault(row.codec, []).append(point)
+        cells = []
+        for rival in rivals:
+            pair = _at_same_rates(sorted(found.get(OURS, [])), sorted(found.get(rival, [])))
+            cells.append("–" if pair is None else f"{pair[0]:.2f} : {pair[1]:.2f}")
+        lines.append([clip, *cells])
+    head = ["clip", *(f"gscodec : {rival}" for rival in rivals)]
+    return Table("Flicker at the same rates, code values (lower is calmer)", head, lines, 1)
 
 
 def limits_of(rows: list[Row], clip: str) -> tuple[float, float]:
@@ -145,7 +171,8 @@ def rd_section(rows: list[Row]) -> Section:
         "edge. ROI-PSNR is that of the person's pixels in R'G'B'. Bytes: the whole .gsv for this codec, the "
         "bare elementary stream for the others."
     )
-    return Section("rd", "Rate and distortion (Fig. 7)", text, [bd_table(rows), _points_table(rows)], charts)
+    tables = [bd_table(rows), flicker_table(rows), _points_table(rows)]
+    return Section("rd", "Rate and distortion (Fig. 7)", text, tables, charts)
 
 
 def _external(rows: list[Row], clip: str) -> list[Series]:
@@ -175,6 +202,18 @@ def _differences(
     except Refused as refusal:
         reasons.append(f"no BD-PSNR: {refusal}")
     return rate, psnr, "; ".join(reasons)
+
+
+def _at_same_rates(a: list[tuple[float, float]], b: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Means of two curves of (log rate, value) over the rates that both span; None where there are none."""
+    if not a or not b:
+        return None
+    low, high = max(a[0][0], b[0][0]), min(a[-1][0], b[-1][0])
+    if high <= low:
+        return None
+    at = np.linspace(low, high, 50)
+    (rate_a, value_a), (rate_b, value_b) = np.array(a).T, np.array(b).T
+    return float(np.interp(at, rate_a, value_a).mean()), float(np.interp(at, rate_b, value_b).mean())
 
 
 def _points_table(rows: list[Row]) -> Table:
