@@ -19,9 +19,9 @@ from gscodec.errors import MediaError
 
 
 def rd_rows():
-    ours = [row(suite="rd", kbit_per_s=10 * 2**i, roi_psnr_db=26 + 1.5 * i, motion=0.5) for i in range(4)]
+    ours = [row(suite="rd", kbit_per_s=10 * 2**i, roi_psnr_db=26 + 1.7 * i, motion=0.5) for i in range(4)]
     rival = [
-        row("x264", suite="rd", kbit_per_s=20 * 2**i, roi_psnr_db=26 + 1.5 * i, motion=0.5) for i in range(4)
+        row("x264", suite="rd", kbit_per_s=20 * 2**i, roi_psnr_db=26 + 1.7 * i, motion=0.5) for i in range(4)
     ]
     return [*ours, *rival, row("paper", suite="rd", status="not built", note="no such profile yet")]
 
@@ -57,8 +57,10 @@ def test_means_are_over_clips():
 
 def test_bd_table_has_figures_or_reasons():
     table = bd_table(rd_rows())
-    assert table.lines == [["talk", "26–31", "-50.0", "+1.50", "–", "–"]]
+    assert table.lines == [["talk", "26–31", "-50.0", "+1.70", "–", "–"]]
     assert table.notes == ["talk, paper: not measured"]
+    short = [row("x264", suite="rd", kbit_per_s=20 * 2**i, roi_psnr_db=28 + i) for i in range(3)]
+    assert "counted from 28.0 to 30.0 dB only" in bd_table([*rd_rows()[:4], *short]).notes[0]
     apart = bd_table(
         [*rd_rows()[:4], *(row("x264", suite="rd", kbit_per_s=9**i, roi_psnr_db=40 + i) for i in range(4))]
     )

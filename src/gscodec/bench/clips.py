@@ -160,12 +160,16 @@ def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None])
         yield _demo_clip(n_frames, options.size)
         return
     n_read = 0
-    for path in find_clips(options.clips):
+    paths = find_clips(options.clips)
+    stems = [path.stem for path in paths]
+    for path in paths:
         try:
             clip = load_clip(path, options.size, n_frames, options.roi, options.out / "cache")
         except (MediaError, OSError) as error:
             say(f"skipped: {error}")
             continue
+        if stems.count(path.stem) > 1:
+            clip.name = f"{path.resolve().parent.name}_{path.stem}"
         n_read += 1
         yield clip
     if not n_read:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.bench.bdrate import Curve, Refused, bd_psnr, bd_rate
+from gscodec.bench.bdrate import Curve, Refused, bd_psnr, bd_rate, checked, common_range
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip
 from gscodec.bench.measure import OURS, Bench, Planes, measure_ours, measure_rival
@@ -37,6 +37,7 @@ POINTS: tuple[dict[str, Any], ...] = (
 PROFILES = ("gaussianimage", "paper")
 COUNTED_DB = (26.0, 31.0)  # ROI-PSNR over which BD-rates are taken: around the paper's 30 dB
 COUNTED_IN_MOTION_DB = (24.0, 29.0)
+UNSAID_DB = 0.25  # a counted range that is shorter by more than this is said so
 MOTION_CODES = 1.0  # a clip with more mean |change| than this, at 320x180, counts as strong motion
 
 
@@ -195,6 +196,10 @@ def _differences(
     reasons = []
     try:
         rate = bd_rate(by_codec[rival], by_codec[OURS], limits)
+        theirs, mine = checked(by_codec[rival])[1], checked(by_codec[OURS])[1]
+        low, high = common_range(theirs, mine, limits)
+        if low > limits[0] + UNSAID_DB or high < limits[1] - UNSAID_DB:
+            reasons.append(f"counted from {low:.1f} to {high:.1f} dB only, where both have points")
     except Refused as refusal:
         reasons.append(f"no BD-rate: {refusal}")
     try:
