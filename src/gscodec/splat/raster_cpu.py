@@ -8,7 +8,7 @@ import numpy as np
 
 from gscodec.splat import _native
 from gscodec.splat.gaussians import RGB_FROM_OPPONENT
-from gscodec.splat.raster import FitResult, FitSchedule
+from gscodec.splat.raster import FitResult, FitSchedule, Project
 
 MIN_SCALE: float = _native.MIN_SCALE
 RADIUS_SQ: float = _native.RADIUS_SQ
@@ -42,12 +42,17 @@ class CpuRasterizer:
         return self.canvas.target(picture, weight)
 
     def fit(
-        self, target: _native.Target, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule
+        self,
+        target: _native.Target,
+        params: np.ndarray,
+        active: np.ndarray | None,
+        schedule: FitSchedule,
+        project: Project | None = None,
     ) -> FitResult:
         options = _native.FitOptions()
         for f in fields(schedule):
             setattr(options, f.name, getattr(schedule, f.name))
-        r = self.canvas.fit(target, params, active, options)
+        r = self.canvas.fit(target, params, active, options, project)
         return FitResult(r.iterations, r.loss, r.roi_mse, r.finite)
 
     def solve_colors(

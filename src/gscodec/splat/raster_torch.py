@@ -8,7 +8,7 @@ docs/fitting.md are derived here and not assumed. Works in float64 and on any de
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gscodec.errors import ConfigError
 from gscodec.splat.gaussians import CHOLESKY, COLOR, MEAN, N_PARAMS, RGB_FROM_OPPONENT
-from gscodec.splat.raster import FitResult, FitSchedule
+from gscodec.splat.raster import FitResult, FitSchedule, Project
 
 # The constants of csrc/gaussian.h; tests compare the two.
 RADIUS_SQ = 9.0  # a weight is exp(-r²/2) where r² <= RADIUS_SQ and 0 beyond
@@ -97,12 +97,21 @@ def moved(params: Tensor, step: Tensor) -> Tensor:  # [N, 8], [N, 8] -> [N, 8]
 
 def natural_gradients(params: Tensor, residual: Tensor) -> Tensor:  # [N, 8], [H, W, 3] -> [N, 8]
     """∂loss/∂step of `moved` at step 0, where ∂loss/∂picture = residual."""
+    return _gradients(params, residual, moved)
+
+
+def plain_gradients(params: Tensor, residual: Tensor) -> Tensor:  # [N, 8], [H, W, 3] -> [N, 8]
+    """∂loss/∂params, where ∂loss/∂picture = residual."""
+    return _gradients(params, residual, torch.add)
+
+
+def _gradients(params: Tensor, residual: Tensor, move: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     height, width = residual.shape[:2]
     pieces = []
     for some in chunks(params.detach(), height, width):  # the sum is linear: no chunk needs another's picture
         step = torch.zeros_like(some, requires_grad=True)
         with torch.enable_grad():
-            loss = (rasterize(moved(some, step), height, width) * residual).sum()
+            loss = (rasterize(move(some, step), height, width) * residual).sum()
         pieces.append(torch.autograd.grad(loss, step)[0])
     return torch.cat(pieces) if pieces else torch.zeros_like(params)
 
@@ -148,15 +157,21 @@ class TorchRasterizer:
         params: np.ndarray,
         active: np.ndarray | None,
         schedule: FitSchedule,
+        project: Project | None = None,
     ) -> FitResult:
         index, gaussians, picture, weight = self._subset(target, params, active)
         roi = weight > 0.5
         n_roi_values = max(1, 3 * int(roi.sum()))
         momentum, energy = torch.zeros_like(gaussians), torch.zeros_like(gaussians)  # Adam's memory
+        plain = torch.zeros_like(gaussians)  # gradient for `project`
         loss_before = math.inf
         iteration = 0
         while True:
-            difference = self._rasterize(gaussians) - picture
+            drawn = gaussians
+            if project is not None:
+                now, before = (t.float().cpu().numpy() for t in (gaussians, plain))
+                drawn = self._params(project(now, before))
+            difference = self._rasterize(drawn) - picture
             loss = float((weight * difference.square()).sum())
             roi_mse = float((roi * difference.square()).sum()) / n_roi_values
             if not (math.isfinite(loss) and bool(gaussians.isfinite().all())):
@@ -168,13 +183,17 @@ class TorchRasterizer:
                 if iteration > 0 and loss_before - loss < schedule.plateau * loss_before:
                     break
                 loss_before = loss
-            gradient = natural_gradients(gaussians, weight * difference)
+            residual = weight * difference
+            gradient = (natural_gradients if schedule.natural else plain_gradients)(drawn, residual)
+            if project is not None:
+                plain = plain_gradients(drawn, residual)
             momentum = torch.lerp(gradient, momentum, schedule.beta1)
             energy = torch.lerp(gradient.square(), energy, schedule.beta2)
             unbiased = momentum / (1 - schedule.beta1 ** (iteration + 1))
             spread = (energy / (1 - schedule.beta2 ** (iteration + 1))).sqrt() + 1e-6
             rates = self._tensor(_rates(schedule, iteration))
-            gaussians = self._clamped(moved(gaussians, -rates * unbiased / spread))
+            move = moved if schedule.natural else torch.add
+            gaussians = self._clamped(move(gaussians, -rates * unbiased / spread))
             iteration += 1
         params[index] = gaussians.cpu().numpy()
         return FitResult(iteration, loss, roi_mse, finite=True)
