@@ -144,7 +144,8 @@ def measure_rival(
         return _with_note(row, note)
 
     wanted = {"crf": crf} if crf is not None else {"n_bytes": n_bytes}
-    key = _key(bench, clip, protocol, name, asdict(rival) | wanted) | {"av": dict(environment())["av"]}
+    options = {"encoder": rival.encoder, "dropped": rival.dropped, **rival.options, **wanted}
+    key = _key(bench, clip, protocol, name, options) | {"av": dict(environment())["av"]}
     return _guarded(bench, clip, protocol, name, "", lambda: bench.cache.row(key, measure))
 
 

@@ -67,7 +67,7 @@ class CodedVideo:
 
 
 _X264 = {"x264-params": _FIXED_GOP}
-_X26X_POINTS = (26.0, 30.0, 34.0, 38.0, 42.0, 46.0)
+_X26X_POINTS = (26.0, 30.0, 34.0, 38.0, 42.0, 46.0, 51.0)
 RIVALS = {
     "x264-veryfast-zerolatency": Rival(
         "libx264", True, {"preset": "veryfast", "tune": "zerolatency", **_X264}, 51, _X26X_POINTS, "6"
