@@ -30,7 +30,7 @@ from gscodec.coding.quantize import (
 )
 from gscodec.config import EncoderConfig
 from gscodec.errors import FitError
-from gscodec.metrics import squared_error
+from gscodec.splat import _native
 from gscodec.splat.gaussians import MEAN, opponent_from_rgb
 from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
@@ -133,8 +133,7 @@ class Encoder:
         self._state = state
         self._n_frames += 1
         decoded, _ = self._raster.render_rgb8(dequantize(state))
-        roi_error, roi_samples = squared_error(decoded, pixels, roi)
-        error, samples = squared_error(decoded, pixels)
+        roi_error, roi_samples, error = _native.squared_errors(decoded, pixels, roi.astype(np.uint8))
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,
@@ -145,7 +144,7 @@ class Encoder:
             roi_error=roi_error,
             roi_samples=roi_samples,
             error=error,
-            samples=samples,
+            samples=decoded.size,
         )
 
     def _picture(self, pixels: np.ndarray, matte: np.ndarray) -> np.ndarray:
@@ -219,10 +218,13 @@ class Encoder:
         if self._estimator is None or not isinstance(coder, AdaptiveCoder):
             return reference
         params = dequantize(reference)
-        mesh = self._estimator.estimate(pixels, params[:, MEAN])
+        meshes = self._estimator.estimate(pixels, params[:, MEAN], reference.is_room)
+        if not meshes.any():
+            self._estimator.said(None)
+            return reference
         best, best_loss = reference, self._pursuer.canvas.loss(target, params)
-        for room_moves in (False, True):
-            if not mesh.any() or (room_moves and not reference.is_room.any()):
+        for room_moves, mesh in zip((False, True), meshes, strict=True):
+            if not mesh.any():
                 continue
             motion = Motion(mesh, room_moves)
             moved = coder.moved(motion, reference.quality)
@@ -230,7 +232,10 @@ class Encoder:
             loss = self._pursuer.canvas.loss(target, dequantize(moved)) + cost
             if loss < best_loss:
                 best, best_loss, self._motion, self._moved = moved, loss, motion, moved
-        self._estimator.said(self._motion.mesh if self._motion else None)
+        if self._motion:
+            self._estimator.said(self._motion.mesh, self._motion.room_moves)
+        else:
+            self._estimator.said(None)
         return best
 
     def _lambda(self, factor: float) -> float:

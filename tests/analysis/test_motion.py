@@ -30,6 +30,13 @@ def view(x: int, y: int) -> np.ndarray:
     return np.ascontiguousarray(WORLD[40 - y : 40 - y + HEIGHT, 40 - x : 40 - x + WIDTH])
 
 
+def person_mesh(estimator: MotionEstimator, pixels: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The estimate where every Gaussian is the person's."""
+    meshes = estimator.estimate(pixels, points, np.zeros(len(points), bool))
+    assert not meshes[1].any()
+    return meshes[0]
+
+
 @pytest.fixture
 def points(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(8, [WIDTH - 8, HEIGHT - 8], (200, 2)).astype(np.float32)
@@ -48,7 +55,7 @@ def test_the_mesh_is_the_bitstreams() -> None:
 def test_a_translation_gives_a_constant_mesh(points: np.ndarray) -> None:
     estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
     estimator.start(view(0, 0))
-    mesh = estimator.estimate(view(3, -2), points)
+    mesh = person_mesh(estimator, view(3, -2), points)
     assert mesh.shape == (ROWS, COLUMNS, 2)
     assert mesh.dtype == np.int32
     assert np.abs(mesh - [12, -8]).max() <= 2  # quarter pixels
@@ -60,7 +67,7 @@ def test_moved_gaussians_follow_the_picture(points: np.ndarray) -> None:
     state = random_state(np.random.default_rng(0), 100, size=size, classes=(4, 12))  # fine steps
     estimator = MotionEstimator(size, MESH_LOG2)
     estimator.start(view(0, 0))
-    mesh = estimator.estimate(view(3, -2), points)
+    mesh = person_mesh(estimator, view(3, -2), points)
     coder = AdaptiveCoder(size)
     coder.pack_iframe(state)
     moved = coder.moved(Motion(mesh, True), 1.0)
@@ -74,7 +81,7 @@ def test_a_still_clip_gives_no_motion(points: np.ndarray) -> None:
     estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
     estimator.start(view(0, 0))
     for _ in range(3):
-        mesh = estimator.estimate(view(0, 0), points)
+        mesh = person_mesh(estimator, view(0, 0), points)
         assert not mesh.any()
         estimator.said(None)
 
@@ -84,30 +91,30 @@ def test_what_was_said_is_not_said_again(points: np.ndarray) -> None:
     estimator.start(view(0, 0))
     total = np.zeros((ROWS, COLUMNS, 2))
     for i in range(1, 6):
-        mesh = estimator.estimate(view(i, 0), points)
+        mesh = person_mesh(estimator, view(i, 0), points)
         estimator.said(mesh)
         total += mesh
     assert np.abs(total - [20, 0]).max() <= 2  # errors of rounding do not add up
-    assert np.abs(estimator.estimate(view(5, 0), points)).max() <= 1
+    assert np.abs(person_mesh(estimator, view(5, 0), points)).max() <= 1
 
 
 def test_what_was_not_said_fades(points: np.ndarray) -> None:
     estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
     estimator.start(view(0, 0))
-    estimator.estimate(view(4, 0), points)
+    person_mesh(estimator, view(4, 0), points)
     estimator.said(None)
-    half = estimator.estimate(view(4, 0), points)
+    half = person_mesh(estimator, view(4, 0), points)
     assert np.abs(half - [8, 0]).max() <= 1
     estimator.said(None)
-    assert np.abs(estimator.estimate(view(4, 0), points) - [4, 0]).max() <= 1
+    assert np.abs(person_mesh(estimator, view(4, 0), points) - [4, 0]).max() <= 1
 
 
 def test_an_iframe_starts_anew(points: np.ndarray) -> None:
     estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
     estimator.start(view(0, 0))
-    estimator.estimate(view(6, 6), points)
+    person_mesh(estimator, view(6, 6), points)
     estimator.start(view(2, 0))
-    assert np.abs(estimator.estimate(view(2, 0), points)).max() == 0
+    assert np.abs(person_mesh(estimator, view(2, 0), points)).max() == 0
 
 
 def test_parts_move_apart(points: np.ndarray) -> None:
@@ -116,7 +123,7 @@ def test_parts_move_apart(points: np.ndarray) -> None:
     after[:, : WIDTH // 2] = view(2, 0)[:, : WIDTH // 2]
     estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
     estimator.start(before)
-    mesh = estimator.estimate(after, points)
+    mesh = person_mesh(estimator, after, points)
     assert mesh[:, 0, 0].min() >= 5
     assert np.abs(mesh[:, -1]).max() <= 2
 
@@ -125,7 +132,7 @@ def test_displacements_stay_within_the_formats_range(points: np.ndarray) -> None
     estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
     estimator.start(view(0, 0))
     for i in range(12):  # never said, always further
-        mesh = estimator.estimate(view(*((35, 35) if i % 2 else (-35, -35))), points)
+        mesh = person_mesh(estimator, view(*((35, 35) if i % 2 else (-35, -35))), points)
     assert np.abs(mesh).max() <= 1024
 
 
@@ -135,6 +142,21 @@ def test_tiny_pictures_and_no_points(size: tuple[int, int]) -> None:
     picture = textured(*size)
     estimator.start(picture)
     for points in (np.zeros((0, 2), np.float32), np.array([[-50.0, -50.0], [400.0, 400.0]], np.float32)):
-        mesh = estimator.estimate(picture[::-1].copy(), points)
+        mesh = person_mesh(estimator, picture[::-1].copy(), points)
         assert mesh.shape == (estimator.rows, estimator.columns, 2)
         estimator.said(mesh)
+
+
+def test_a_still_room_does_not_hold_the_person_and_a_moving_one_is_noticed(rng: np.random.Generator) -> None:
+    points = rng.uniform(8, [WIDTH - 8, HEIGHT - 8], (300, 2)).astype(np.float32)
+    is_room = points[:, 0] > WIDTH / 2
+    before, after = view(0, 0), view(0, 0)
+    after[:, : WIDTH // 2] = view(6, 0)[:, : WIDTH // 2]  # the left half moves, the right one stands
+    estimator = MotionEstimator((WIDTH, HEIGHT), MESH_LOG2)
+    estimator.start(before)
+    person, both = estimator.estimate(after, points, is_room)
+    assert person[:, 0, 0].mean() > 16  # quarter pixels
+    assert person[:, 2, 0].mean() > both[:, 2, 0].mean()
+    estimator.start(before)
+    person, both = estimator.estimate(view(5, 0), points, is_room)
+    assert np.abs(both[:, :3] - [20, 0]).max() <= 3

@@ -17,7 +17,8 @@ UNITS_PER_PIXEL = 4
 class MotionEstimator:
     """Follows a clip: displacement of control points from one coded frame to the next, in quarter pixels.
 
-    What rounding or a decision not to send leaves unsaid is carried over to the next frame.
+    Two hypotheses are kept: only the person moves (0), or the room moves too (1, a hand-held camera). What
+    rounding or a decision not to send leaves unsaid is carried over to the next frame.
     """
 
     def __init__(self, size: tuple[int, int], mesh_log2: int) -> None:
@@ -27,32 +28,43 @@ class MotionEstimator:
         self.columns = ((self._width - 1) >> mesh_log2) + 2
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before: np.ndarray | None = None
-        self._unsaid = np.zeros((self.rows, self.columns, 2), np.float32)
+        self._unsaid = np.zeros((2, self.rows, self.columns, 2), np.float32)
 
     def start(self, pixels: np.ndarray) -> None:
         """Begin at an I-frame."""
         self._before = self._small(pixels)
         self._unsaid[:] = 0
 
-    def estimate(self, pixels: np.ndarray, points: np.ndarray) -> np.ndarray:  # [N, 2] -> [rows, columns, 2]
-        """Mesh that moves `points` (means, pixels) from the last frame to this one, int32 quarter pixels."""
+    def estimate(self, pixels: np.ndarray, points: np.ndarray, is_room: np.ndarray) -> np.ndarray:
+        """Meshes that move Gaussians from the last frame to this one.
+
+        Args:
+            points: means of the Gaussians, pixels [N, 2]. is_room: bool [N].
+        Returns:
+            One mesh per hypothesis, int32 [2, rows, columns, 2], quarter pixels; the second is all zero where
+            no Gaussian is the room's.
+        """
         now = self._small(pixels)
         if self._before is None or min(now.shape) < 16:
             self._before = now
-            return np.zeros((self.rows, self.columns, 2), np.int32)
+            return np.zeros(self._unsaid.shape, np.int32)
         flow = self._flow.calc(self._before, now, np.zeros((*now.shape, 2), np.float32))
         self._before = now
         scale = np.array([self._width / now.shape[1], self._height / now.shape[0]], np.float32)
         at = np.clip((points / scale).astype(np.int64), 0, [now.shape[1] - 1, now.shape[0] - 1])
-        self._unsaid += self._fit(points, flow[at[:, 1], at[:, 0]] * scale)
+        moved = flow[at[:, 1], at[:, 0]] * scale
+        self._unsaid[0] += self._fit(points[~is_room], moved[~is_room])
+        if is_room.any():
+            self._unsaid[1] += self._fit(points, moved)
         return np.rint(np.clip(self._unsaid, -64, 64) * UNITS_PER_PIXEL).astype(np.int32)
 
-    def said(self, mesh: np.ndarray | None) -> None:
-        """What the P-frame really said; what was wanted and not said fades."""
-        if mesh is None:
-            self._unsaid *= 0.5
-        else:
-            self._unsaid -= mesh / np.float32(UNITS_PER_PIXEL)
+    def said(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:
+        """What the P-frame really said, and for whom; what was wanted and not said fades."""
+        for hypothesis in (0, 1):
+            if mesh is None or hypothesis > room_moves:
+                self._unsaid[hypothesis] *= 0.5
+            else:
+                self._unsaid[hypothesis] -= mesh / np.float32(UNITS_PER_PIXEL)
 
     def _small(self, pixels: np.ndarray) -> np.ndarray:
         height = min(FLOW_HEIGHT, self._height)

@@ -30,6 +30,7 @@ using ParamsInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c
 using Picture = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Plane = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Pixels = nb::ndarray<const uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
 using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
@@ -264,6 +265,27 @@ NB_MODULE(_native, m) {
         return nb::make_tuple(array, found);
       },
       "picture"_a, "mask"_a, "density"_a, "count"_a, "iterations"_a = 4, "compactness"_a = 0.12f);
+  m.def(
+      "squared_errors",
+      [](Pixels a, Pixels b, Mask mask) {
+        const std::size_t n = mask.size();
+        if (a.size() != n * N_COLORS || b.size() != n * N_COLORS)
+          throw std::invalid_argument("two pictures and a mask of one size are expected");
+        nb::gil_scoped_release release;
+        uint64_t inside = 0, all = 0, pixels = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+          uint32_t sum = 0;
+          for (int k = 0; k < N_COLORS; ++k) {
+            const int d = int(a.data()[i * N_COLORS + k]) - int(b.data()[i * N_COLORS + k]);
+            sum += uint32_t(d * d);
+          }
+          all += sum;
+          inside += mask.data()[i] ? sum : 0;
+          pixels += mask.data()[i] != 0;
+        }
+        return std::make_tuple(inside, pixels * N_COLORS, all);
+      },
+      "a"_a, "b"_a, "mask"_a, "Sum of squared differences inside the mask, its samples, and the sum over all.");
   m.def(
       "gaussians_of_segments",
       [](Picture picture, Labels labels, int count, float widen) {
