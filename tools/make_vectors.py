@@ -1,0 +1,171 @@
+"""Write the conformance vectors anew: small .gsv files and what decoding them must give.
+
+Run it on purpose only, while version 1 of the bitstream is not final or when a vector is added: files that
+exist are proof that old files can be read, so they are rewritten with --force alone.
+
+    python tools/make_vectors.py [--force] [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gscodec.coding.adaptive import AdaptiveCoder, Motion
+from gscodec.coding.container import GsvReader, GsvWriter, Packet, Stream
+from gscodec.coding.headers import (
+    BACKGROUND_CODES,
+    ENTROPY_CODES,
+    SEQUENCE_HEADER,
+    FrameType,
+    pack,
+)
+from gscodec.coding.quantize import (
+    MAX_ENERGY_CLASS,
+    MAX_SIZE_CLASS,
+    State,
+    affine_arrays,
+    canonical_order,
+    take,
+)
+from gscodec.config import QUALITY_ONE, EncoderConfig
+from gscodec.decoder import Decoder
+from gscodec.encoder import Encoder
+from gscodec.splat.raster import make_rasterizer
+
+FOLDER = Path(__file__).parents[1] / "tests" / "conformance"
+WIDTH, HEIGHT, N_FRAMES, GOP = 80, 72, 6, 4
+MAX_BYTES = 6000
+
+# Name -> settings of an encoder; "extremes" is made of states no encoder would choose.
+VECTORS: dict[str, dict[str, Any]] = {
+    "adaptive-coarse": {"entropy": "adaptive", "background": "coarse"},
+    "adaptive-none": {"entropy": "adaptive", "background": "none", "update": "refit"},
+    "ans-coarse": {"entropy": "ans", "background": "coarse"},
+    "zstd-none": {"entropy": "zstd", "background": "none"},
+    "extremes": {"entropy": "adaptive"},
+}
+
+
+def clip() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A textured disc crosses a room that shakes a little: pixels and matte of each frame."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH] + 0.5
+    for i in range(N_FRAMES):
+        shake = (0, 2, 3, 1, -2, -4)[i]
+        room = 90 + 60 * np.sin((x - shake) / 7) * np.cos(y / 9)
+        center_x = 24 + 6 * i
+        inside = np.hypot(x - center_x, y - 36) < 22
+        face = 170 + 50 * np.sin((x - center_x) / 5) + 30 * np.cos(y / 4)
+        picture = np.where(inside, face, room)[..., None] * [1.0, 0.85, 0.7]
+        matte = np.clip(22.5 - np.hypot(x - center_x, y - 36), 0, 1)
+        yield np.clip(picture, 0, 255).astype(np.uint8), matte.astype(np.float32)
+
+
+def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
+    """Header fields and packets of an encoder's work."""
+    config = EncoderConfig(gaussians=90, quality=0.8, iterations=60, p_iterations=10, **settings)
+    encoder = Encoder(config, make_rasterizer("cpu", WIDTH, HEIGHT, 1))
+    packets = []
+    for i, (pixels, matte) in enumerate(clip()):
+        frame = encoder.encode(pixels, matte, FrameType.P if i % GOP else FrameType.I)
+        packets.append((frame.payload, frame.frame_type))
+    assert encoder.state is not None
+    header = {"quality_q8": round(encoder.state.quality * QUALITY_ONE)}
+    header["background"] = BACKGROUND_CODES.index(config.background)
+    return header | {"entropy": ENTROPY_CODES.index(config.entropy)}, packets
+
+
+def extremes() -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
+    """Symbols and classes from end to end, motion of person and room, empty frames."""
+    rng, size, n = np.random.default_rng(1), (WIDTH, HEIGHT), 40
+    k = rng.integers(0, MAX_SIZE_CLASS + 1, n, np.int32)
+    e = rng.integers(0, MAX_ENERGY_CLASS + 1, n, np.int32)
+    symbols = np.zeros((n, 8), np.int32)
+    state = State(symbols, k, e, rng.random(n) < 0.4, 0.5)
+    _, _, low, high = affine_arrays(state, size)
+    wide = low + (rng.random((n, 8)) * (high.astype(np.int64) - low + 1)).astype(np.int64)
+    near = np.clip(np.rint(rng.normal(0, 20, (n, 8))), low, high)
+    near[:, :2] = wide[:, :2]
+    state.symbols = np.where(rng.random((n, 8)) < 0.1, wide, near).astype(np.int32)
+    state = take(state, canonical_order(state))
+    *_, low, high = affine_arrays(state, size)
+    coder = AdaptiveCoder(size)
+    packets = [(coder.pack_iframe(state), FrameType.I)]
+    for i in range(N_FRAMES - 1):
+        motion = Motion(rng.integers(-120, 121, (3, 3, 2), np.int32), i == 3) if i in (1, 3) else None
+        base = coder.moved(motion, state.quality) if motion else state
+        after = base.copy()
+        delta = np.rint(rng.laplace(0, 40, (n, 8))) * (rng.random((n, 8)) < (0, 0.3, 0.05, 0.9, 0.1)[i])
+        after.symbols = np.clip(base.symbols + delta, low, high).astype(np.int32)
+        packets.append((coder.pack_pframe(state, after, motion), FrameType.P))
+        state = after
+    header = {"quality_q8": QUALITY_ONE // 2, "entropy": ENTROPY_CODES.index("adaptive")}
+    return header, packets
+
+
+def make_file(name: str) -> bytes:
+    """The bytes of a vector."""
+    fields, packets = extremes() if name == "extremes" else encoded(VECTORS[name])
+    header = {field.name: field.low for field in SEQUENCE_HEADER} | fields
+    header |= {"width": WIDTH, "height": HEIGHT, "frame_rate_num": 25}
+    video = Stream("video", "gsv", Fraction(1, 25), pack(SEQUENCE_HEADER, header), 1)
+    file = io.BytesIO()
+    with GsvWriter(file, [video], {"title": name}) as writer:
+        for i, (payload, kind) in enumerate(packets):
+            writer.write(Packet(0, i, kind == FrameType.I, payload, 1))
+    return file.getvalue()
+
+
+def hashes(data: bytes) -> dict[str, Any]:
+    """What vectors.json holds of a file: check sums of it and, per frame, of its parameters and flags."""
+    frames = []
+    with GsvReader(io.BytesIO(data)) as reader:
+        decoder = Decoder(reader.sequence, backend="cpu", threads=1)
+        for packet in reader:
+            assert packet.frame_type is not None
+            gaussians = decoder.decode(packet.payload, packet.frame_type)
+            state = gaussians.params.astype("<f4").tobytes() + gaussians.is_room.astype("u1").tobytes()
+            frames.append(
+                {
+                    "type": packet.frame_type.name,
+                    "n_gaussians": len(gaussians),
+                    "sha256": hashlib.sha256(state).hexdigest(),
+                }
+            )
+    return {"sha256": hashlib.sha256(data).hexdigest(), "frames": frames}
+
+
+def main() -> None:
+    """Write what is missing, or everything that is named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(VECTORS)}; else all")
+    parser.add_argument("--force", action="store_true", help="rewrite vectors that exist")
+    arguments = parser.parse_args()
+    listing = FOLDER / "vectors.json"
+    known = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else {}
+    for name in arguments.names or VECTORS:
+        path = FOLDER / f"{name}.gsv"
+        if path.exists() and not arguments.force:
+            print(f"{path.name}: kept")
+            continue
+        data = make_file(name)
+        if len(data) > MAX_BYTES:
+            parser.error(f"{path.name} would have {len(data)} bytes, at most {MAX_BYTES} are wanted")
+        path.write_bytes(data)
+        known[name] = hashes(data)
+        print(f"{path.name}: {len(data)} bytes, {len(known[name]['frames'])} frames")
+    listing.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
