@@ -14,18 +14,19 @@ import numpy as np
 
 from gscodec.bench.cache import Cache, Row, code_digest, environment
 from gscodec.bench.clips import Clip
-from gscodec.bench.ours import decode_ours, decode_ours_seconds, encode_ours
+from gscodec.bench.ours import decode_ours, decode_ours_lap, encode_ours
 from gscodec.bench.quality import Scorer
 from gscodec.bench.rivals import (
     RIVALS,
     CodedVideo,
     check_rival,
     decode_rival,
-    decode_seconds,
+    decode_rival_lap,
     encode_rival,
     match_bytes,
     to_yuv,
 )
+from gscodec.bench.stopwatch import Lap
 from gscodec.config import EncoderConfig
 from gscodec.errors import GscodecError
 from gscodec.metrics import bits_per_pixel
@@ -76,12 +77,12 @@ def measure_ours(
         for pixels in decode_ours(coded.path, bench.backend, bench.threads, fill):
             kept(pixels)
             scorer.add(pixels)
-        times = [decode_ours_seconds(coded.path, bench.backend, bench.threads) for _ in range(bench.repeats)]
+        times = [decode_ours_lap(coded.path, bench.backend, bench.threads) for _ in range(bench.repeats)]
         kinds = coded.facts["frame_types"]
         figures = {
             **_rates(clip, coded.n_bytes),
             **scorer.figures(),
-            **_speeds(clip, [coded.seconds], times),
+            **_speeds(clip, [coded.lap], times),
             "i_bytes": _mean(kinds["I"]),
             "p_bytes": _mean(kinds["P"]),
             "overhead_bytes": coded.facts["overhead_bytes"],
@@ -121,10 +122,10 @@ def measure_rival(
                 note = "cannot go lower: its coarsest setting"
         else:
             coded = encode_rival(rival, planes(), clip.fps, bench.gop, at)
-        encode_times = [coded.seconds]
+        encode_times = [coded.lap]
         for _ in range(bench.repeats - 1):
-            encode_times.append(encode_rival(rival, planes(), clip.fps, bench.gop, at).seconds)
-        times = [decode_seconds(rival, coded) for _ in range(bench.repeats)]
+            encode_times.append(encode_rival(rival, planes(), clip.fps, bench.gop, at).lap)
+        times = [decode_rival_lap(rival, coded) for _ in range(bench.repeats)]
         _write_stream(bench.files_folder() / stem / f"{clip.name}.{name}.bin", coded)
         kept = _Keeper(bench, clip, stem)
         scorer = Scorer(clip, protocol)
@@ -239,14 +240,15 @@ def _rates(clip: Clip, n_bytes: int) -> dict[str, Any]:
     }
 
 
-def _speeds(clip: Clip, encode_s: list[float], decode_s: list[float]) -> dict[str, float | None]:
+def _speeds(clip: Clip, encode: list[Lap], decode: list[Lap]) -> dict[str, float | None]:
     n = len(clip.frames)
-    return {
-        "encode_fps": n / statistics.median(encode_s),
-        "encode_spread": spread(encode_s),
-        "decode_fps": n / statistics.median(decode_s),
-        "decode_spread": spread(decode_s),
-    }
+    figures: dict[str, float | None] = {}
+    for name, laps in (("encode", encode), ("decode", decode)):
+        wall = [lap.wall_s for lap in laps]
+        figures[f"{name}_fps"] = n / statistics.median(wall)
+        figures[f"{name}_spread"] = spread(wall)
+        figures[f"{name}_cpu_ms"] = 1e3 * statistics.median(lap.cpu_s for lap in laps) / n
+    return figures
 
 
 def _row(

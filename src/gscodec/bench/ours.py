@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gscodec.bench.clips import Clip, write_raw
+from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.coding.container import GsvReader
 from gscodec.config import EncoderConfig
 from gscodec.decoder import Decoder
@@ -22,7 +24,7 @@ class CodedFile:
     """A .gsv on disk and what making it took."""
 
     path: Path
-    seconds: float
+    lap: Lap
     facts: dict[str, Any]  # of inspect_file
 
     @property
@@ -40,19 +42,17 @@ def encode_ours(clip: Clip, protocol: str, config: EncoderConfig, folder: Path) 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{clip.name}.gsv"
     if protocol == "whole" and clip.path is not None:
-        began = time.perf_counter()
-        encode_file(clip.path, target, config, size=clip.size, max_frames=len(clip.frames))
-        seconds = time.perf_counter() - began
+        n_frames = len(clip.frames)
+        encode = partial(encode_file, clip.path, target, config, size=clip.size, max_frames=n_frames)
+        _, lap = clocked(encode)
     else:
         pictures, mattes = write_raw(clip, protocol, folder)
         try:
-            began = time.perf_counter()
-            encode_file(pictures, target, replace(config, roi=str(mattes)))
-            seconds = time.perf_counter() - began
+            _, lap = clocked(lambda: encode_file(pictures, target, replace(config, roi=str(mattes))))
         finally:
             pictures.unlink()
             mattes.unlink()
-    return CodedFile(target, seconds, inspect_file(target))
+    return CodedFile(target, lap, inspect_file(target))
 
 
 def decode_ours(
@@ -72,9 +72,6 @@ def decode_ours(
                 yield decoder.render() if color is None else decoder.render_person(color)[0]
 
 
-def decode_ours_seconds(path: Path, backend: str, threads: int) -> float:
+def decode_ours_lap(path: Path, backend: str, threads: int) -> Lap:
     """Time from the file to pixels in memory, opening it included."""
-    began = time.perf_counter()
-    for _ in decode_ours(path, backend, threads):
-        pass
-    return time.perf_counter() - began
+    return clocked(lambda: deque(decode_ours(path, backend, threads), maxlen=0))[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.errors import BackendError
 from gscodec.video.color import FULL, LIMITED, UNSPECIFIED, conversion_matrix
 from gscodec.video.containers import av  # PyAV's home is video/
@@ -54,7 +55,7 @@ class CodedVideo:
 
     packets: list[Any] = field(repr=False)
     payloads: list[bytes] = field(repr=False)
-    seconds: float
+    lap: Lap
 
     @property
     def n_bytes(self) -> int:
@@ -150,14 +151,10 @@ def encode_rival(
         context.time_base, context.framerate = 1 / fps, fps
         context.gop_size, context.thread_count = gop, 1
         context.options = {k: v.format(gop=gop) for k, v in rival.options.items()} | {"crf": f"{crf:g}"}
-        began = time.perf_counter()
-        context.open()
-        packets = [packet for frame in frames for packet in context.encode(frame)]
-        packets += context.encode(None)
-        seconds = time.perf_counter() - began
+        packets, lap = clocked(lambda: [p for frame in (*frames, None) for p in context.encode(frame)])
     except (av.FFmpegError, ValueError) as error:
         raise BackendError(f"{rival.encoder} cannot encode this: {error}") from error
-    return CodedVideo(packets, _payloads(rival, packets), seconds)
+    return CodedVideo(packets, _payloads(rival, packets), lap)
 
 
 def decode_rival(rival: Rival, coded: CodedVideo) -> Iterator[np.ndarray]:
@@ -169,12 +166,9 @@ def decode_rival(rival: Rival, coded: CodedVideo) -> Iterator[np.ndarray]:
         yield convert(frame)
 
 
-def decode_seconds(rival: Rival, coded: CodedVideo) -> float:
+def decode_rival_lap(rival: Rival, coded: CodedVideo) -> Lap:
     """Time of decoding to 4:2:0 planes in memory, one thread."""
-    began = time.perf_counter()
-    for _ in _decoded(rival, coded):
-        pass
-    return time.perf_counter() - began
+    return clocked(lambda: deque(_decoded(rival, coded), maxlen=0))[1]
 
 
 def match_bytes(

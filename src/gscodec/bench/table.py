@@ -15,6 +15,7 @@ QUICK_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("n_bytes", "bytes", ",d"),
     ("kbit_per_s", "kb/s", ".1f"),
     ("encode_fps", "enc FPS", ".1f"),
+    ("encode_cpu_ms", "enc CPU ms", ".1f"),
     ("decode_fps", "dec FPS", ".0f"),
     ("i_bytes", "I B", ".0f"),
     ("p_bytes", "P B", ".0f"),
@@ -74,6 +75,6 @@ def row_line(row: Row) -> str:
     words = [word for word in (row.clip, row.protocol, row.codec, row.point) if word]
     if row.status != "ok":
         return " ".join([*words, f"{row.status}: {row.note}"])
-    known = [(name, heading, form) for name, heading, form in QUICK_COLUMNS[:6] if name in row.figures]
+    known = [(name, heading, form) for name, heading, form in QUICK_COLUMNS[:7] if name in row.figures]
     shown = ", ".join(f"{formatted(row.figures[n], f)} {h}" for n, h, f in known)
     return "  ".join(filter(None, [" ".join(words), shown]))
