@@ -1,7 +1,7 @@
 """gscodec: a video codec whose pictures are sets of 2D Gaussians.
 
     from gscodec import decode_file, encode_file, encoder_config
-    encode_file("talk.mp4", "talk.gsv", encoder_config("medium", gaussians=1500))
+    encode_file("talk.mp4", "talk.gsv", encoder_config("medium", crf=24))
     decode_file("talk.gsv", "talk_again.mp4")
 
 Names are loaded when first used, so that `import gscodec` and `gscodec --help` stay quick.
