@@ -56,6 +56,8 @@ _ENCODER_HELP = {
     "deadline_ms": ("MS", "Time for each frame; one at a time."),
     "backend": ("NAME", _BACKEND_HELP),
     "threads": ("N", _THREADS_HELP),
+    "profile": ("NAME", f"Codec and quantisers: {', '.join(config.PROFILES)}."),
+    "quantization": ("MODE", f"Steps of the other profiles: {', '.join(config.QUANTIZATIONS)}."),
     "quality": ("FACTOR", "On every quantiser step; default from --crf."),
     "update": ("MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
     "motion": ("", "Whether P-frames first move what moved."),

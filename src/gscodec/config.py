@@ -5,6 +5,7 @@ Nothing is built before `EncoderConfig.validate` passed. docs/presets.md lists w
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,7 +15,9 @@ ROI_MODES = ("auto", "human", "portrait", "full")  # or the path of a matte file
 BACKGROUND_MODES = ("coarse", "none")
 INIT_MODES = ("superpixels", "random", "fast-slic")
 BACKENDS = ("auto", "cpu", "cuda", "torch", "gsplat")
-ENTROPY_CODERS = ("adaptive", "ans", "zstd")
+PROFILES = ("default", "paper", "gaussianimage")
+ENTROPY_CODERS = ("adaptive", "ans", "bits-back", "zstd")
+QUANTIZATIONS = ("ptq", "qat")
 UPDATE_MODES = ("greedy", "refit")
 PRESETS = ("realtime", "fast", "medium", "slow")
 
@@ -54,6 +57,8 @@ class EncoderConfig:
     threads: int = 0  # 0: one per core
 
     # How it is coded
+    profile: str = "default"  # "paper" and "gaussianimage" are baselines: PROFILE_VALUES, docs/bits.md
+    quantization: str = "ptq"  # the baselines' steps: "ptq" calibrated beforehand, "qat" learned in the fit
     quality: float | None = None  # on every quantiser step, larger is coarser; None: from crf
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
     polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
@@ -68,7 +73,13 @@ class EncoderConfig:
         _one_of("background", self.background, BACKGROUND_MODES)
         _one_of("init", self.init, INIT_MODES)
         _one_of("backend", self.backend, BACKENDS)
+        _one_of("profile", self.profile, PROFILES)
+        _one_of("quantization", self.quantization, QUANTIZATIONS)
         _one_of("entropy", self.entropy, ENTROPY_CODERS)
+        if self.profile == "default":
+            _one_of("quantization", self.quantization, ("ptq",), " under --profile default")
+        else:
+            _one_of("entropy", self.entropy, ENTROPY_CODERS[1:], f" under --profile {self.profile}")
         _one_of("update", self.update, UPDATE_MODES)
         _within("crf", self.crf, 0.0, 51.0)
         if self.gaussians is not None:
@@ -119,8 +130,22 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
 }
 
 
+# What a profile changes; its iterations are the papers' "fast" and "slow" settings.
+PROFILE_VALUES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {"entropy": "bits-back", "update": "refit", "detail": 0.0, "motion": False},
+    "gaussianimage": {"entropy": "ans", "init": "random", "gop_length": 1, "motion": False},
+}
+BASELINE_PRESETS: dict[str, dict[str, Any]] = {
+    "realtime": {"iterations": 100, "p_iterations": 30},
+    "fast": {"iterations": 1000, "p_iterations": 100},
+    "medium": {"iterations": 1000, "p_iterations": 100},
+    "slow": {"iterations": 10_000, "p_iterations": 1000},
+}
+
+
 def encoder_config(preset: str = "medium", **overrides: Any) -> EncoderConfig:
-    """Make a validated EncoderConfig from a preset's values and the caller's own on top.
+    """Make a validated EncoderConfig from a preset's values, the profile's and the caller's own on top.
 
     Raises:
         ConfigError: unknown preset or option, or a value outside its range.
@@ -130,7 +155,10 @@ def encoder_config(preset: str = "medium", **overrides: Any) -> EncoderConfig:
     for name in overrides:
         if name not in known:
             raise ConfigError(f"unknown option {name!r}; permitted: {', '.join(sorted(known))}")
-    config = replace(EncoderConfig(), **{**PRESET_VALUES[preset], **overrides})
+    profile = overrides.get("profile", "default")
+    _one_of("profile", profile, PROFILES)
+    values = PRESET_VALUES[preset] if profile == "default" else BASELINE_PRESETS[preset]
+    config = replace(EncoderConfig(), **{**values, **PROFILE_VALUES[profile], **overrides})
     config.validate()
     return config
 
@@ -145,9 +173,10 @@ class DecoderLimits:
     max_streams: int = 32
 
 
-def _one_of(name: str, value: str, permitted: tuple[str, ...]) -> None:
+def _one_of(name: str, value: str, permitted: Collection[str], where: str = "") -> None:
     if value not in permitted:
-        raise ConfigError(f"--{name} {value!r} is unknown; permitted: {', '.join(permitted)}")
+        fault = "does not go" if where else "is unknown"
+        raise ConfigError(f"--{name} {value!r} {fault}{where}; permitted: {', '.join(permitted)}")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

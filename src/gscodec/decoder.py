@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.headers import ENTROPY_CODES, FrameType
-from gscodec.coding.quantize import State, dequantize, take
+from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, FrameType
+from gscodec.coding.profile import AnyState, dequantize, make_profile_coder, take
 from gscodec.config import QUALITY_ONE, DecoderLimits
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.raster import Rasterizer, make_rasterizer
 
-PROFILES = (0,)
+PROFILES = tuple(range(len(PROFILE_CODES)))
 COLOR_SPACES = (0,)
-ENTROPIES = tuple(ENTROPY_CODES.index(name) for name in ("zstd", "ans", "adaptive"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,7 @@ class Sequence:
 
     width: int
     height: int
+    profile: str
     entropy: str
     quality: float
 
@@ -42,13 +41,17 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
         raise LimitError(
             f"the picture has {width}x{height} pixels, at most {limits.max_pixels} are permitted"
         )
-    for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES), ("entropy", ENTROPIES)):
+    for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES)):
         if header[name] not in known:
             raise UnsupportedError(
                 f"{name} {header[name]} is unknown to this version of gscodec; please update it"
             )
-    entropy = ENTROPY_CODES[header["entropy"]]
-    return Sequence(width, height, entropy, header["quality_q8"] / QUALITY_ONE)
+    profile, entropy = PROFILE_CODES[header["profile"]], ENTROPY_CODES[header["entropy"]]
+    if profile != "default" and entropy == "adaptive":
+        raise UnsupportedError(
+            f"the profile {profile} with adaptive coding is unknown; please update gscodec"
+        )
+    return Sequence(width, height, profile, entropy, header["quality_q8"] / QUALITY_ONE)
 
 
 class Decoder:
@@ -75,12 +78,13 @@ class Decoder:
         self._raster: Rasterizer = make_rasterizer(
             backend, self.sequence.width, self.sequence.height, threads, warn
         )
-        self._coder = make_frame_coder(self.sequence.entropy, (self.sequence.width, self.sequence.height))
-        self._state: State | None = None
+        s = self.sequence
+        self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height))
+        self._state: AnyState | None = None
         self._n_frames = 0
 
     @property
-    def state(self) -> State:
+    def state(self) -> AnyState:
         """The integers of every live Gaussian after the last packet."""
         if self._state is None:
             raise CorruptError("no I-frame has been decoded yet")

@@ -20,6 +20,7 @@ import numpy as np
 from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
 from gscodec.encoder import EncodedFrame, Encoder
+from gscodec.encoder_paper import PaperEncoder, make_encoder
 from gscodec.metrics import psnr_db
 from gscodec.rate import RateControl
 from gscodec.splat.raster import make_rasterizer
@@ -58,14 +59,14 @@ def encode_jobs(
     return _one_by_one(jobs, config, video, threads)
 
 
-def _encode(encoder: Encoder, job: Job) -> EncodedFrame:
+def _encode(encoder: Encoder | PaperEncoder, job: Job) -> EncodedFrame:
     return encoder.encode(job.frame.pixels, job.matte.astype(np.float32) / 255, job.frame_type)
 
 
 def _one_by_one(
     jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
 ) -> Generator[Result, None, None]:
-    encoder = Encoder(config, make_rasterizer(config.backend, video.width, video.height, threads))
+    encoder = make_encoder(config, make_rasterizer(config.backend, video.width, video.height, threads))
     control = RateControl(config)
     gop: list[EncodedFrame] = []
     with closing(_ahead(jobs)) as prepared:
@@ -91,7 +92,7 @@ def _gop_per_core(
     def encode_gop(gop: list[Item], offset: float) -> tuple[list[Result], float]:
         if not hasattr(mine, "raster"):
             mine.raster = make_rasterizer("cpu", video.width, video.height, 1)
-        encoder = Encoder(config, mine.raster)
+        encoder = make_encoder(config, mine.raster)
         encoder.crf_offset = offset
         results: list[Result] = []
         for job in gop:

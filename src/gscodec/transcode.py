@@ -16,10 +16,16 @@ import numpy as np
 from gscodec.analysis.matting import make_matter
 from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
-from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType, pack
+from gscodec.coding.headers import (
+    BACKGROUND_CODES,
+    ENTROPY_CODES,
+    PROFILE_CODES,
+    SEQUENCE_HEADER,
+    FrameType,
+    pack,
+)
 from gscodec.coding.packet import Packet
-from gscodec.coding.quantize import State
+from gscodec.coding.profile import AnyState, make_profile_coder
 from gscodec.config import QUALITY_ONE, DecoderLimits, EncoderConfig
 from gscodec.decoder import Decoder, check_sequence
 from gscodec.encoder import EncodedFrame
@@ -189,7 +195,7 @@ def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
         "background_r": 0,
         "background_g": 0,
         "background_b": 0,
-        "profile": 0,
+        "profile": PROFILE_CODES.index(config.profile),
         "entropy": ENTROPY_CODES.index(config.entropy),
         "quality_q8": round(config.operating_point(f.width * f.height)[1] * QUALITY_ONE),
         "color_space": 0,
@@ -327,12 +333,12 @@ def inspect_file(
     limits = limits or DecoderLimits()
     with GsvReader(source, limits) as reader:
         sequence = check_sequence(reader.sequence, limits)
-        coder = make_frame_coder(sequence.entropy, (sequence.width, sequence.height))
+        coder = make_profile_coder(sequence.profile, sequence.entropy, (sequence.width, sequence.height))
         meter = coder if bits and isinstance(coder, AdaptiveCoder) else None
         spent: dict[str, dict[str, float]] = {"I": {}, "P": {}}
         if meter:
             meter.take_bits()
-        state: State | None = None
+        state: AnyState | None = None
         video = video_format(reader)
         frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
         side: list[dict[str, Any]] = [
@@ -376,6 +382,7 @@ def inspect_file(
             "duration_s": round(duration_s, 6),
             "frames": n_frames,
             "gops": frames["I"]["frames"],
+            "profile": sequence.profile,
             "entropy": sequence.entropy,
             "quality": sequence.quality,
             "background": BACKGROUND_CODES[reader.sequence["background"]],

@@ -1,11 +1,12 @@
 """Symbols <-> bytes. The only place that knows an entropy coder.
 
 A writer takes streams of integers, each symbol with a small context number that the reader can work out from
-what it has read before; a reader gives them back in the same order. Two coders share that face:
+what it has read before; a reader gives them back in the same order. Three coders share that face:
 
-    ans    rANS (constriction) with integer tables: two-sided geometric models, one per stream and context,
-           shipped defaults or sent as six bits each where that pays
-    zstd   plain bytes through zstandard: the baseline
+    ans        rANS (constriction) with integer tables: two-sided geometric models, one per stream and
+               context, shipped defaults or sent as six bits each where that pays
+    bits-back  the same, but a set of indices gives the bits of its order back (`bits_back`)
+    zstd       plain bytes through zstandard: the baseline
 
 A model is a ratio out of RATIOS. All probabilities are integers over 2^24, so no float decides a symbol.
 An ANS decoder accepts any bytes, so lengths and check sums come first (container, headers), and
@@ -21,6 +22,7 @@ import constriction
 import numpy as np
 import zstandard
 
+from gscodec.coding.bits_back import pop_set, push_set
 from gscodec.errors import CorruptError
 
 # Ratio of the probabilities of neighbouring values, in 1/65536: half-lives of 2^((t-18)/6) values.
@@ -46,6 +48,7 @@ class SymbolWriter(Protocol):
 
     def put(self, values: np.ndarray, contexts: np.ndarray | None, signed: bool, default: int) -> None: ...
     def put_raw(self, values: np.ndarray, widths: np.ndarray) -> None: ...
+    def put_set(self, members: np.ndarray, n: int, default: int) -> None: ...
     def finish(self) -> tuple[bytes, bytes]: ...
 
 
@@ -54,17 +57,20 @@ class SymbolReader(Protocol):
 
     def get(self, n: int, contexts: np.ndarray | None, signed: bool, default: int) -> np.ndarray: ...
     def get_raw(self, widths: np.ndarray) -> np.ndarray: ...
+    def get_set(self, count: int, n: int, default: int) -> np.ndarray: ...
     def finish(self) -> None: ...
 
 
 def make_writer(entropy: str) -> SymbolWriter:
     """A writer for the coder named in the sequence header."""
-    return AnsWriter() if entropy == "ans" else ZstdWriter()
+    return ZstdWriter() if entropy == "zstd" else AnsWriter(bits_back=entropy == "bits-back")
 
 
 def make_reader(entropy: str, symbols: bytes, raw: bytes, max_symbols: int) -> SymbolReader:
     """The reader of what `make_writer(entropy)` finished; `max_symbols` bounds what is allocated."""
-    return AnsReader(symbols, raw) if entropy == "ans" else ZstdReader(symbols, raw, max_symbols)
+    if entropy == "zstd":
+        return ZstdReader(symbols, raw, max_symbols)
+    return AnsReader(symbols, raw, bits_back=entropy == "bits-back")
 
 
 @functools.cache
@@ -168,7 +174,9 @@ class BitReader:
 class AnsWriter:
     """Collects streams and codes them with rANS, last stream first, as a stack demands."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bits_back: bool = False) -> None:
+        self._bits_back = bits_back
+        self._set: tuple[np.ndarray, int] | None = None
         self._pushes: list[tuple[np.ndarray, Any]] = []
         self._raw = BitWriter()
 
@@ -207,26 +215,39 @@ class AnsWriter:
         """Append values as they are, each in its own number of bits."""
         self._raw.put(values, widths)
 
+    def put_set(self, members: np.ndarray, n: int, default: int) -> None:
+        """Append a set, before any stream: ascending numbers below n; `default` is the model of gaps."""
+        if self._bits_back:
+            self._set = members, n
+        else:
+            self.put(np.diff(members, prepend=-1) - 1, None, False, default)
+
     def finish(self) -> tuple[bytes, bytes]:
         """The coded symbols, and the plain bits."""
         coder = constriction.stream.stack.AnsCoder()
         for symbols, model in reversed(self._pushes):
             coder.encode_reverse(symbols, model)
-        words = coder.get_compressed().astype("<u4").tobytes()
-        return words.rstrip(b"\0"), self._raw.finish()
+        words = coder.get_compressed()
+        if self._set:  # last, so that it can give back bits of all the streams
+            words = push_set(words, *self._set)
+        return words.astype("<u4").tobytes().rstrip(b"\0"), self._raw.finish()
 
 
 class AnsReader:
     """Reads what AnsWriter finished."""
 
-    def __init__(self, symbols: bytes, raw: bytes) -> None:
+    def __init__(self, symbols: bytes, raw: bytes, *, bits_back: bool = False) -> None:
         padded = symbols + b"\0" * (-len(symbols) % 4)
-        words = np.frombuffer(padded, "<u4").astype(np.uint32)
+        self._bits_back = bits_back
+        self._raw = BitReader(raw)
+        self._start(np.frombuffer(padded, "<u4").astype(np.uint32))
+
+    def _start(self, words: np.ndarray) -> None:
+        self._words = words
         try:
             self._coder = constriction.stream.stack.AnsCoder(words)
         except (ValueError, OverflowError) as error:
             raise CorruptError(f"the coded symbols do not start an ANS stream: {error}") from error
-        self._raw = BitReader(raw)
 
     def get(self, n: int, contexts: np.ndarray | None, signed: bool, default: int) -> np.ndarray:
         """The next stream, int32 [n]; arguments as for AnsWriter.put."""
@@ -250,11 +271,28 @@ class AnsReader:
     def get_raw(self, widths: np.ndarray) -> np.ndarray:
         return self._raw.get(widths)
 
+    def get_set(self, count: int, n: int, default: int) -> np.ndarray:
+        """The set that AnsWriter.put_set appended, ascending, int64 [count]."""
+        if not self._bits_back:
+            return _from_gaps(self.get(count, None, False, default), n)
+        if count > n:
+            raise CorruptError(f"a set has {count} members, at most {n} are possible")
+        members, words = pop_set(self._words, count, n)
+        self._start(words)
+        return members
+
     def finish(self) -> None:
         """Raise CorruptError unless everything was consumed."""
         if not self._coder.is_empty():
             raise CorruptError("coded symbols are left over at the end of the frame")
         self._raw.finish()
+
+
+def _from_gaps(gaps: np.ndarray, n: int) -> np.ndarray:
+    members = np.cumsum(gaps.astype(np.int64) + 1) - 1
+    if len(members) and members[-1] >= n:
+        raise CorruptError(f"index {int(members[-1])}; permitted: 0 to {n - 1}")
+    return members
 
 
 def _groups(contexts: np.ndarray | None, n: int) -> list[Any]:
@@ -279,6 +317,9 @@ class ZstdWriter:
 
     def put_raw(self, values: np.ndarray, widths: np.ndarray) -> None:
         self._raw.put(values, widths)
+
+    def put_set(self, members: np.ndarray, n: int, default: int) -> None:
+        self.put(np.diff(members, prepend=-1) - 1, None, False, default)
 
     def finish(self) -> tuple[bytes, bytes]:
         compressor = zstandard.ZstdCompressor(level=19, write_content_size=True)
@@ -318,6 +359,9 @@ class ZstdReader:
 
     def get_raw(self, widths: np.ndarray) -> np.ndarray:
         return self._raw.get(widths)
+
+    def get_set(self, count: int, n: int, default: int) -> np.ndarray:
+        return _from_gaps(self.get(count, None, False, default), n)
 
     def finish(self) -> None:
         if self._at != len(self._data):

@@ -1,4 +1,4 @@
-"""Frames <-> payloads under the coders ans and zstd: which symbols a frame holds, in which order.
+"""Frames <-> payloads under the coders ans, bits-back and zstd: which symbols a frame holds, in which order.
 
 Every stream is coded for all Gaussians of the frame before the next one begins, so that contexts and
 predictions are whole arrays. docs/bitstream.md, "Frame payloads", is the normative text.
@@ -63,7 +63,7 @@ def make_frame_coder(entropy: str, size: tuple[int, int]) -> FrameCoder:
 
 @dataclass(frozen=True, slots=True)
 class PlainCoder:
-    """FrameCoder of ans and zstd: keeps nothing from frame to frame."""
+    """FrameCoder of ans, bits-back and zstd: keeps nothing from frame to frame."""
 
     entropy: str
     size: tuple[int, int]
@@ -158,7 +158,7 @@ def pack_pframe(reference: State, state: State, entropy: str) -> bytes:
     delta = state.symbols.astype(np.int64) - reference.symbols
     changed = np.flatnonzero(delta.any(axis=1))
     w = make_writer(entropy)
-    w.put(np.diff(changed, prepend=-1) - 1, None, False, CHANGED_GAP)
+    w.put_set(changed, len(reference), CHANGED_GAP)
     for i in range(N_SYMBOLS):
         w.put(delta[changed, i], None, True, CHANGE[i])
     symbols, raw = w.finish()
@@ -173,8 +173,7 @@ def unpack_pframe(payload: bytes, reference: State, entropy: str, size: tuple[in
         raise CorruptError(f"the P-frame changes {n} Gaussians, its reference has {len(reference)}")
     symbols, raw = _split(rest, header["symbol_bytes"])
     r = make_reader(entropy, symbols, raw, _SYMBOLS_PER_GAUSSIAN * n)
-    changed = np.cumsum(r.get(n, None, False, CHANGED_GAP).astype(np.int64) + 1) - 1
-    _within("index", changed, 0, max(len(reference) - 1, 0))
+    changed = r.get_set(n, len(reference), CHANGED_GAP)
     state = reference.copy()
     s = state.symbols.astype(np.int64)
     for i in range(N_SYMBOLS):

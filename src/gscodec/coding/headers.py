@@ -28,6 +28,7 @@ FOOTER_MAGIC = b"GSVE"
 # In the file these names are numbers: their position here.
 STREAM_KINDS = ("video", "audio", "subtitle", "data")
 BACKGROUND_CODES = ("coarse", "none")
+PROFILE_CODES = ("default", "paper", "gaussianimage")
 ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive")
 
 KNOWN_FEATURES = 0  # bits of `required_features` that this build understands
@@ -122,6 +123,12 @@ ADAPTIVE_FRAME_HEADER = (
 P_FRAME_HEADER = (  # docs/bitstream.md, section "Frame payloads"
     Field("n_changed", "uvar", 0, 1 << 20),
     Field("symbol_bytes", "uvar", 0, 1 << 26),
+)
+
+PAPER_I_FRAME_HEADER = (  # docs/bitstream.md, section "Profile paper"; P-frames have a P_FRAME_HEADER
+    Field("n_gaussians", "uvar", 0, 1 << 20),
+    Field("n_room", "uvar", 0, 1 << 20),  # the last ones of the list
+    Field("symbol_bytes", "uvar", 0, 1 << 26),  # entropy-coded, behind the tables; then plain bits
 )
 
 INDEX_HEADER = (  # docs/bitstream.md, section "Index"
