@@ -265,6 +265,8 @@ class FrameTwin:
                 g.s[axis] = clamp(g.s[axis] + ((total + 2 ** (21 + g.m)) >> (22 + g.m)), 0, last)
 
     def _pframe(self, given: list[Gaussian] | None, mesh: list | None, room_moves: bool) -> None:
+        reserved = self.coder.flag("motion", (3, None, None, None), 0 if given is not None else None)
+        assert not reserved
         mesh, room_moves = self._code_motion(mesh, room_moves, given is not None)
         if mesh is not None:
             self._move(mesh, room_moves)

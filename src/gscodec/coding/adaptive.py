@@ -1,4 +1,4 @@
-"""The adaptive coder's Python side: states in, payloads out, with the shipped prior underneath.
+"""The adaptive coder's Python side: states in, payloads out.
 
 The native module (csrc/) walks a frame's symbols with mixed adaptive contexts; what it learned lasts for a
 GOP. docs/bitstream.md, "Adaptive coding", is the normative text.
@@ -6,12 +6,9 @@ GOP. docs/bitstream.md, "Adaptive coding", is the normative text.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
-import zstandard
 
 from gscodec.coding import _native
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
@@ -47,36 +44,11 @@ class Motion:
 MESH_LOG2: int = _native.MESH_LOG2
 
 
-@functools.cache
-def prior() -> tuple[np.ndarray, np.ndarray] | None:
-    """Counters (uint16) and mixing weights (int32) that every GOP starts from; None if none is shipped."""
-    file = resources.files("gscodec.coding").joinpath("prior.bin")
-    if not file.is_file():
-        return None
-    raw = zstandard.ZstdDecompressor().decompress(file.read_bytes())
-    n_weights = int.from_bytes(raw[:4], "little")
-    weights = np.frombuffer(raw, "<i4", n_weights, 4).astype(np.int32)
-    return np.frombuffer(raw, "<u2", -1, 4 + 4 * n_weights).astype(np.uint16), weights
-
-
-def pack_prior(counters: np.ndarray, weights: np.ndarray) -> bytes:
-    """Bytes of the file that `prior` reads."""
-    raw = (
-        len(weights).to_bytes(4, "little")
-        + weights.astype("<i4").tobytes()
-        + counters.astype("<u2").tobytes()
-    )
-    return zstandard.ZstdCompressor(level=19).compress(raw)
-
-
 class AdaptiveCoder:
     """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._core = _native.FrameCoder(*size)
-        shipped = prior()
-        if shipped:
-            self._core.set_prior(*shipped)
 
     def pack_iframe(self, state: State) -> bytes:
         """Payload of an I-frame; `state` in canonical order."""

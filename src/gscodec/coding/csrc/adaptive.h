@@ -85,8 +85,6 @@ class Model {
     return &counters_[((std::size_t(stream) * N_INPUTS + input) * N_CONTEXTS + context) * N_NODES + node];
   }
   int32_t* weights(int stream, int node) { return &weights_[(std::size_t(stream) * N_NODES + node) * N_INPUTS]; }
-  std::vector<Counter>& counters() { return counters_; }
-  std::vector<int32_t>& all_weights() { return weights_; }
 
  private:
   std::vector<Counter> counters_;

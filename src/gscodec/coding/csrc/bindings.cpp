@@ -129,26 +129,5 @@ NB_MODULE(_native, m) {
              std::copy(costs.begin(), costs.end(), out);
              return array;
            })
-      .def("take_bits", &FrameCoder::take_bits)
-      .def("keep_learning", &FrameCoder::keep_learning, "keep"_a)
-      .def(
-          "set_prior",
-          [](FrameCoder& c, nb::ndarray<const uint16_t, nb::numpy, nb::ndim<1>, nb::c_contig> counters,
-             nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig> weights) {
-            c.set_prior({counters.data(), counters.data() + counters.size()},
-                        {weights.data(), weights.data() + weights.size()});
-          },
-          "counters"_a, "weights"_a)
-      .def("get_model", [](FrameCoder& c) {
-        std::vector<uint16_t> counters;
-        std::vector<int32_t> weights;
-        c.get_model(counters, weights);
-        uint16_t* p;
-        int32_t* w;
-        auto a = make_array<uint16_t>({counters.size()}, &p);
-        auto b = make_array<int32_t>({weights.size()}, &w);
-        std::copy(counters.begin(), counters.end(), p);
-        std::copy(weights.begin(), weights.end(), w);
-        return nb::make_tuple(a, b);
-      });
+      .def("take_bits", &FrameCoder::take_bits);
 }

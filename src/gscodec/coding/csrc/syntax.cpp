@@ -154,10 +154,10 @@ struct Counted {
 
 }  // namespace
 
-FrameCoder::FrameCoder(int width, int height) : width_(width), height_(height), prior_(N_STREAMS), model_(N_STREAMS) {}
+FrameCoder::FrameCoder(int width, int height) : width_(width), height_(height), model_(N_STREAMS) {}
 
 void FrameCoder::begin_gop() {
-  if (!keep_learning_) model_ = prior_;
+  model_ = Model(N_STREAMS);
   gaussians_.clear();
   history_.clear();
   changed_before_.clear();
@@ -425,6 +425,8 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
 template <typename Coder>
 void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion) {
   constexpr bool D = Coder::DECODES;
+  // Room for what later versions add to P-frames: hardly a bit in a whole file.
+  if (code_flag(coder, 0, {MOTION, {3, -1, -1, -1}})) throw std::runtime_error("it needs a newer version of gscodec");
   walk_motion(coder, motion);
   gaussians_ = moved(motion);
   const int n = int(gaussians_.size());
@@ -583,26 +585,6 @@ std::vector<float> FrameCoder::change_costs() {
     costs[i] = float(std::log2((65536 - d.p) / double(d.p)));
   }
   return costs;
-}
-
-void FrameCoder::set_prior(const std::vector<uint16_t>& counters, const std::vector<int32_t>& weights) {
-  if (counters.size() != 2 * prior_.counters().size() || weights.size() != prior_.all_weights().size())
-    throw std::invalid_argument("the prior is of another version of the adaptive coder");
-  for (std::size_t i = 0; i < prior_.counters().size(); ++i) {
-    const int n = counters[2 * i + 1];
-    prior_.counters()[i] = {counters[2 * i], uint16_t(n < COUNTER_LIMIT ? n : COUNTER_LIMIT)};
-  }
-  prior_.all_weights() = weights;
-  model_ = prior_;
-}
-
-void FrameCoder::get_model(std::vector<uint16_t>& counters, std::vector<int32_t>& weights) {
-  counters.clear();
-  for (const Counter& c : model_.counters()) {
-    counters.push_back(c.p);
-    counters.push_back(c.n);
-  }
-  weights = model_.all_weights();
 }
 
 }  // namespace gscodec

@@ -59,11 +59,6 @@ class FrameCoder {
  public:
   FrameCoder(int width, int height);
 
-  // Counters and weights a GOP starts from; `keep_learning` starts from what was learned instead.
-  void set_prior(const std::vector<uint16_t>& counters, const std::vector<int32_t>& weights);
-  void get_model(std::vector<uint16_t>& counters, std::vector<int32_t>& weights);
-  void keep_learning(bool keep) { keep_learning_ = keep; }
-
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
   // `gaussians` as they shall be; `motion` is applied to the reference first.
@@ -95,8 +90,7 @@ class FrameCoder {
   void check(const Gaussian& g) const;
 
   const int width_, height_;
-  Model prior_, model_;
-  bool keep_learning_ = false;
+  Model model_;
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
