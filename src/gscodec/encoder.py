@@ -18,6 +18,7 @@ from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import (
+    COLOR_0,
     COLOR_STEP,
     State,
     affine_arrays,
@@ -170,10 +171,17 @@ class Encoder:
         )
         params = start.params
         target = raster.target(picture, weight)
+        person = np.flatnonzero(~start.is_room).astype(np.uint32)
+        if start.is_room.any():
+            self._fit_room(params, start.is_room, picture, matte)
         if config.init != "random":
-            raster.solve_colors(target, params, None, COLOR_SWEEPS, RIDGE)
-        result = raster.fit(target, params, None, self._schedule(config.iterations))
+            raster.solve_colors(target, params, person, COLOR_SWEEPS, RIDGE)
+        result = raster.fit(target, params, person, self._schedule(config.iterations))
         self._check(result)
+        if start.is_room.any():
+            room = np.flatnonzero(start.is_room).astype(np.uint32)
+            everywhere = raster.target(picture, np.ones_like(matte))
+            self._check(raster.fit(everywhere, params, room, self._schedule(config.iterations // 4)))
         size_class, energy_class = classify(params, self._quality)
         symbols = np.zeros(params.shape, np.int32)
         state = State(symbols, size_class, energy_class, start.is_room, self._quality)
@@ -181,15 +189,39 @@ class Encoder:
         quantize_geometry(params, state, everything, self._size)
         quantize_colors(params, state, everything)
         rounded = dequantize(state)
-        raster.solve_colors(target, rounded, None, COLOR_SWEEPS, RIDGE)
+        raster.solve_colors(target, rounded, person, COLOR_SWEEPS, RIDGE)
         quantize_colors(rounded, state, everything)
         if config.polish_passes:
-            arrays = SymbolArrays(state.symbols, iframe_base(state), *affine_arrays(state, self._size))
+            arrays = self._symbol_arrays(state, iframe_base(state))
             lambda_ = self._lambda(LAMBDA_I)
             effort = Effort(config.polish_passes, self._time_left())
             polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, effort, lambda_)
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
+
+    def _fit_room(
+        self, params: np.ndarray, is_room: np.ndarray, picture: np.ndarray, matte: np.ndarray
+    ) -> None:
+        """Fit the room's Gaussians by themselves, in place, to a picture that is black where the person is.
+
+        Fitted together with the person's they would help to draw the person, and the person alone could not
+        be drawn without them.
+        """
+        config, raster = self._config, self._raster
+        room = np.ascontiguousarray(params[is_room])
+        outside = 1.0 - np.minimum(1.0, 2.0 * matte)
+        target = raster.target(picture * outside[:, :, None], np.ones_like(matte))
+        if config.init != "random":
+            raster.solve_colors(target, room, None, COLOR_SWEEPS, RIDGE)
+        self._check(raster.fit(target, room, None, self._schedule(config.iterations // 2)))
+        params[is_room] = room
+
+    def _symbol_arrays(self, state: State, base: np.ndarray) -> SymbolArrays:
+        """The state spelt out for the pursuit; the geometry of the room stands still."""
+        step, offset, low, high = affine_arrays(state, self._size)
+        room = np.flatnonzero(state.is_room)
+        low[room, :COLOR_0] = high[room, :COLOR_0] = state.symbols[room, :COLOR_0]
+        return SymbolArrays(state.symbols, base, step, offset, low, high)
 
     def _pack_pframe(self, reference: State, state: State) -> bytes:
         if isinstance(self._coder, AdaptiveCoder):
