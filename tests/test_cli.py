@@ -83,6 +83,8 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "deadline_ms": None,
         "backend": "cpu",
         "update": "refit",
+        "profile": "paper",
+        "quantization": "qat",
         "entropy": "zstd",
     }
     args: list[str] = []

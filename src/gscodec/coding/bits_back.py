@@ -93,27 +93,32 @@ def push_multiset(coder: Ans, elements: list[Any], push: Callable[[Ans, Any], No
         push(coder, left.pop(first))
 
 
-def pop_multiset(coder: Ans, n: int, pop: Callable[[Ans], Any], *, distinct: bool = False) -> list[Any]:
+def pop_multiset(coder: Ans, n: int, pop: Callable[[Ans], Any]) -> list[Any]:
     """Take off what `push_multiset` appended, sorted.
 
     Args:
-        pop: takes off one element. distinct: equal elements are corrupt.
+        pop: takes off one element.
     """
     found: list[Any] = []
     for size in range(1, n + 1):
         element = pop(coder)
         first, end = bisect_left(found, element), bisect_right(found, element) + 1
-        if distinct and end - first > 1:
-            raise CorruptError(f"{element} is named twice in a set")
         insort(found, element)
         coder.push((first << TOTAL_LOG2) // size, (end << TOTAL_LOG2) // size)
     return found
 
 
 def push_set(words: np.ndarray, members: np.ndarray, n: int) -> np.ndarray:
-    """Words of an ANS stream, uint32, after different numbers below n were pushed as a set."""
-    coder = Ans(words.tolist())
-    push_multiset(coder, members.tolist(), lambda c, value: push_uniform(c, value, n))
+    """Words of an ANS stream, uint32, after different numbers below n were pushed as a set.
+
+    A member is named by its place among the numbers that no later one takes, so the whole costs
+    log2 C(n, members) bits, less what an empty state could not give back.
+    """
+    coder, left = Ans(words.tolist()), members.tolist()
+    while left:
+        rank = pop_uniform(coder, len(left))
+        member = left.pop(rank)
+        push_uniform(coder, member - rank, n - len(left))
     return np.array(coder.words(), np.uint32)
 
 
@@ -121,8 +126,13 @@ def pop_set(words: np.ndarray, count: int, n: int) -> tuple[np.ndarray, np.ndarr
     """What `push_set` did, undone: the numbers ascending, int64, and the words from before.
 
     Raises:
-        CorruptError: a number occurs twice, or the words start no stream.
+        CorruptError: the words start no stream.
     """
     coder = Ans(words.tolist())
-    members = pop_multiset(coder, count, lambda c: pop_uniform(c, n), distinct=True)
-    return np.array(members, np.int64), np.array(coder.words(), np.uint32)
+    found: list[int] = []
+    for size in range(count):
+        place = pop_uniform(coder, n - size)
+        rank = bisect_right(range(size), place, key=lambda i: found[i] - i)
+        found.insert(rank, place + rank)
+        push_uniform(coder, rank, size + 1)
+    return np.array(found, np.int64), np.array(coder.words(), np.uint32)

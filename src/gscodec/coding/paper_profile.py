@@ -26,7 +26,7 @@ MIN_TABLE_SCALE, MAX_TABLE_SCALE, MAX_TABLE_OFFSET, MAX_TABLE_COLOR = 2.0**-10, 
 
 # Where the levels of l1, l2, l3 begin and end, in units of √(mean l1·l3): calibrated off-line by
 # tools/tune_steps.py, docs/bits.md, "PTQ and QAT".
-RANGES = np.array([[0.0, 3.2], [-3.0, 3.0], [0.0, 3.2]])
+RANGES = np.array([[0.0, 3.2], [-3.6, 3.6], [0.0, 2.24]])
 CODEBOOK_ROUNDS = 6  # of assigning and solving
 
 _MEANS, _FACTORS, _COLORS = slice(0, 2), slice(2, 5), slice(5, 8)  # columns of parameters
