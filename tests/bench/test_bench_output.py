@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from bench_rows import row
@@ -13,7 +14,7 @@ from gscodec.bench.claims import CLAIMS, claims_section
 from gscodec.bench.output import read_results, rows_csv, write_results
 from gscodec.bench.published import external_rows, published_curves, read_published
 from gscodec.bench.suite_quick import mean_rows, quick_section
-from gscodec.bench.suite_rd import bd_table, flicker_table, limits_of, rd_section
+from gscodec.bench.suite_rd import bd_tables, flicker_table, limits_of, rd_section
 from gscodec.bench.table import formatted, text_table
 from gscodec.errors import MediaError
 
@@ -55,17 +56,27 @@ def test_means_are_over_clips():
     assert mean_rows([row()]) == []
 
 
-def test_bd_table_has_figures_or_reasons():
-    table = bd_table(rd_rows())
-    assert table.lines == [["talk", "26–31", "-50.0", "+1.70", "–", "–"]]
-    assert table.notes == ["talk, paper: not measured"]
+def test_bd_tables_have_figures_or_reasons():
+    rate, gain = bd_tables(rd_rows())
+    assert rate.head == ["clip", "dB counted", "x264", "paper"]
+    assert rate.lines == [["talk", "26–31", "-50.0", "not built"]]
+    assert gain.lines == [["talk", "26–31", "+1.70", "not built"]]
+    assert rate.notes == []
+
+
+def test_bd_tables_say_what_they_could_not_count():
+    ours = rd_rows()[:4]
     short = [row("x264", suite="rd", kbit_per_s=20 * 2**i, roi_psnr_db=28 + i) for i in range(3)]
-    assert "counted from 28.0 to 30.0 dB only" in bd_table([*rd_rows()[:4], *short]).notes[0]
-    apart = bd_table(
-        [*rd_rows()[:4], *(row("x264", suite="rd", kbit_per_s=9**i, roi_psnr_db=40 + i) for i in range(4))]
-    )
-    assert apart.lines[0][2] == "–"
-    assert "share less than" in apart.notes[0]
+    assert "counted from 28.0 to 30.0 dB only" in bd_tables([*ours, *short])[0].notes[0]
+    apart = [row("x264", suite="rd", kbit_per_s=9**i, roi_psnr_db=40 + i) for i in range(4)]
+    table = bd_tables([*ours, *apart])[0]
+    assert table.lines[0][2] == "–"
+    assert "share less than" in table.notes[0]
+
+
+def test_a_mean_of_some_clips_says_so():
+    other = [replace(r, clip="other") for r in rd_rows()[:4]]
+    assert bd_tables([*rd_rows(), *other])[0].lines[-1] == ["mean", "", "-50.0 (1)", "–"]
 
 
 def test_flicker_is_compared_over_the_rates_in_common():

@@ -9,7 +9,7 @@ from gscodec.bench.cache import Row
 from gscodec.bench.measure import OURS
 from gscodec.bench.section import Section, Table
 from gscodec.bench.suite_more import ALONE
-from gscodec.bench.suite_rd import bd_table
+from gscodec.bench.suite_rd import bd_tables
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not", "cannot be checked here"
 Answer = tuple[str, str]  # (verdict, ours)
@@ -82,8 +82,8 @@ def _above_x264(rows: Sequence[Row]) -> Answer:
     mine = [r for r in rows if r.suite == "rd"]
     if not mine:
         return _needs("rd")
-    table = bd_table(mine)
-    name = "x264-veryfast-zerolatency %"
+    table = bd_tables(mine)[0]
+    name = "x264-veryfast-zerolatency"
     if name not in table.head or not table.lines:
         return _needs("rd")
     value = table.lines[-1][table.head.index(name)].split()[0]

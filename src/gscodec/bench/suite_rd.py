@@ -75,32 +75,42 @@ def curves(rows: list[Row]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     return {clip: {codec: sorted(points) for codec, points in c.items()} for clip, c in found.items()}
 
 
-def bd_table(rows: list[Row]) -> Table:
+def bd_tables(rows: list[Row]) -> list[Table]:
     """BD-rate and BD-PSNR of this codec against each other one, per clip; refusals with their reason."""
     per_clip, notes = curves(rows), []
     measured = dict.fromkeys(row.codec for row in rows if row.status != "published")
     rivals = [name for name in measured if name != OURS]
-    rates: dict[str, list[float]] = {name: [] for name in rivals}
-    lines = []
+    not_built = {row.codec for row in rows if row.status == "not built"}
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in rivals}
+    lines: tuple[list[list[str]], list[list[str]]] = ([], [])
     for clip, by_codec in per_clip.items():
-        line = [clip, f"{limits_of(rows, clip)[0]:g}–{limits_of(rows, clip)[1]:g}"]
+        limits = limits_of(rows, clip)
+        for kind in lines:
+            kind.append([clip, f"{limits[0]:g}–{limits[1]:g}"])
         for rival in rivals:
-            rate, psnr, reason = _differences(by_codec, rival, limits_of(rows, clip))
-            line += [formatted(rate, "+.1f"), formatted(psnr, "+.2f")]
-            if rate is not None:
-                rates[rival].append(rate)
-            if reason:
+            *values, reason = _differences(by_codec, rival, limits)
+            missing = "not built" if rival in not_built else "–"
+            for kind, kept, value, form in zip(lines, found[rival], values, ("+.1f", "+.2f"), strict=True):
+                kind[-1].append(missing if value is None else formatted(value, form))
+                if value is not None:
+                    kept.append(float(value))
+            if reason and rival not in not_built:
                 notes.append(f"{clip}, {rival}: {reason}")
-        lines.append(line)
-    if len(lines) > 1:
-        means = [formatted(fmean(rates[r]) if rates[r] else None, "+.1f") for r in rivals]
-        means = [  # a mean of some of the clips says so
-            f"{mean} ({len(rates[r])})" if 0 < len(rates[r]) < len(per_clip) else mean
-            for r, mean in zip(rivals, means, strict=True)
-        ]
-        lines.append(["mean", "", *(cell for mean in means for cell in (mean, ""))])
-    head = ["clip", "dB counted", *(cell for r in rivals for cell in (f"{r} %", "dB"))]
-    return Table("BD-rate (%) and BD-PSNR (dB) of gscodec against …", head, lines, 2, notes)
+    tables = []
+    for i, (title, form) in enumerate((("BD-rate, %", "+.1f"), ("BD-PSNR, dB", "+.2f"))):
+        if len(per_clip) > 1:
+            means = [_mean_of(found[rival][i], len(per_clip), form) for rival in rivals]
+            lines[i].append(["mean", "", *means])
+        head = ["clip", "dB counted", *rivals]
+        tables.append(Table(f"{title}: gscodec against …", head, lines[i], 2, notes if i == 0 else []))
+    return tables
+
+
+def _mean_of(values: list[float], n_clips: int, form: str) -> str:
+    """A mean; one of some of the clips only says of how many."""
+    if not values:
+        return "–"
+    return formatted(fmean(values), form) + (f" ({len(values)})" if len(values) < n_clips else "")
 
 
 def flicker_table(rows: list[Row]) -> Table:
@@ -119,8 +129,8 @@ def flicker_table(rows: list[Row]) -> Table:
             pair = _at_same_rates(sorted(found.get(OURS, [])), sorted(found.get(rival, [])))
             cells.append("–" if pair is None else f"{pair[0]:.2f} : {pair[1]:.2f}")
         lines.append([clip, *cells])
-    head = ["clip", *(f"gscodec : {rival}" for rival in rivals)]
-    return Table("Flicker at the same rates, code values (lower is calmer)", head, lines, 1)
+    title = "Flicker at the same rates, code values, lower is calmer: gscodec : …"
+    return Table(title, ["clip", *rivals], lines, 1)
 
 
 def limits_of(rows: list[Row], clip: str) -> tuple[float, float]:
@@ -172,7 +182,7 @@ def rd_section(rows: list[Row]) -> Section:
         "edge. ROI-PSNR is that of the person's pixels in R'G'B'. Bytes: the whole .gsv for this codec, the "
         "bare elementary stream for the others."
     )
-    tables = [bd_table(rows), flicker_table(rows), _points_table(rows)]
+    tables = [*bd_tables(rows), flicker_table(rows), _points_table(rows)]
     return Section("rd", "Rate and distortion (Fig. 7)", text, tables, charts)
 
 
