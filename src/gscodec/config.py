@@ -133,14 +133,20 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
 # What a profile changes; its iterations are the papers' "fast" and "slow" settings.
 PROFILE_VALUES: dict[str, dict[str, Any]] = {
     "default": {},
-    "paper": {"entropy": "bits-back", "update": "refit", "detail": 0.0, "motion": False},
+    "paper": {
+        "entropy": "bits-back",
+        "update": "refit",
+        "change_threshold": 20.0,
+        "detail": 0.0,
+        "motion": False,
+    },
     "gaussianimage": {"entropy": "ans", "init": "random", "gop_length": 1, "motion": False},
 }
 BASELINE_PRESETS: dict[str, dict[str, Any]] = {
-    "realtime": {"iterations": 100, "p_iterations": 30},
-    "fast": {"iterations": 1000, "p_iterations": 100},
-    "medium": {"iterations": 1000, "p_iterations": 100},
-    "slow": {"iterations": 10_000, "p_iterations": 1000},
+    "realtime": {"iterations": 100, "p_iterations": 15},
+    "fast": {"iterations": 1000, "p_iterations": 30},
+    "medium": {"iterations": 1000, "p_iterations": 30},
+    "slow": {"iterations": 10_000, "p_iterations": 100},
 }
 
 
