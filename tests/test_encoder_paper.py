@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -85,7 +87,7 @@ def test_decoder_holds_the_encoders_state(
 
 def test_pframes_send_the_selected_ones_only() -> None:
     coded = encode(quick("paper"))
-    for (_, before), (frame, state) in zip(coded, coded[1:], strict=False):
+    for (_, before), (frame, state) in itertools.pairwise(coded):
         changed = (state.symbols != before.symbols).any(axis=1)
         assert frame.n_coded == changed.sum()
         assert 0 < frame.n_coded < len(state)

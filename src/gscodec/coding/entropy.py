@@ -95,6 +95,14 @@ def _model(signed: bool, model: int) -> Any:
     return _model_family((_table(signed, model) - 1).astype(np.float64), perfect=False)
 
 
+def symbol_interval(value: int, signed: bool, model: int) -> tuple[int, int]:
+    """Where a number up to MAX_PLAIN lies in [0, 2^24) under a model (bits_back.Ans)."""
+    table = _table(signed, model)
+    at = value + (MAX_PLAIN if signed else 0)
+    low = int(table[:at].sum())
+    return low, low + int(table[at])
+
+
 @functools.cache
 def _costs(signed: bool) -> np.ndarray:
     """Bits of every symbol under every model, float32 [models, symbols]."""
