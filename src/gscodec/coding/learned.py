@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gscodec.coding.paper_profile import (
+    ENTRIES,
     LEVELS,
     MAX_TABLE_COLOR,
     MAX_TABLE_OFFSET,
@@ -61,9 +62,7 @@ class LearnedQuantizer:
 
     def codes(self, params: np.ndarray) -> np.ndarray:
         """Codes under the tables as they are now, int32 [n, 7]."""
-        codes = quantize(params, self.tables, self._size)
-        codes[:, 5:] = self._entries
-        return codes
+        return quantize(params, self.tables, self._size, self._entries)
 
     def __call__(self, params: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Quantised params, float32 [n, 8]; learns from the gradient at those of the call before."""
@@ -79,7 +78,8 @@ class LearnedQuantizer:
         factors, colors = gradient[:, 2:5], gradient[:, 5:8]
         books = np.zeros_like(self._books)
         for stage, book in enumerate(books):
-            np.add.at(book, self._entries[:, stage], colors)
+            for k in range(3):
+                book[:, k] = np.bincount(self._entries[:, stage], colors[:, k], ENTRIES)
         sums = np.concatenate(
             [
                 (factors * self._beyond).sum(axis=0),

@@ -91,8 +91,14 @@ def calibrated_tables(params: np.ndarray, ranges: np.ndarray = RANGES) -> PaperT
     return PaperTables(scale.astype(np.float16), low.astype(np.float16), books.astype(np.float16))
 
 
-def quantize(params: np.ndarray, tables: PaperTables, size: tuple[int, int]) -> np.ndarray:
-    """Codes of Gaussians, int32 [N, 7]: each value to the nearest, colours over all 64 sums."""
+def quantize(
+    params: np.ndarray, tables: PaperTables, size: tuple[int, int], entries: np.ndarray | None = None
+) -> np.ndarray:
+    """Codes of Gaussians, int32 [N, 7]: each value to the nearest, colours over all 64 sums.
+
+    Args:
+        entries: int [N, 2], taken for the colours instead.
+    """
     p = params.astype(np.float64)
     half_size = np.array(size) / 2
     codes = np.empty((len(p), N_CODES), np.int32)
@@ -101,7 +107,9 @@ def quantize(params: np.ndarray, tables: PaperTables, size: tuple[int, int]) -> 
     codes[:, _MEANS] = means.view(np.uint16)
     scale, offset = tables.scale.astype(np.float64), tables.offset.astype(np.float64)
     codes[:, _LEVELS] = np.clip(np.rint((p[:, _FACTORS] - offset) / scale), 0, LEVELS - 1)
-    codes[:, 5:] = _nearest_sums(p[:, _COLORS], tables.codebooks.astype(np.float64))
+    if entries is None:
+        entries = _nearest_sums(p[:, _COLORS], tables.codebooks.astype(np.float64))
+    codes[:, 5:] = entries
     return codes
 
 
