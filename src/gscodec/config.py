@@ -63,6 +63,7 @@ class EncoderConfig:
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
     polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
     update_passes: int = 3  # of a P-frame's symbols, upper bound
+    stability: float = 0.5  # weight of standing still where the source does; the picture has 1
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
@@ -95,6 +96,7 @@ class EncoderConfig:
             _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)
         _within("update-passes", self.update_passes, 0, 10_000)
+        _within("stability", self.stability, 0.0, 100.0)
         _within("lambda-scale", self.lambda_scale, 0.01, 100.0)
         _within("threads", self.threads, 0, 256)
         if self.target_psnr is not None:
@@ -146,7 +148,7 @@ BASELINE_PRESETS: dict[str, dict[str, Any]] = {
     "realtime": {"iterations": 100, "p_iterations": 15},
     "fast": {"iterations": 1000, "p_iterations": 30},
     "medium": {"iterations": 1000, "p_iterations": 30},
-    "slow": {"iterations": 10_000, "p_iterations": 100},
+    "slow": {"iterations": 10_000, "p_iterations": 100, "quantization": "qat"},
 }
 
 
