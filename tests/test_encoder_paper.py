@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cli_tools import make_clip
+from gscodec import decode_file, encode_file, inspect_file
 from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.coding.paper_frames import pack_tables
 from gscodec.coding.paper_profile import PaperState
@@ -18,6 +21,8 @@ from gscodec.encoder_paper import PaperEncoder, make_encoder
 from gscodec.errors import ConfigError, CorruptError, UnsupportedError
 from gscodec.metrics import psnr, squared_error
 from gscodec.splat.raster import make_rasterizer
+from gscodec.video.frame import Frame
+from gscodec.video.reader import open_video
 
 WIDTH, HEIGHT, N_FRAMES = 64, 48, 4
 
@@ -152,3 +157,32 @@ def test_pictures_are_near() -> None:
     decoder.decode(frame.payload, FrameType.I)
     inside = matte() >= 0.5
     assert psnr(decoder.render()[inside][None], pictures()[0][inside][None]) > 22
+
+
+@pytest.mark.parametrize(
+    ("profile", "quantization"), [("paper", "ptq"), ("paper", "qat"), ("gaussianimage", "ptq")]
+)
+def test_whole_files(profile: str, quantization: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 6)
+    config = encoder_config(
+        "fast",
+        profile=profile,
+        quantization=quantization,
+        gaussians=80,
+        iterations=100,
+        roi="full",
+        threads=1,
+    )
+    tally = encode_file(clip, tmp_path / "a.gsv", config)
+    facts = inspect_file(tmp_path / "a.gsv")
+    assert (facts["profile"], facts["entropy"]) == (profile, config.entropy)
+    assert facts["gops"] == (6 if profile == "gaussianimage" else 1)
+    decoded = decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", crf=4)
+    assert decoded.n_frames == 6
+    with open_video(clip) as before, open_video(tmp_path / "b.mp4") as after:
+        pairs = zip(before, after, strict=True)
+        quality = [
+            psnr(a.pixels, b.pixels) for a, b in pairs if isinstance(a, Frame) and isinstance(b, Frame)
+        ]
+    assert np.mean(quality) == pytest.approx(tally.psnr_db, abs=1)
+    assert tally.psnr_db > 18
