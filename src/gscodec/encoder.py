@@ -88,6 +88,9 @@ class Encoder:
         self._began = 0.0  # when the frame in hand was begun
         self._state: State | None = None
         self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
+        # Of the frame before: what a decoder shows, and what it should have looked like.
+        self._decoded = np.empty(0, np.uint8)
+        self._picture_before = np.empty(0, np.float32)
         self._n_frames = 0
         # Of the P-frame being encoded: its motion, and the reference after it.
         self._motion: Motion | None = None
@@ -133,8 +136,8 @@ class Encoder:
             payload = self._pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1
-        decoded, _ = self._raster.render_rgb8(dequantize(state))
-        roi_error, roi_samples, error = _native.squared_errors(decoded, pixels, roi.astype(np.uint8))
+        self._decoded, self._picture_before = self._raster.render_rgb8(dequantize(state))[0], picture
+        roi_error, roi_samples, error = _native.squared_errors(self._decoded, pixels, roi.astype(np.uint8))
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,
@@ -145,7 +148,7 @@ class Encoder:
             roi_error=roi_error,
             roi_samples=roi_samples,
             error=error,
-            samples=decoded.size,
+            samples=pixels.size,
         )
 
     def _picture(self, pixels: np.ndarray, matte: np.ndarray) -> np.ndarray:
@@ -231,7 +234,7 @@ class Encoder:
     def _update_pframe(
         self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
     ) -> tuple[State, int]:
-        target = self._pursuit_target(picture, weight)
+        target = self._pursuit_target(*self._steadied(picture, weight))
         base = self._move(reference, pixels, target)
         state = base.copy()
         if isinstance(self._coder, AdaptiveCoder):
@@ -269,6 +272,19 @@ class Encoder:
         else:
             self._estimator.said(None)
         return best
+
+    def _steadied(self, picture: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Target and weights of a P-frame that also asks decoded pixels to stand still where the source does.
+
+        Adding s·w·|x − decoded|² to w·|x − picture|² makes one square around their mean, weight (1 + s)·w.
+        """
+        if self._config.stability == 0:
+            return picture, weight
+        luma_change = np.abs(picture[:, :, 0] - self._picture_before[:, :, 0]) * np.float32(255 * 3**-0.5)
+        still = np.clip(2.0 - 0.5 * luma_change, 0.0, 1.0) * np.float32(self._config.stability)
+        decoded = opponent_from_rgb(self._decoded)
+        share = (still / (1.0 + still))[:, :, None]
+        return picture + share * (decoded - picture), weight * (1.0 + still)
 
     def _lambda(self, factor: float) -> float:
         step = COLOR_STEP * self._quality
