@@ -1,4 +1,4 @@
-"""tools/tune_steps.py and tools/measure_bits_back.py run on a small clip and print figures for docs/bits.md."""
+"""tools/tune_steps.py and tools/measure_bits_back.py run on a small clip and print figures."""
 
 from __future__ import annotations
 
