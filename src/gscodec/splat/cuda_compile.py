@@ -16,7 +16,11 @@ from pathlib import Path
 
 from gscodec.errors import BackendError
 
-INCLUDED = ("gaussian.h", "raster_cuda.cuh")  # before each source, in this order
+# What each source includes, in the order of inclusion.
+INCLUDED = {
+    "raster_cuda": ("gaussian.h", "raster_cuda.cuh"),
+    "fit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
+}
 _MAGIC = b"gscodec cubin 1\n"
 _DIGEST_BYTES = 32
 
@@ -43,7 +47,7 @@ def machine_code(name: str, arch: str, driver: int, **defines: int) -> bytes:
 def source_text(name: str, **defines: int) -> str:
     """One self-contained text: macros, shared headers, the source; line numbers as in the files."""
     parts = [f"#define GSCODEC_{key.upper()} {value}\n" for key, value in sorted(defines.items())]
-    for file in (*INCLUDED, f"{name}.cu"):
+    for file in (*INCLUDED[name], f"{name}.cu"):
         lines = _read(file).splitlines()
         kept = ["" if line.startswith(('#include "', "#pragma once")) else line for line in lines]
         parts.append("\n".join([f'#line 1 "{file}"', *kept, ""]))
@@ -57,7 +61,7 @@ def compile_source(source: str, name: str, arch: str) -> bytes:
             from cuda.core import Program, ProgramOptions
         except ImportError:  # before cuda-core 0.5
             from cuda.core.experimental import Program, ProgramOptions
-        options = ProgramOptions(name=f"{name}.cu", arch=arch, std="c++17")
+        options = ProgramOptions(name=f"{name}.cu", arch=arch, std="c++17", use_fast_math=True)
         return bytes(Program(source, "c++", options=options).compile("cubin").code)
     except Exception as error:  # cuda.core raises whatever its layers raise
         raise BackendError(

@@ -49,22 +49,23 @@ class Device:
         self.n_multiprocessors = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         self._driver_version: int = check(driver.cuDriverGetVersion())
         self._context = check(driver.cuDevicePrimaryCtxRetain(self._handle))
-        self._kernels: dict[tuple[str, str, int], Any] = {}
-        self._modules: dict[tuple[str, int], Any] = {}
+        self._kernels: dict[tuple[Any, ...], Any] = {}
+        self._modules: dict[tuple[Any, ...], Any] = {}
 
     def make_current(self) -> None:
         """Every thread needs it before the first other call."""
         check(driver.cuCtxSetCurrent(self._context))
 
-    def kernel(self, source: str, name: str, rows: int) -> Any:
-        """The kernel `name` of csrc/`source`.cu for `rows` pixels per thread; compiled at first use."""
-        key = (source, name, rows)
-        if key not in self._kernels:
-            if (source, rows) not in self._modules:
-                code = machine_code(source, f"sm_{self.capability}", self._driver_version, rows=rows)
-                self._modules[source, rows] = check(driver.cuModuleLoadData(code))
-            self._kernels[key] = check(driver.cuModuleGetFunction(self._modules[source, rows], name.encode()))
-        return self._kernels[key]
+    def kernel(self, source: str, name: str, **defines: int) -> Any:
+        """The kernel `name` of csrc/`source`.cu with macros GSCODEC_*; compiled at first use."""
+        variant = (source, *sorted(defines.items()))
+        if (name, *variant) not in self._kernels:
+            if variant not in self._modules:
+                code = machine_code(source, f"sm_{self.capability}", self._driver_version, **defines)
+                self._modules[variant] = check(driver.cuModuleLoadData(code))
+            kernel = check(driver.cuModuleGetFunction(self._modules[variant], name.encode()))
+            self._kernels[name, *variant] = kernel
+        return self._kernels[name, *variant]
 
     def resident_blocks(self, kernel: Any) -> int:
         """Blocks of a kernel that the whole card holds at a time."""
@@ -86,6 +87,7 @@ class Workspace:
         device.make_current()
         self._stream = check(driver.cuStreamCreate(driver.CUstream_flags.CU_STREAM_NON_BLOCKING))
         self._buffers: dict[str, Buffer] = {}
+        self._spares: dict[int, list[int]] = {}
         self._staging = np.empty(0, np.uint8)
         self._staged = 0
         self._retired: list[np.ndarray] = []
@@ -96,24 +98,36 @@ class Workspace:
         if known is None or known.n_bytes < n_bytes:
             if known is not None:
                 self.wait()
-                known.free()
+                self._buffers.pop(name).free()
             known = self._buffers[name] = Buffer(self.device, n_bytes + n_bytes // 8)
         return known.address
 
-    def upload(self, address: int, array: np.ndarray) -> None:
-        """Copy an array to the device; the array may change at once."""
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if flat.size:
-            staged = self._stage(flat.size)
-            staged[:] = flat
-            check(driver.cuMemcpyHtoDAsync(address, staged.ctypes.data, flat.size, self._stream))
+    def take(self, n_bytes: int) -> Buffer:
+        """A buffer for a caller to keep; its memory is used again when the caller lets go."""
+        return Buffer(self.device, n_bytes, self._spares)
 
-    def download(self, address: int, array: np.ndarray) -> np.ndarray:
-        """Copy from the device into page-locked memory shaped like `array`; valid after `wait`, until the next use."""
-        staged = self._stage(array.nbytes)
-        if array.nbytes:
-            check(driver.cuMemcpyDtoHAsync(staged.ctypes.data, address, array.nbytes, self._stream))
-        return staged.view(array.dtype).reshape(array.shape)
+    def upload(self, name: str, array: np.ndarray) -> int:
+        """Copy an array to the buffer `name`; its address. A page-locked array must stay as it is until `wait`."""
+        address = self.buffer(name, array.nbytes)
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        if not _is_pinned(flat):
+            staged = self.staged(flat.size)
+            staged[:] = flat
+            flat = staged
+        self.send(address, flat)
+        return address
+
+    def send(self, address: int, staged: np.ndarray) -> None:
+        """Copy page-locked bytes to the device."""
+        if staged.size:
+            check(driver.cuMemcpyHtoDAsync(address, staged.ctypes.data, staged.size, self._stream))
+
+    def download(self, address: int, like: np.ndarray) -> np.ndarray:
+        """Copy from the device into page-locked memory shaped `like`; valid from `wait` to the next use."""
+        staged = self.staged(like.nbytes)
+        if like.nbytes:
+            check(driver.cuMemcpyDtoHAsync(staged.ctypes.data, address, like.nbytes, self._stream))
+        return staged.view(like.dtype).reshape(like.shape)
 
     def zero(self, address: int, n_bytes: int) -> None:
         if n_bytes:
@@ -147,7 +161,8 @@ class Workspace:
         check(driver.cuEventSynchronize(end))
         return float(check(driver.cuEventElapsedTime(start, end))) / 1e3
 
-    def _stage(self, n_bytes: int) -> np.ndarray:
+    def staged(self, n_bytes: int) -> np.ndarray:
+        """Page-locked bytes that nobody else uses until `wait`."""
         end = self._staged + (n_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         if end > self._staging.size:
             self._retired.append(self._staging)  # copies may still read it
@@ -160,26 +175,35 @@ class Workspace:
 class Buffer:
     """Device memory that lives as long as this object."""
 
-    def __init__(self, device: Device, n_bytes: int) -> None:
-        self.device, self.n_bytes = device, max(ALIGNMENT, n_bytes)
+    def __init__(self, device: Device, n_bytes: int, spares: dict[int, list[int]] | None = None) -> None:
+        """`spares`: addresses by size, from where memory is taken and where it goes back to."""
+        self.device, self.n_bytes, self._spares = device, max(ALIGNMENT, n_bytes), spares
+        if spares and spares.get(self.n_bytes):
+            self.address = spares[self.n_bytes].pop()
+            return
         device.make_current()
         try:
             self.address = int(check(driver.cuMemAlloc(self.n_bytes)))
         except BackendError as error:
             raise BackendError(
-                f"{device.name} has no {self.n_bytes / 2**20:.0f} MiB free ({error}); fit fewer pictures at a "
-                "time, or take --backend cpu"
+                f"{device.name} has no {self.n_bytes / 2**20:.0f} MiB free ({error}); fit fewer pictures at "
+                "a time, or take --backend cpu"
             ) from error
 
     def free(self) -> None:
+        """Hand the memory back to the driver."""
         address, self.address = self.address, 0
         if address:
             self.device.make_current()
             driver.cuMemFree(address)
 
     def __del__(self) -> None:
-        if getattr(self, "address", 0):
+        if not getattr(self, "address", 0):
+            return
+        if self._spares is None:
             self.free()
+        else:
+            self._spares.setdefault(self.n_bytes, []).append(self.address)
 
 
 class _PinnedMemory:
@@ -203,6 +227,13 @@ def pinned_array(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialised array in page-locked memory: the card copies from and to it several times faster."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.asarray(_PinnedMemory(n_bytes)).view(dtype).reshape(shape)
+
+
+def _is_pinned(array: np.ndarray) -> bool:
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, _PinnedMemory)
 
 
 @cache

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_double, c_float, c_int, c_void_p
 
-# csrc/raster_cuda.cuh
-THREADS = 256
+# csrc/raster_cuda.cuh, csrc/strips_cuda.cuh
+WARPS = 8
+THREADS = 32 * WARPS
 TILE_W = 32
 CELL = 256
 SLOTS = 32
@@ -24,7 +25,6 @@ class Scene(ctypes.Structure):
         ("params", c_void_p),
         ("prepared", c_void_p),
         ("boxes", c_void_p),
-        ("anchors", c_void_p),
         ("cell_lists", c_void_p),
         ("cell_counts", c_void_p),
         ("pictures", c_int),
@@ -35,6 +35,16 @@ class Scene(ctypes.Structure):
         ("cells_x", c_int),
         ("cells_y", c_int),
         ("capacity", c_int),
+    ]
+
+
+class Lists(ctypes.Structure):
+    _fields_ = [
+        ("indices", c_void_p),
+        ("counts", c_void_p),
+        ("anchors", c_void_p),
+        ("capacity", c_int),
+        ("margin", c_int),
     ]
 
 
@@ -61,6 +71,7 @@ class TargetParams(ctypes.Structure):
         ("rgb", c_void_p),
         ("picture", c_void_p),
         ("weight", c_void_p),
+        ("weight_codes", c_void_p),
         ("target", c_void_p),
         ("roi_pixels", c_void_p),
         ("pictures", c_int),
@@ -73,13 +84,10 @@ class GatherParams(ctypes.Structure):
     _fields_ = [("scene", Scene), ("residual", c_void_p), ("gradient", c_void_p)]
 
 
-class Outcome(ctypes.Structure):
-    _fields_ = [("loss", c_double), ("roi_mse", c_double), ("iterations", c_int), ("finite", c_int)]
-
-
 class FitParams(ctypes.Structure):
     _fields_ = [
         ("scene", Scene),
+        ("lists", Lists),
         ("target", c_void_p),
         ("roi_pixels", c_void_p),
         ("gradient", c_void_p),
@@ -95,18 +103,19 @@ class FitParams(ctypes.Structure):
         ("rate_mean", c_float),
         ("rate_shape", c_float),
         ("rate_color", c_float),
-        ("final_rate", c_float),
         ("beta1", c_float),
         ("beta2", c_float),
         ("plateau", c_float),
-        ("padding", c_float),
+        ("schedule", c_void_p),
         ("target_mse", c_double),
+        ("deadline_s", c_double),
     ]
 
 
 class SolveParams(ctypes.Structure):
     _fields_ = [
         ("scene", Scene),
+        ("lists", Lists),
         ("target", c_void_p),
         ("gradient", c_void_p),
         ("rest", c_void_p),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.splat.cuda_batch import CudaBatch, CudaTarget
-from gscodec.splat.raster import FitResult, FitSchedule
+from gscodec.errors import BackendError
+from gscodec.splat.cuda_batch import CudaBatch
+from gscodec.splat.cuda_scene import CudaTarget
+from gscodec.splat.raster import FitResult, FitSchedule, Project
 
 
 class CudaRasterizer:
@@ -36,8 +38,15 @@ class CudaRasterizer:
         return self.batch.target(picture[None], weight[None])
 
     def fit(
-        self, target: CudaTarget, params: np.ndarray, active: np.ndarray | None, schedule: FitSchedule
+        self,
+        target: CudaTarget,
+        params: np.ndarray,
+        active: np.ndarray | None,
+        schedule: FitSchedule,
+        project: Project | None = None,
     ) -> FitResult:
+        if project is not None:
+            raise BackendError("learned quantisers (--quantization qat) run on the CPU; take --backend cpu")
         return self.batch.fit(target, [params], [active], schedule)[0]
 
     def solve_colors(

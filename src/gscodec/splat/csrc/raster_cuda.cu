@@ -8,32 +8,33 @@ namespace gscodec {
 
 struct DrawParams {
   Scene scene;
-  float* picture;             // [pictures, H, W, 3], or null
-  unsigned char* rgb;         // [pictures, H, W, 3], or null
-  unsigned char* alpha;       // [pictures, H, W], or null
-  unsigned char* nv12;        // [pictures, H + (H + 1) / 2, pitch], or null
-  const float4* target;       // [pictures, H, W], or null
-  float4* rest;               // [pictures, H, W]: target minus the sum
-  int pitch;                  // bytes of a row of nv12: W rounded up to even
-  float matrix[9];            // R'G'B' in [0, 255] from the sum's colours, row by row
-  float background[3];        // R'G'B' in [0, 255], used with alpha
+  float* picture;                           // [pictures, H, W, 3], or null
+  unsigned char* rgb;                       // [pictures, H, W, 3], or null
+  unsigned char* alpha;                     // [pictures, H, W], or null
+  unsigned char* nv12;                      // [pictures, H + (H + 1) / 2, pitch], or null
+  const float4* target;                     // [pictures, H, W], or null
+  float4* rest;                             // [pictures, H, W]: target minus the sum
+  int pitch;                                // bytes of a row of nv12: W rounded up to even
+  float matrix[9];                          // R'G'B' in [0, 255] from the sum's colours, row by row
+  float background[3];                      // R'G'B' in [0, 255], used with alpha
   float luma[4], chroma_b[4], chroma_r[4];  // Y'CbCr codes from R'G'B' in [0, 255]: three factors, offset
 };
 
 struct TargetParams {
-  const unsigned char* rgb;   // [pictures, H, W, 3], or null: then
-  const float* picture;       // [pictures, H, W, 3]
-  const float* weight;        // [pictures, H, W]
-  float4* target;             // [pictures, H, W]
-  unsigned* roi_pixels;       // [pictures], zero at the launch
+  const unsigned char* rgb;           // [pictures, H, W, 3], or null: then
+  const float* picture;               // [pictures, H, W, 3]
+  const float* weight;                // [pictures, H, W], or null: then
+  const unsigned char* weight_codes;  // [pictures, H, W], in 255ths
+  float4* target;                     // [pictures, H, W]
+  unsigned* roi_pixels;               // [pictures], zero at the launch
   int pictures, pixels;
-  float matrix[9];            // the sum's colours from R'G'B' codes, row by row
+  float matrix[9];  // the sum's colours from R'G'B' codes, row by row
 };
 
 struct GatherParams {
   Scene scene;
-  const float* residual;      // [pictures, H, W, 3]
-  float* gradient;            // [total, 8], zero at the launch
+  const float* residual;  // [pictures, H, W, 3]
+  float* gradient;        // [total, 8], zero at the launch
 };
 
 GS_DEVICE int code(float x) { return int(fminf(fmaxf(x, 0.0f), 255.0f) + 0.5f); }
@@ -147,14 +148,17 @@ GS_DEVICE void draw_tile(const DrawParams& p, Shared& s) {
 
 extern "C" __global__ void __launch_bounds__(THREADS) prepare(const Scene scene) {
   const int i = int(blockIdx.x) * THREADS + int(threadIdx.x);
-  if (i < scene.first[scene.pictures]) prepare_gaussian(scene, i);
+  if (i >= scene.first[scene.pictures]) return;
+  float p[8];
+  load8(scene.params + 8ll * i, p);
+  prepare_gaussian(scene, i, p);
 }
 
 // Grid (cells, pictures).
 extern "C" __global__ void __launch_bounds__(THREADS) list_cells(const Scene scene) {
   GS_SHARED(Shared, s);
   int parity = 0;
-  list_cell(s, scene, int(blockIdx.y), int(blockIdx.x), 0, parity);
+  list_cell(s, scene, int(blockIdx.y), int(blockIdx.x), parity);
 }
 
 // Grid (tiles, pictures).
@@ -178,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) load_target(const TargetPa
       const float r = c[0], g = c[1], b = c[2];
       for (int k = 0; k < 3; ++k) c[k] = r * p.matrix[3 * k] + g * p.matrix[3 * k + 1] + b * p.matrix[3 * k + 2];
     }
-    const float w = p.weight[pixel];
+    const float w = p.weight ? p.weight[pixel] : float(p.weight_codes[pixel]) * (1.0f / 255.0f);
     inside += w > 0.5f;
     p.target[pixel] = {c[0], c[1], c[2], w};
   }
@@ -204,7 +208,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) gather(const Gathe
   int next = 0, parity = 0;
   while (next < source.n) {
     const int count = collect(s, scene, source, rect, next, parity);
-    backward(s, count, place, e, p.gradient);
+    for (int base = 0; base < count; base += 32)
+      for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
+        const int j = base + __ffs(int(mask)) - 1;
+        float m[8];
+        moments_of(s.gaussians[j][0], s.gaussians[j][1], place, e, m);
+        add_moments(m, p.gradient + 8 * s.index[j]);
+      }
   }
 }
 

@@ -33,8 +33,6 @@ constexpr int TILE_W = 2 * STRIP_W, TILE_H = 4 * STRIP_H;
 constexpr int TESTS = 4;                // Gaussians a thread tests in one round
 constexpr int ROUND = TESTS * THREADS;  // also the room for hits: one round always fits
 constexpr int CELL = 256;               // pixels of a cell's side; a tile never straddles two
-constexpr int CELL_MARGIN = 8;          // pixels a Gaussian may wander before the cells are listed again
-constexpr int SLOTS = 32;               // partial sums of a loss, so that blocks do not queue for one address
 constexpr unsigned ALL = 0xffffffffu;
 constexpr float CUT = RADIUS_SQ * LOG2_SCALE * LOG2_SCALE;  // RADIUS_SQ in the units of a prepared Gaussian
 static_assert(TESTS * WARPS == 32, "one lane of a warp per count");
@@ -42,13 +40,12 @@ static_assert(CELL % TILE_W == 0 && CELL % TILE_H == 0, "tiles must not straddle
 
 // The Gaussians of a batch of pictures of one size, and where each may be seen.
 struct Scene {
-  const int* first;    // [pictures + 1]: Gaussians of picture b are first[b] ... first[b + 1] - 1
-  float* params;       // [total, 8]
-  float4* prepared;    // [total, 2]: (mean, inv_l1, inv_l3), (shear, colours); scaled by LOG2_SCALE
-  short4* boxes;       // [total]: pixels x0 ... x1, y0 ... y1 within reach
-  short4* anchors;     // [total]: the boxes the cells were listed for
-  int* cell_lists;     // [pictures, cells, capacity]: indices within the picture, ascending
-  int* cell_counts;    // [pictures, cells]
+  const int* first;  // [pictures + 1]: Gaussians of picture b are first[b] ... first[b + 1] - 1
+  float* params;     // [total, 8]
+  float4* prepared;  // [total, 2]: (mean, inv_l1, inv_l3), (shear, colours); scaled by LOG2_SCALE
+  short4* boxes;     // [total]: pixels x0 ... x1, y0 ... y1 within reach
+  int* cell_lists;   // [pictures, cells, capacity]: indices within the picture, ascending
+  int* cell_counts;  // [pictures, cells]
   int pictures, width, height, tiles_x, tiles_y;
   int cells_x, cells_y, capacity;  // cells_x = 0: no cells, every tile looks at every Gaussian
 };
@@ -57,7 +54,6 @@ struct Shared {
   float4 gaussians[ROUND][2];
   int index[ROUND];
   int counts[2][32];
-  float partial[WARPS][2];
 };
 
 // Gaussians first + list[i], or first + i without a list.
@@ -94,12 +90,25 @@ GS_DEVICE short4 box_of(const float* p, int width, int height) {
           short(fmaxf(fminf(floorf(p[1] + half_y - 0.5f), h - 1.0f), -1.0f))};
 }
 
-GS_DEVICE void prepare_gaussian(const Scene& scene, int i) {
-  const float* p = scene.params + 8ll * i;
+// Writes what the passes need of Gaussian i with parameters p; returns its box.
+GS_DEVICE short4 prepare_gaussian(const Scene& scene, int i, const float* p) {
   const Inverse g = invert(p[2], p[3], p[4], LOG2_SCALE);
-  scene.prepared[2ll * i] = {p[0], p[1], g.inv_l1, g.inv_l3};
-  scene.prepared[2ll * i + 1] = {g.shear, p[5], p[6], p[7]};
-  scene.boxes[i] = box_of(p, scene.width, scene.height);
+  const short4 box = box_of(p, scene.width, scene.height);
+  scene.prepared[2 * i] = {p[0], p[1], g.inv_l1, g.inv_l3};
+  scene.prepared[2 * i + 1] = {g.shear, p[5], p[6], p[7]};
+  scene.boxes[i] = box;
+  return box;
+}
+
+// Two float4 as an array, in one access each.
+GS_DEVICE void load8(const float* from, float to[8]) {
+  const float4 a = reinterpret_cast<const float4*>(from)[0], b = reinterpret_cast<const float4*>(from)[1];
+  to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w, to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+}
+
+GS_DEVICE void store8(float* to, const float from[8]) {
+  reinterpret_cast<float4*>(to)[0] = {from[0], from[1], from[2], from[3]};
+  reinterpret_cast<float4*>(to)[1] = {from[4], from[5], from[6], from[7]};
 }
 
 // Offsets of this thread's hits in the block's order, index order; the number of hits of the round.
@@ -202,99 +211,102 @@ GS_DEVICE unsigned reaching(const Shared& s, int base, int count, const Place& p
   return __ballot_sync(ALL, j < count && reaches(s.gaussians[j][0], s.gaussians[j][1].x, place));
 }
 
-// sums[ROWS][3] += colour · weight over the list, and with COVERAGE coverage[ROWS] += weight.
+// sums[ROWS][3] += colour · weight of one prepared Gaussian, and with COVERAGE coverage[ROWS] += weight.
+template <bool COVERAGE>
+GS_DEVICE void add_gaussian(float4 a, float4 b, const Place& place, float sums[ROWS][3], float coverage[ROWS]) {
+  const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
+  const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+    const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+    sums[r][0] += w * b.y;
+    sums[r][1] += w * b.z;
+    sums[r][2] += w * b.w;
+    if (COVERAGE) coverage[r] += w;
+  }
+}
+
+// The same for every Gaussian of the list.
 template <bool COVERAGE>
 GS_DEVICE void forward(const Shared& s, int count, const Place& place, float sums[ROWS][3], float coverage[ROWS]) {
-  const float px = float(place.x) + 0.5f, py = float(place.y) + 0.5f;
   for (int base = 0; base < count; base += 32) {
     for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
       const int j = base + __ffs(int(mask)) - 1;
-      const float4 a = s.gaussians[j][0], b = s.gaussians[j][1];
-      const float dx = px - a.x, u = dx * a.z;
-      const float v = (py - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
-#pragma unroll
-      for (int r = 0; r < ROWS; ++r) {
-        const float w = weight_at(minus_u_sq, v + float(r) * a.w);
-        sums[r][0] += w * b.y;
-        sums[r][1] += w * b.z;
-        sums[r][2] += w * b.w;
-        if (COVERAGE) coverage[r] += w;
-      }
+      add_gaussian<COVERAGE>(s.gaussians[j][0], s.gaussians[j][1], place, sums, coverage);
     }
   }
 }
 
-// Sums N values (a power of two) over the warp; lane l returns the one numbered l / (32 / N).
-template <int N>
+// Sums N values (a power of two) over the warp; lane l returns the one numbered l / (32 / N). Recursive:
+// every index must be a constant, or the values leave the registers.
+template <int N, int BIT = 16>
 GS_DEVICE float reduce(float* values) {
-  const int lane = lane_id();
+  if constexpr (N > 1) {
+    const bool upper = lane_id() & BIT;
 #pragma unroll
-  for (int n = N / 2, bit = 16; n >= 1; n /= 2, bit /= 2) {
-    const bool upper = lane & bit;
-#pragma unroll
-    for (int i = 0; i < n; ++i) {
-      const float keep = upper ? values[i + n] : values[i], send = upper ? values[i] : values[i + n];
-      values[i] = keep + __shfl_xor_sync(ALL, send, bit);
+    for (int i = 0; i < N / 2; ++i) {
+      const float keep = upper ? values[i + N / 2] : values[i], send = upper ? values[i] : values[i + N / 2];
+      values[i] = keep + __shfl_xor_sync(ALL, send, BIT);
     }
-  }
-  float sum = values[0];
+    return reduce<N / 2, BIT / 2>(values);
+  } else {
+    float sum = values[0];
 #pragma unroll
-  for (int bit = 16 / N; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
-  return sum;
-}
-
-// gradient[i][8] += the Moments of each Gaussian of the list against e[ROWS][3].
-GS_DEVICE void backward(const Shared& s, int count, const Place& place, const float e[ROWS][3], float* gradient) {
-  const float px = float(place.x) + 0.5f, py = float(place.y) + 0.5f;
-  for (int base = 0; base < count; base += 32) {
-    for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
-      const int j = base + __ffs(int(mask)) - 1;
-      const float4 a = s.gaussians[j][0], b = s.gaussians[j][1];
-      const float dx = px - a.x, dy = py - a.y, u = dx * a.z;
-      const float v = dy * a.w + dx * b.x, minus_u_sq = -u * u;
-      float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, t_y = 0.0f, t_yy = 0.0f;  // t_y, t_yy: about the thread's first row
-#pragma unroll
-      for (int r = 0; r < ROWS; ++r) {
-        const float w = weight_at(minus_u_sq, v + float(r) * a.w);
-        c0 += w * e[r][0];
-        c1 += w * e[r][1];
-        c2 += w * e[r][2];
-        if (r > 0) {
-          const float t = w * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
-          t_y += t * float(r);
-          t_yy += t * float(r * r);
-        }
-      }
-      const float t_0 = c0 * b.y + c1 * b.z + c2 * b.w;
-      const float tx = t_0 * dx, ty = t_y + t_0 * dy;
-      float m[8] = {tx, ty, tx * dx, ty * dx, t_yy + dy * (t_y + ty), c0, c1, c2};
-      const float sum = reduce<8>(m);
-      if ((lane_id() & 3) == 0) atomicAdd(gradient + 8ll * s.index[j] + (lane_id() >> 2), sum);
-    }
+    for (int bit = BIT; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
+    return sum;
   }
 }
 
-// gradient[i][4 ... 7] += Σ w·weight and Σ w·e of each Gaussian of the list.
-GS_DEVICE void backward_color(const Shared& s, int count, const Place& place, const float e[ROWS][3],
-                              const float weight[ROWS], float* gradient) {
-  const float px = float(place.x) + 0.5f, py = float(place.y) + 0.5f;
-  for (int base = 0; base < count; base += 32) {
-    for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
-      const int j = base + __ffs(int(mask)) - 1;
-      const float4 a = s.gaussians[j][0];
-      const float dx = px - a.x, u = dx * a.z;
-      const float v = (py - a.y) * a.w + dx * s.gaussians[j][1].x, minus_u_sq = -u * u;
-      float m[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+// This thread's share of the Moments of one prepared Gaussian against e[ROWS][3].
+GS_DEVICE void moments_of(float4 a, float4 b, const Place& place, const float e[ROWS][3], float m[8]) {
+  const float dx = float(place.x) + 0.5f - a.x, dy = float(place.y) + 0.5f - a.y, u = dx * a.z;
+  const float v = dy * a.w + dx * b.x, minus_u_sq = -u * u;
+  float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, t_y = 0.0f, t_yy = 0.0f;  // t_y, t_yy: about the thread's first row
 #pragma unroll
-      for (int r = 0; r < ROWS; ++r) {
-        const float w = weight_at(minus_u_sq, v + float(r) * a.w);
-        m[0] += w * weight[r];
-        for (int k = 0; k < N_COLORS; ++k) m[1 + k] += w * e[r][k];
-      }
-      const float sum = reduce<4>(m);
-      if ((lane_id() & 7) == 0) atomicAdd(gradient + 8ll * s.index[j] + 4 + (lane_id() >> 3), sum);
+  for (int r = 0; r < ROWS; ++r) {
+    const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+    c0 += w * e[r][0];
+    c1 += w * e[r][1];
+    c2 += w * e[r][2];
+    if (r > 0) {
+      const float t = w * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
+      t_y += t * float(r);
+      t_yy += t * float(r * r);
     }
   }
+  const float t_0 = c0 * b.y + c1 * b.z + c2 * b.w;
+  const float tx = t_0 * dx, ty = t_y + t_0 * dy;
+  m[0] = tx, m[1] = ty, m[2] = tx * dx, m[3] = ty * dx, m[4] = t_yy + dy * (t_y + ty);
+  m[5] = c0, m[6] = c1, m[7] = c2;
+}
+
+// gradient[8] += the warp's sums of m[8].
+GS_DEVICE void add_moments(float m[8], float* gradient) {
+  const float sum = reduce<8>(m);
+  if ((lane_id() & 3) == 0) atomicAdd(gradient + (lane_id() >> 2), sum);
+}
+
+// The same for two Gaussians at a time: one shuffle less each, and their latencies overlap.
+GS_DEVICE void add_moments(float m[16], float* gradient_0, float* gradient_1) {
+  const float sum = reduce<16>(m);
+  float* to = lane_id() < 16 ? gradient_0 : gradient_1;
+  if ((lane_id() & 1) == 0) atomicAdd(to + (lane_id() >> 1 & 7), sum);
+}
+
+// gradient[4 ... 7] += Σ w·weight and Σ w·e of one prepared Gaussian.
+GS_DEVICE void gather_color(float4 a, float4 b, const Place& place, const float e[ROWS][3], const float weight[ROWS],
+                            float* gradient) {
+  const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
+  const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
+  float m[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+    const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+    m[0] += w * weight[r];
+    for (int k = 0; k < N_COLORS; ++k) m[1 + k] += w * e[r][k];
+  }
+  const float sum = reduce<4>(m);
+  if ((lane_id() & 7) == 0) atomicAdd(gradient + 4 + (lane_id() >> 3), sum);
 }
 
 // The Gaussians a tile has to look at: its cell's, or all of its picture's.
@@ -305,11 +317,11 @@ GS_DEVICE Source source_of(const Scene& scene, int picture, const Rect& tile) {
   return {scene.cell_lists + (long long)cell * scene.capacity, first, scene.cell_counts[cell]};
 }
 
-// Lists the Gaussians of a picture that come within `margin` of a cell, in index order. By one block.
-GS_DEVICE void list_cell(Shared& s, const Scene& scene, int picture, int cell, int margin, int& parity) {
+// Lists the Gaussians of a picture that meet a cell, in index order. By one block.
+GS_DEVICE void list_cell(Shared& s, const Scene& scene, int picture, int cell, int& parity) {
   const int first = scene.first[picture], n = scene.first[picture + 1] - first;
   const int x0 = cell % scene.cells_x * CELL, y0 = cell / scene.cells_x * CELL;
-  const Rect rect = {x0 - margin, y0 - margin, x0 + CELL - 1 + margin, y0 + CELL - 1 + margin};
+  const Rect rect = {x0, y0, x0 + CELL - 1, y0 + CELL - 1};
   const int number = picture * scene.cells_x * scene.cells_y + cell;
   int* list = scene.cell_lists + (long long)number * scene.capacity;
   int count = 0;
@@ -328,48 +340,6 @@ GS_DEVICE void list_cell(Shared& s, const Scene& scene, int picture, int cell, i
     count += found;
   }
   if (threadIdx.x == 0) scene.cell_counts[number] = count;
-}
-
-// The blocks that work on one picture, and their barrier. All are resident: the launch is cooperative.
-struct Group {
-  unsigned* arrived;  // zero at the launch
-  int rank, size;
-  unsigned expected;
-};
-
-GS_DEVICE void sync(Group& group) {
-  __syncthreads();
-  if (group.size > 1) {
-    group.expected += unsigned(group.size);
-    if (threadIdx.x == 0) {
-      __threadfence();
-      atomicAdd(group.arrived, 1u);
-      while (*(volatile unsigned*)group.arrived < group.expected) __nanosleep(20);
-      __threadfence();
-    }
-    __syncthreads();
-  }
-}
-
-GS_DEVICE float warp_sum(float x) {
-  for (int bit = 16; bit >= 1; bit /= 2) x += __shfl_xor_sync(ALL, x, bit);
-  return x;
-}
-
-GS_DEVICE double warp_sum(double x) {
-  for (int bit = 16; bit >= 1; bit /= 2) x += __shfl_xor_sync(ALL, x, bit);
-  return x;
-}
-
-// Sums a and b over the block; valid in thread 0.
-GS_DEVICE void block_sum(Shared& s, float& a, float& b) {
-  a = warp_sum(a);
-  b = warp_sum(b);
-  if (lane_id() == 0) s.partial[warp_id()][0] = a, s.partial[warp_id()][1] = b;
-  __syncthreads();
-  if (threadIdx.x == 0)
-    for (int w = 1; w < WARPS; ++w) a += s.partial[w][0], b += s.partial[w][1];
-  __syncthreads();
 }
 
 }  // namespace gscodec

@@ -1,0 +1,192 @@
+"""Fits and colour solves of a batch: what csrc/fit_cuda.cu needs set up, one launch each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gscodec.errors import BackendError
+from gscodec.splat.cuda_params import SLOTS, WARPS, DrawParams, FitParams, Lists, SolveParams
+from gscodec.splat.cuda_scene import Active, CudaGaussians, CudaTarget, Params
+from gscodec.splat.gaussians import N_PARAMS
+from gscodec.splat.raster import FitResult, FitSchedule
+
+if TYPE_CHECKING:
+    from gscodec.splat.cuda_batch import CudaBatch
+
+MARGIN = 4  # pixels a Gaussian may wander, besides an eighth of its size, before tiles are listed again
+BLOCKS = {1: 4, 4: 3}  # wanted on a multiprocessor, by warps of a strip: more blocks leave fewer registers
+LIST_CAPACITY = 1024  # Gaussians near a tile; where there are more, its strips look at all
+OUTCOME = np.dtype([("loss", "f8"), ("roi_mse", "f8"), ("iterations", "i4"), ("finite", "i4")])
+
+
+def fit(
+    batch: CudaBatch,
+    target: CudaTarget,
+    params: Params,
+    active: Active | None,
+    schedule: FitSchedule,
+    *,
+    team: int = 0,
+    group_size: int = 0,
+) -> list[FitResult]:
+    """CudaBatch.fit.
+
+    Args:
+        team, group_size: warps of a strip, 1 or 4; blocks of a picture; 0 chooses.
+    """
+    work = batch.work
+    placed, p, kernel = _set_up(FitParams(), "fit", batch, target, params, active, MARGIN, team, group_size)
+    n, total = len(params), placed.total
+    p.roi_pixels = target.roi_pixels.address
+    p.momentum = work.buffer("momentum", total * 64)
+    p.empty = work.buffer("empty", n * placed.tiles * 8 * 8)
+    p.outcome = work.buffer("outcome", n * OUTCOME.itemsize)
+    for field in ("iterations", "rate_mean", "rate_shape", "rate_color", "beta1", "beta2"):
+        setattr(p, field, getattr(schedule, field))
+    p.schedule = work.upload("schedule", _schedule(schedule))
+    p.plateau, p.target_mse, p.deadline_s = schedule.plateau, schedule.target_mse, schedule.deadline_s
+    # Zeroed together: sums, flags, arrivals.
+    n_sums, n_flags = n * 2 * SLOTS * 16, n * 16
+    p.sums = work.buffer("zeroed", n_sums + n_flags + 4 * p.groups)
+    p.flags, p.arrived = p.sums + n_sums, p.sums + n_sums + n_flags
+    work.zero(p.sums, n_sums + n_flags + 4 * p.groups)
+    work.launch(kernel, (p.groups * p.group_size, 1), p, cooperative=True)
+    fitted = work.download(p.scene.params, np.empty((total, N_PARAMS), np.float32))
+    outcomes = work.download(p.outcome, np.empty(n, OUTCOME))
+    work.wait()
+    results = [
+        FitResult(int(o["iterations"]), float(o["loss"]), float(o["roi_mse"]), bool(o["finite"]))
+        for o in outcomes
+    ]
+    _write_back(fitted, placed, params, active, [r.finite for r in results])
+    return results
+
+
+def solve_colors(
+    batch: CudaBatch,
+    target: CudaTarget,
+    params: Params,
+    active: Active | None,
+    sweeps: int,
+    ridge: float,
+    *,
+    team: int = 0,
+    group_size: int = 0,
+) -> list[float]:
+    """CudaBatch.solve_colors; keywords as in `fit`."""
+    work = batch.work
+    placed, p, kernel = _set_up(SolveParams(), "solve", batch, target, params, active, 0, team, group_size)
+    n, total = len(params), placed.total
+    p.sweeps, p.ridge = sweeps, ridge
+    p.rest = work.buffer("normal rest", total * 16)
+    n_dots = n * (sweeps + 1) * 12 * 8
+    p.loss = work.buffer("zeroed", n * 8 + n_dots + 4 * p.groups)
+    p.dots, p.arrived = p.loss + n * 8, p.loss + n * 8 + n_dots
+    work.zero(p.loss, n * 8 + n_dots + 4 * p.groups)
+    work.launch(kernel, (p.groups * p.group_size, 1), p, cooperative=True)
+    solved = work.download(p.scene.params, np.empty((total, N_PARAMS), np.float32))
+    losses = work.download(p.loss, np.empty(n, np.float64))
+    work.wait()
+    _write_back(solved, placed, params, active, [True] * n)
+    return [float(loss) for loss in losses]
+
+
+def _schedule(schedule: FitSchedule) -> np.ndarray:  # [iterations + 1, 4]
+    """Per iteration: share of the rates left, what undoes the bias of Adam's two memories, plain Adam."""
+    step = np.arange(schedule.iterations + 1)
+    table = np.zeros((len(step), 4), np.float32)
+    falling = 0.5 * (1 + np.cos(np.pi * step / max(1, schedule.iterations)))
+    table[:, 0] = schedule.final_rate + (1 - schedule.final_rate) * falling
+    table[:, 1] = 1 / (1 - schedule.beta1 ** (step + 1))
+    table[:, 2] = 1 / (1 - schedule.beta2 ** (step + 1))
+    table[:, 3] = not schedule.natural
+    return table
+
+
+def _set_up(
+    p: Any,
+    name: str,
+    batch: CudaBatch,
+    target: CudaTarget,
+    params: Params,
+    active: Active | None,
+    margin: int,
+    team: int,
+    group_size: int,
+) -> tuple[CudaGaussians, Any, Any]:
+    """Place the active Gaussians and fill in what both kernels need: (Gaussians, p, kernel)."""
+    work, device = batch.work, batch.device
+    moving, p.target = _split(batch, target, params, active)
+    placed = batch.place_as("fitted", moving, rows=4, cells=False)
+    n, strips = len(params), 8 * placed.tiles
+    p.scene = placed.scene
+    p.gradient = work.buffer("gradient", placed.total * 32)
+    if not team:
+        team = 1 if n * strips >= 64 * WARPS * device.n_multiprocessors else 4
+    capacity = max(1, min(LIST_CAPACITY, max(placed.counts, default=0)))
+    p.lists = Lists(capacity=capacity, margin=margin)
+    p.lists.indices = work.buffer("tile lists", n * placed.tiles * team * capacity * 4)
+    p.lists.counts = work.buffer("tile counts", n * placed.tiles * team * 4)
+    p.lists.anchors = work.buffer("anchors", placed.total * 8)
+    kernel = device.kernel("fit_cuda", name, team=team, blocks=BLOCKS[team])
+    p.group_size, p.groups = _groups(device.resident_blocks(kernel), n, strips, WARPS // team, group_size)
+    if p.groups == 0:
+        raise BackendError(f"{device.name} cannot hold a block of the kernels; take --backend cpu")
+    return placed, p, kernel
+
+
+def _groups(resident: int, pictures: int, strips: int, teams: int, wanted: int) -> tuple[int, int]:
+    """Blocks per picture and pictures at a time, of `resident` blocks of `teams` teams."""
+    pictures = max(1, pictures)
+    if not wanted:
+        # Strips of a team times rounds of pictures; of equals the smallest, whose barriers are cheapest.
+        cost = {
+            g: -(-strips // (g * teams)) * -(-pictures // (resident // g))
+            for g in range(1, min(resident, max(1, strips // teams)) + 1)
+        }
+        wanted = min(cost, key=lambda g: (cost[g], g), default=1)
+    wanted = max(1, min(wanted, resident))
+    return wanted, min(pictures, resident // wanted)
+
+
+def _split(
+    batch: CudaBatch, target: CudaTarget, params: Params, active: Active | None
+) -> tuple[list[np.ndarray], int]:
+    """The active Gaussians, and the address of the targets minus what the others draw."""
+    if (target.width, target.height) != (batch.width, batch.height):
+        raise ValueError(
+            f"the target is {target.width}x{target.height}, expected {batch.width}x{batch.height}"
+        )
+    if target.pictures != len(params):
+        raise ValueError(f"the target has {target.pictures} pictures, expected {len(params)}")
+    if active is None or all(a is None for a in active):
+        return list(params), target.pixels.address
+    moving, others = [], []
+    for p, index in zip(params, active, strict=True):
+        index = np.arange(len(p)) if index is None else index
+        if len(index) and (index.min() < 0 or index.max() >= len(p)):
+            raise IndexError("an active index is past the last Gaussian")
+        still = np.ones(len(p), bool)
+        still[index] = False
+        moving.append(p[index])
+        others.append(p[still])
+    if not sum(map(len, others)):
+        return moving, target.pixels.address
+    placed = batch.place_as("still", others)
+    rest = batch.work.buffer("rest", len(params) * batch.width * batch.height * 16)
+    batch.draw(placed, DrawParams(target=target.pixels.address, rest=rest))
+    return moving, rest
+
+
+def _write_back(
+    found: np.ndarray, placed: CudaGaussians, params: Params, active: Active | None, good: list[bool]
+) -> None:
+    """Copy the results to the caller's arrays, of the pictures that went well."""
+    begin = 0
+    for i, count in enumerate(placed.counts):
+        if good[i]:
+            index = None if active is None else active[i]
+            params[i][slice(None) if index is None else index] = found[begin : begin + count]
+        begin += count

@@ -1,0 +1,100 @@
+"""What a batch keeps on the card: Gaussians, targets, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gscodec.splat.cuda_driver import Buffer, Workspace
+from gscodec.splat.cuda_params import CELL, TILE_W, Scene, tile_height
+from gscodec.splat.gaussians import N_PARAMS
+
+CELLS_FROM = 4096  # Gaussians of a picture from which on a tile looks at its cell's list, not at all of them
+
+Params = Sequence[np.ndarray]  # one float32 [N, 8] per picture
+Active = Sequence[np.ndarray | None]  # uint32 indices per picture, None for all
+
+
+@dataclass(slots=True)
+class CudaTarget:
+    """Pictures and their pixel weights, made by CudaBatch.target."""
+
+    width: int
+    height: int
+    pictures: int
+    pixels: Buffer  # float32 [pictures, H, W, 4]: Y, U, V, weight
+    roi_pixels: Buffer  # uint32 [pictures]
+
+
+@dataclass(slots=True)
+class CudaPictures:
+    """Pictures left on the card; `torch.as_tensor` and `cupy.asarray` take it without a copy.
+
+    Written by the batch's stream: call CudaBatch.wait before another stream reads it.
+    """
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        return {"shape": self.shape, "typestr": "|u1", "data": (self.buffer.address, False), "version": 3}
+
+
+@dataclass(slots=True)
+class CudaGaussians:
+    """Gaussians, made by CudaBatch.place; valid until the next of its name are placed."""
+
+    scene: Scene
+    counts: list[int]
+    rows: int  # pixels of a thread that draws them
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def tiles(self) -> int:
+        return self.scene.tiles_x * self.scene.tiles_y
+
+
+def place(
+    work: Workspace, width: int, height: int, params: Params, name: str, *, rows: int, cells: bool
+) -> CudaGaussians:
+    """Send Gaussians to the card.
+
+    Args:
+        name: of the buffers; what was placed there before is overwritten.
+        cells: keep room for cells' lists where Gaussians are many.
+    """
+    for p in params:
+        expect_shape("params", p, (len(p), N_PARAMS))
+    counts = [len(p) for p in params]
+    total, largest, n = sum(counts), max(counts, default=0), len(params)
+    scene = Scene(pictures=n, width=width, height=height)
+    scene.tiles_x, scene.tiles_y = -(-width // TILE_W), -(-height // tile_height(rows))
+    # Indices and parameters go up in one copy.
+    head = -(-(n + 1) * 4 // 32) * 32
+    packed = work.staged(head + total * 32)
+    packed[: (n + 1) * 4].view(np.int32)[:] = np.cumsum([0, *counts])
+    if total:
+        rows_of_params = packed[head:].view(np.float32).reshape(total, N_PARAMS)
+        np.concatenate(params, out=rows_of_params, casting="same_kind")
+    scene.first = work.buffer(f"{name} params", packed.size)
+    scene.params = scene.first + head
+    work.send(scene.first, packed)
+    scene.prepared = work.buffer(f"{name} prepared", total * 32)
+    scene.boxes = work.buffer(f"{name} boxes", total * 8)
+    if cells and largest >= CELLS_FROM:
+        scene.cells_x, scene.cells_y = -(-width // CELL), -(-height // CELL)
+        n_cells, scene.capacity = scene.cells_x * scene.cells_y, largest
+        scene.cell_lists = work.buffer(f"{name} lists", n * n_cells * largest * 4)
+        scene.cell_counts = work.buffer(f"{name} counts", n * n_cells * 4)
+    return CudaGaussians(scene, counts, rows)
+
+
+def expect_shape(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{what} have shape {list(array.shape)}, expected {list(shape)}")
