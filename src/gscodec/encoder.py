@@ -32,7 +32,7 @@ from gscodec.coding.quantize import (
 from gscodec.config import EncoderConfig
 from gscodec.errors import FitError
 from gscodec.splat import _native
-from gscodec.splat.gaussians import MEAN, opponent_from_rgb
+from gscodec.splat.gaussians import MEAN, OPPONENT_FROM_RGB, opponent_from_rgb
 from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
@@ -280,11 +280,11 @@ class Encoder:
         """
         if self._config.stability == 0:
             return picture, weight
-        luma_change = np.abs(picture[:, :, 0] - self._picture_before[:, :, 0]) * np.float32(255 * 3**-0.5)
-        still = np.clip(2.0 - 0.5 * luma_change, 0.0, 1.0) * np.float32(self._config.stability)
-        decoded = opponent_from_rgb(self._decoded)
-        share = (still / (1.0 + still))[:, :, None]
-        return picture + share * (decoded - picture), weight * (1.0 + still)
+        picture, weight = picture.copy(), weight.copy()
+        _native.steady(
+            picture, weight, self._picture_before, self._decoded, OPPONENT_FROM_RGB, self._config.stability
+        )
+        return picture, weight
 
     def _lambda(self, factor: float) -> float:
         step = COLOR_STEP * self._quality

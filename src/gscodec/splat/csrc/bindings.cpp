@@ -14,6 +14,7 @@
 #include "canvas.h"
 #include "fit.h"
 #include "pursuit.h"
+#include "steady.h"
 #include "superpixels.h"
 
 namespace nb = nanobind;
@@ -30,6 +31,8 @@ using ParamsInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c
 using Picture = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Plane = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using PictureInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
+using PlaneInOut = nb::ndarray<float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Pixels = nb::ndarray<const uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
@@ -265,6 +268,18 @@ NB_MODULE(_native, m) {
         return nb::make_tuple(array, found);
       },
       "picture"_a, "mask"_a, "density"_a, "count"_a, "iterations"_a = 4, "compactness"_a = 0.12f);
+  m.def(
+      "steady",
+      [](PictureInOut picture, PlaneInOut weight, Picture before, Pixels decoded,
+         nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig> matrix, float stability) {
+        const std::size_t n = weight.size();
+        if (picture.size() != 3 * n || before.size() != 3 * n || decoded.size() != 3 * n)
+          throw std::invalid_argument("pictures and weights of one size are expected");
+        nb::gil_scoped_release release;
+        gscodec::steady(picture.data(), weight.data(), before.data(), decoded.data(), matrix.data(), stability, n);
+      },
+      "picture"_a.noconvert(), "weight"_a.noconvert(), "before"_a, "decoded"_a, "matrix"_a, "stability"_a,
+      "Blends target and weights towards the decoded picture where the source stands still, in place.");
   m.def(
       "squared_errors",
       [](Pixels a, Pixels b, Mask mask) {
