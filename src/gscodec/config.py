@@ -138,11 +138,17 @@ PROFILE_VALUES: dict[str, dict[str, Any]] = {
     "paper": {
         "entropy": "bits-back",
         "update": "refit",
-        "change_threshold": 20.0,
+        "change_threshold": 14.0,
         "detail": 0.0,
         "motion": False,
     },
-    "gaussianimage": {"entropy": "ans", "init": "random", "gop_length": 1, "motion": False},
+    "gaussianimage": {
+        "entropy": "ans",
+        "init": "random",
+        "gop_length": 1,
+        "motion": False,
+        "quantization": "qat",
+    },
 }
 BASELINE_PRESETS: dict[str, dict[str, Any]] = {
     "realtime": {"iterations": 100, "p_iterations": 15},

@@ -11,6 +11,7 @@ What of it differs from the papers, in their favour, is in docs/bits.md. Sibling
 from __future__ import annotations
 
 import math
+import os
 import time
 
 import numpy as np
@@ -26,6 +27,7 @@ from gscodec.errors import FitError
 from gscodec.metrics import squared_error
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
+from gscodec.splat.raster_cpu import CpuRasterizer
 
 PAPER_RATES = (0.3, 0.15, 0.015)  # mean and factor in pixels, colour; along a cosine to a tenth
 # GaussianImage steps 1e-3 in every parameter, the mean in shares of half the picture. Ten times that for
@@ -46,6 +48,12 @@ class PaperEncoder:
     def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
         self._config = config
         self._raster = raster
+        # Only the native core and the twin can learn quantisers.
+        learns = (
+            config.quantization == "ptq" or config.backend == "torch" or isinstance(raster, CpuRasterizer)
+        )
+        threads = config.threads or os.cpu_count() or 1
+        self._fitter = raster if learns else CpuRasterizer(raster.width, raster.height, threads)
         self._size = (raster.width, raster.height)
         self._alone = config.profile == "gaussianimage"
         self._coder = PaperCoder(config.entropy, self._size, p_frames=not self._alone)
@@ -68,7 +76,7 @@ class PaperEncoder:
         picture = opponent_from_rgb(pixels)
         if self._config.background == "none":
             picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
-        target = self._raster.target(picture, loss_weight(matte, self._config.background_weight))
+        target = self._fitter.target(picture, loss_weight(matte, self._config.background_weight))
         if self._state is None or self._alone or frame_type == FrameType.I:
             frame_type = FrameType.I
             state, iterations = self._fit_iframe(pixels, picture, matte, target)
@@ -163,7 +171,7 @@ class PaperEncoder:
             mean_rate = GAUSSIANIMAGE_MEAN_RATE * sum(self._size) / 4
             rates, final_rate = (mean_rate, GAUSSIANIMAGE_RATE, GAUSSIANIMAGE_RATE), 1.0
         schedule = FitSchedule(iterations, *rates, final_rate, BETA1, BETA2, natural=False)
-        result = self._raster.fit(target, params, active, schedule, project)
+        result = self._fitter.fit(target, params, active, schedule, project)
         if not result.finite or not math.isfinite(result.loss):
             raise FitError(
                 f"the fit of frame {self._n_frames} diverged at iteration {result.iterations}; "
