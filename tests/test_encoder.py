@@ -6,18 +6,27 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from coding_states import assert_same
 from conftest import synthetic_clip
+from gscodec.bench.democlip import demo_frames
 from gscodec.coding.headers import BACKGROUND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType
-from gscodec.coding.quantize import dequantize
-from gscodec.config import BACKGROUND_MODES, QUALITY_ONE, UPDATE_MODES, DecoderLimits, EncoderConfig
+from gscodec.coding.quantize import dequantize, take
+from gscodec.config import (
+    BACKGROUND_MODES,
+    QUALITY_ONE,
+    UPDATE_MODES,
+    DecoderLimits,
+    EncoderConfig,
+    encoder_config,
+)
 from gscodec.decoder import Decoder
 from gscodec.encoder import EncodedFrame, Encoder, loss_weight
 from gscodec.errors import BitstreamError, CorruptError, FitError, LimitError, UnsupportedError
-from gscodec.metrics import psnr_db
+from gscodec.metrics import psnr, psnr_db
 from gscodec.splat.raster import FitResult, make_rasterizer
 
 pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
@@ -313,3 +322,16 @@ def test_the_person_alone() -> None:
     assert alpha[far].mean() < 60
     person = states[0]
     assert person.is_room.any()
+
+
+def test_the_person_can_be_drawn_without_the_room() -> None:
+    """Room Gaussians must not help to draw the person: the person's alone, inside the ROI, are the person."""
+    pixels, matte = next(iter(demo_frames(1, 160, 96)))
+    config = encoder_config("fast", gaussians=250)
+    encoder = Encoder(config, make_rasterizer("cpu", 160, 96, 1))
+    encoder.encode(pixels, matte, FrameType.I)
+    assert encoder.state is not None
+    person = take(encoder.state, np.flatnonzero(~encoder.state.is_room))
+    alone, _ = make_rasterizer("cpu", 160, 96, 1).render_rgb8(dequantize(person))
+    inside = cv2.erode((matte >= 0.5).astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    assert psnr(alone, pixels, inside) > 20

@@ -112,11 +112,13 @@ class GsvWriter:
         """Write index and footer, flush, and close the file if this writer opened it."""
         if self._closed:
             return
-        unit = packet.pack_unit(PacketKind.INDEX, pack_index(Index(self._n_frames, tuple(self._keyframes))))
-        self._put(unit)
-        self._put(pack_footer(len(unit)))
-        self._file.flush()
-        self._release()
+        try:
+            unit = packet.pack_unit(PacketKind.INDEX, pack_index(Index(self._n_frames, tuple(self._keyframes))))
+            self._put(unit)
+            self._put(pack_footer(len(unit)))
+            self._file.flush()
+        finally:  # also where the disk is full
+            self._release()
 
     def __enter__(self) -> GsvWriter:
         return self
