@@ -22,6 +22,9 @@ from gscodec.splat.raster import FitResult, FitSchedule, Project
 RADIUS_SQ = 9.0  # a weight is exp(-r²/2) where r² <= RADIUS_SQ and 0 beyond
 MIN_SCALE = 0.3  # smallest l1, l3, pixels
 
+# Gaussians [n, 8], height, width -> every pixel inside a cut-off: index of the Gaussian, x, y, each [P].
+FindPairs = Callable[[Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+
 PAIRS_PER_CHUNK = 1 << 19  # Gaussian-pixel pairs looked at together: about 100 MB with autograd's memory
 
 
@@ -69,14 +72,16 @@ def chunks(params: Tensor, height: int, width: int) -> Iterator[Tensor]:  # [N, 
     yield from params.split(torch.unique_consecutive(chunk, return_counts=True)[1].tolist())
 
 
-def rasterize(params: Tensor, height: int, width: int) -> Tensor:  # [N, 8] -> [H, W, 3]
+def rasterize(
+    params: Tensor, height: int, width: int, find_pairs: FindPairs = weighted_pairs
+) -> Tensor:  # [N, 8] -> [H, W, 3]
     """The picture: Σ colour · exp(−(u²+v²)/2) over the Gaussians with u²+v² <= RADIUS_SQ at a pixel's centre.
 
     Differentiable in `params`; the cut-off itself is a constant, as in every backend.
     """
     picture = params.new_zeros(height * width, 3)
     for some in chunks(params, height, width):
-        gaussian, x, y = weighted_pairs(some, height, width)
+        gaussian, x, y = find_pairs(some, height, width)
         u, v = local_coordinates(some[gaussian], x + 0.5, y + 0.5)
         weight = torch.exp(-0.5 * (u.square() + v.square()))
         picture = picture.index_add(0, y * width + x, weight[:, None] * some[gaussian, COLOR])
@@ -95,23 +100,29 @@ def moved(params: Tensor, step: Tensor) -> Tensor:  # [N, 8], [N, 8] -> [N, 8]
     return torch.cat((torch.stack(geometry, 1), params[:, COLOR] + step[:, COLOR]), 1)
 
 
-def natural_gradients(params: Tensor, residual: Tensor) -> Tensor:  # [N, 8], [H, W, 3] -> [N, 8]
+def natural_gradients(
+    params: Tensor, residual: Tensor, find_pairs: FindPairs = weighted_pairs
+) -> Tensor:  # [N, 8], [H, W, 3] -> [N, 8]
     """∂loss/∂step of `moved` at step 0, where ∂loss/∂picture = residual."""
-    return _gradients(params, residual, moved)
+    return _gradients(params, residual, moved, find_pairs)
 
 
-def plain_gradients(params: Tensor, residual: Tensor) -> Tensor:  # [N, 8], [H, W, 3] -> [N, 8]
+def plain_gradients(
+    params: Tensor, residual: Tensor, find_pairs: FindPairs = weighted_pairs
+) -> Tensor:  # [N, 8], [H, W, 3] -> [N, 8]
     """∂loss/∂params, where ∂loss/∂picture = residual."""
-    return _gradients(params, residual, torch.add)
+    return _gradients(params, residual, torch.add, find_pairs)
 
 
-def _gradients(params: Tensor, residual: Tensor, move: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _gradients(
+    params: Tensor, residual: Tensor, move: Callable[[Tensor, Tensor], Tensor], find_pairs: FindPairs
+) -> Tensor:
     height, width = residual.shape[:2]
     pieces = []
     for some in chunks(params.detach(), height, width):  # the sum is linear: no chunk needs another's picture
         step = torch.zeros_like(some, requires_grad=True)
         with torch.enable_grad():
-            loss = (rasterize(move(some, step), height, width) * residual).sum()
+            loss = (rasterize(move(some, step), height, width, find_pairs) * residual).sum()
         pieces.append(torch.autograd.grad(loss, step)[0])
     return torch.cat(pieces) if pieces else torch.zeros_like(params)
 
@@ -120,12 +131,19 @@ class TorchRasterizer:
     """raster.Rasterizer in plain torch; docstrings there. Arrays in, arrays of `dtype` out."""
 
     def __init__(
-        self, width: int, height: int, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+        self,
+        width: int,
+        height: int,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        find_pairs: FindPairs = weighted_pairs,
     ) -> None:
+        """`find_pairs`: another way to find what the Gaussians cover (raster_gsplat)."""
         if width < 1 or height < 1:
             raise ConfigError(f"a picture of {width}x{height} pixels cannot be drawn; both must be positive")
         self.width, self.height = width, height
         self.dtype, self.device = dtype, torch.device(device)
+        self._find_pairs = find_pairs
 
     def render(self, params: np.ndarray) -> np.ndarray:
         return self._rasterize(self._params(params)).cpu().numpy()
@@ -145,7 +163,7 @@ class TorchRasterizer:
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
         e = self._tensor(residual, (self.height, self.width, 3))
-        return natural_gradients(self._params(params), e).cpu().numpy()
+        return natural_gradients(self._params(params), e, self._find_pairs).cpu().numpy()
 
     def target(self, picture: np.ndarray, weight: np.ndarray) -> tuple[Tensor, Tensor]:
         size = (self.height, self.width)
@@ -184,9 +202,10 @@ class TorchRasterizer:
                     break
                 loss_before = loss
             residual = weight * difference
-            gradient = (natural_gradients if schedule.natural else plain_gradients)(drawn, residual)
+            gradients = natural_gradients if schedule.natural else plain_gradients
+            gradient = gradients(drawn, residual, self._find_pairs)
             if project is not None:
-                plain = plain_gradients(drawn, residual)
+                plain = plain_gradients(drawn, residual, self._find_pairs)
             momentum = torch.lerp(gradient, momentum, schedule.beta1)
             energy = torch.lerp(gradient.square(), energy, schedule.beta2)
             unbiased = momentum / (1 - schedule.beta1 ** (iteration + 1))
@@ -212,7 +231,7 @@ class TorchRasterizer:
             return self._rasterize(torch.cat((gaussians[:, : COLOR.start], colors), 1))
 
         def gathered(image: Tensor) -> Tensor:  # Bᵀ·e: [H, W, 3] -> [n, 3]
-            return natural_gradients(gaussians, image)[:, COLOR]
+            return natural_gradients(gaussians, image, self._find_pairs)[:, COLOR]
 
         colors = gaussians[:, COLOR].clone()
         # Σ weight·w_n is twice the diagonal of BᵀWB for a Gaussian inside the picture.
@@ -235,7 +254,7 @@ class TorchRasterizer:
 
     def _rasterize(self, gaussians: Tensor) -> Tensor:
         with torch.no_grad():
-            return rasterize(gaussians, self.height, self.width)
+            return rasterize(gaussians, self.height, self.width, self._find_pairs)
 
     def _clamped(self, gaussians: Tensor) -> Tensor:
         limit = float(max(self.width, self.height))
