@@ -37,7 +37,7 @@ from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pf
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
 
-COLOR_SWEEPS = 10  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
+COLOR_SWEEPS = 8  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
 RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
 LAMBDA_I = 1.8
@@ -47,6 +47,8 @@ FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much o
 DEADLINE_SHARE = (
     0.8  # of a frame's time for everything up to the last update; drawing and coding take the rest
 )
+ROOM_TIME = 0.2  # of the time left to an I-frame, for the room
+POLISH_S = 0.006  # a shorter polish would only draw the picture
 CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
 
 
@@ -184,7 +186,9 @@ class Encoder:
         if start.is_room.any():
             room = np.flatnonzero(start.is_room).astype(np.uint32)
             everywhere = raster.target(picture, np.ones_like(matte))
-            self._check(raster.fit(everywhere, params, room, self._schedule(config.iterations // 4)))
+            self._check(
+                raster.fit(everywhere, params, room, self._schedule(config.iterations // 4, ROOM_TIME))
+            )
         size_class, energy_class = classify(params, self._quality)
         symbols = np.zeros(params.shape, np.int32)
         state = State(symbols, size_class, energy_class, start.is_room, self._quality)
@@ -194,7 +198,7 @@ class Encoder:
         rounded = dequantize(state)
         raster.solve_colors(target, rounded, person, COLOR_SWEEPS, RIDGE)
         quantize_colors(rounded, state, everything)
-        if config.polish_passes:
+        if config.polish_passes and self._is_time_for(POLISH_S):
             arrays = self._symbol_arrays(state, iframe_base(state))
             lambda_ = self._lambda(LAMBDA_I)
             effort = Effort(config.polish_passes, self._time_left())
@@ -216,7 +220,7 @@ class Encoder:
         target = raster.target(picture * outside[:, :, None], np.ones_like(matte))
         if config.init != "random":
             raster.solve_colors(target, room, None, COLOR_SWEEPS, RIDGE)
-        self._check(raster.fit(target, room, None, self._schedule(config.iterations // 2)))
+        self._check(raster.fit(target, room, None, self._schedule(config.iterations // 2, ROOM_TIME)))
         params[is_room] = room
 
     def _symbol_arrays(self, state: State, base: np.ndarray) -> SymbolArrays:
@@ -316,13 +320,17 @@ class Encoder:
         self._source[changed] = pixels[changed]
         return state, result.iterations
 
-    def _schedule(self, iterations: int) -> FitSchedule:
+    def _schedule(self, iterations: int, share: float = 1.0) -> FitSchedule:
+        """Up to `iterations` steps; with --deadline at most `share` of the time that is left."""
         target_db = self._config.target_psnr
         return FitSchedule(
             iterations,
             target_mse=10 ** (-(target_db + FIT_MARGIN_DB) / 10) if target_db else 0.0,
-            deadline_s=self._time_left(),
+            deadline_s=share * self._time_left(),
         )
+
+    def _is_time_for(self, seconds: float) -> bool:
+        return self._config.deadline_ms is None or self._time_left() > seconds
 
     def _time_left(self) -> float:
         """Seconds that a fit or pursuit may take of what --deadline leaves; 0: no limit."""
