@@ -186,3 +186,17 @@ def test_whole_files(profile: str, quantization: str, tmp_path: Path) -> None:
         ]
     assert np.mean(quality) == pytest.approx(tally.psnr_db, abs=1)
     assert tally.psnr_db > 18
+
+
+@pytest.mark.parametrize("quantization", ["ptq", "qat"])
+@pytest.mark.parametrize(("height", "width", "code"), [(9, 7, 0), (8, 8, 255), (30, 41, 128), (1, 1, 200)])
+def test_flat_and_tiny_pictures(height: int, width: int, code: int, quantization: str) -> None:
+    config = quick("paper", quantization=quantization, gaussians=20)
+    encoder = make_encoder(config, make_rasterizer("cpu", width, height, 1))
+    flat = np.full((height, width, 3), code, np.uint8)
+    for n in range(3):
+        pixels = np.roll(np.clip(flat + 100 * (n == 2), 0, 255).astype(np.uint8), n, 1)
+        frame = encoder.encode(pixels, np.zeros((height, width), np.float32), FrameType(n > 0))
+        assert np.isfinite(frame.roi_error)
+    assert encoder.state is not None
+    assert np.isfinite(dequantize(encoder.state)).all()
