@@ -13,29 +13,26 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from gscodec.coding.bits_back import (  # noqa: E402
+from gscodec.coding.bits_back import (
     TOTAL_LOG2,
     Ans,
     pop_multiset,
     push_multiset,
     push_uniform,
 )
-from gscodec.coding.container import GsvReader  # noqa: E402
-from gscodec.coding.entropy import make_writer, symbol_interval  # noqa: E402
-from gscodec.coding.headers import FrameType  # noqa: E402
-from gscodec.coding.paper_frames import EXPONENT, FIRST_ENTRY, LEVEL, SECOND_ENTRY, level_centers  # noqa: E402
-from gscodec.coding.paper_profile import PaperState  # noqa: E402
-from gscodec.coding.profile import AnyState, make_profile_coder  # noqa: E402
-from gscodec.config import DecoderLimits  # noqa: E402
-from gscodec.decoder import check_sequence  # noqa: E402
+from gscodec.coding.container import GsvReader
+from gscodec.coding.entropy import make_writer, symbol_interval
+from gscodec.coding.headers import FrameType
+from gscodec.coding.paper_frames import EXPONENT, FIRST_ENTRY, LEVEL, SECOND_ENTRY, level_centers
+from gscodec.coding.paper_profile import PaperState
+from gscodec.coding.profile import AnyState, make_profile_coder
+from gscodec.config import DecoderLimits
+from gscodec.decoder import check_sequence
+from gscodec.errors import GscodecError
 
 GAP = 50  # model of the gaps between sorted x
 
@@ -191,4 +188,7 @@ def show(title: str, rows: list[dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GscodecError as error:
+        sys.exit(f"error: {error}")

@@ -23,20 +23,18 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from gscodec.analysis.matting import make_matter  # noqa: E402
-from gscodec.analysis.superpixel import WIDEN, initial_gaussians  # noqa: E402
-from gscodec.coding import frames, paper_profile, quantize  # noqa: E402
-from gscodec.config import EncoderConfig  # noqa: E402
-from gscodec.encoder import COLOR_SWEEPS, RIDGE, loss_weight  # noqa: E402
-from gscodec.encoder_paper import BETA1, BETA2, PAPER_RATES  # noqa: E402
-from gscodec.splat.gaussians import opponent_from_rgb  # noqa: E402
-from gscodec.splat.raster import FitSchedule  # noqa: E402
-from gscodec.splat.raster_cpu import CpuRasterizer  # noqa: E402
-from gscodec.video.frame import Frame  # noqa: E402
-from gscodec.video.reader import open_video  # noqa: E402
+from gscodec.analysis.matting import make_matter
+from gscodec.analysis.superpixel import WIDEN, initial_gaussians
+from gscodec.coding import frames, paper_profile, quantize
+from gscodec.config import EncoderConfig
+from gscodec.encoder import COLOR_SWEEPS, RIDGE, loss_weight
+from gscodec.encoder_paper import BETA1, BETA2, PAPER_RATES
+from gscodec.errors import GscodecError
+from gscodec.splat.gaussians import opponent_from_rgb
+from gscodec.splat.raster import FitSchedule
+from gscodec.splat.raster_cpu import CpuRasterizer
+from gscodec.video.frame import Frame
+from gscodec.video.reader import open_video
 
 QUALITIES = (0.7, 1.0, 1.4)
 STEP_FACTORS = (0.5, 0.7, 1.4, 2.0)
@@ -222,4 +220,7 @@ def coordinate_search(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GscodecError as error:
+        sys.exit(f"error: {error}")

@@ -149,7 +149,8 @@ def describe(path: str, facts: dict[str, Any]) -> str:
         f"{path}: gscodec {facts['version']}, {format_bytes(facts['file_bytes'])}, {duration_s:.2f} s{rate}",
         f"  video      {facts['width']}x{facts['height']}, {_rate(facts['frame_rate'])}, "
         f"{_count(facts['frames'], 'frame')} in {_count(facts['gops'], 'GOP')}, "
-        f"entropy {facts['entropy']}, quality {facts['quality']:g}, background {facts['background']}",
+        f"profile {facts['profile']}, entropy {facts['entropy']}, quality {facts['quality']:g}, "
+        f"background {facts['background']}",
     ]
     for kind, row in facts["frame_types"].items():
         if row["frames"]:
