@@ -54,7 +54,7 @@ MAY_IMPORT = {
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {
-    "av": ("video",),
+    "av": ("video", "bench.rivals"),
     "click": ("cli",),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.raster_cuda", "splat.cuda_compile", "splat.cuda_driver"),
@@ -66,7 +66,7 @@ HOMES = {
     "onnxruntime": ("analysis", "bench"),
     "pytorch_msssim": ("bench",),
     "rembg": ("analysis", "bench"),
-    "torch": ("splat.raster_torch", "splat.raster_cuda", "splat.raster_gsplat", "training"),
+    "torch": ("splat.raster_torch", "splat.raster_gsplat", "training"),
     "tqdm": ("bench", "progress"),
     "zstandard": ("bench", "coding", "video"),
 }

@@ -154,11 +154,22 @@ class CudaBatch:
         return np.split(found.copy(), np.cumsum(placed.counts)[:-1])
 
     def fit(
-        self, target: CudaTarget, params: Params, active: Active | None, schedule: FitSchedule
+        self,
+        target: CudaTarget,
+        params: Params,
+        active: Active | None,
+        schedule: FitSchedule,
+        *,
+        sweeps: int = 0,
+        ridge: float = 0.0,
     ) -> list[FitResult]:
-        """Move the active Gaussians of each picture towards its target, in place (raster.Rasterizer.fit)."""
+        """Move the active Gaussians of each picture towards its target, in place (raster.Rasterizer.fit).
+
+        Args:
+            sweeps, ridge: solve_colors first; both in one go, which spares a way to the host and back.
+        """
         self._begin()
-        return cuda_fit.fit(self, target, params, active, schedule)
+        return cuda_fit.fit(self, target, params, active, schedule, sweeps=sweeps, ridge=ridge)
 
     def solve_colors(
         self, target: CudaTarget, params: Params, active: Active | None, sweeps: int, ridge: float
@@ -176,10 +187,10 @@ class CudaBatch:
         self._begin()
         return params if isinstance(params, CudaGaussians) else self.place_as("drawn", params)
 
-    def place_as(self, name: str, params: Params, *, rows: int = 0, cells: bool = True) -> CudaGaussians:
+    def place_as(self, name: str, params: Params, *, rows: int = 0) -> CudaGaussians:
         """The same in buffers of another name (cuda_scene.place)."""
         rows = rows or self._rows(len(params))
-        return place(self.work, self.width, self.height, params, name, rows=rows, cells=cells)
+        return place(self.work, self.width, self.height, params, name, rows=rows)
 
     def draw(self, placed: CudaGaussians, p: DrawParams) -> None:
         """Draw what was placed into whatever `p` names; does not wait."""

@@ -84,7 +84,7 @@ def _read(file: str) -> str:
 
 @cache
 def _compiler_version() -> str:
-    """Versions of what compiles, from package metadata: loading NVRTC to ask it would cost more than a hit."""
+    """Versions of what compiles, from package metadata: loading NVRTC would cost more than a hit."""
     found = []
     for package in ("cuda-core", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"):
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -107,7 +107,7 @@ class Workspace:
         return Buffer(self.device, n_bytes, self._spares)
 
     def upload(self, name: str, array: np.ndarray) -> int:
-        """Copy an array to the buffer `name`; its address. A page-locked array must stay as it is until `wait`."""
+        """Copy an array to the buffer `name`; its address. A page-locked one must not change until `wait`."""
         address = self.buffer(name, array.nbytes)
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         if not _is_pinned(flat):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,23 @@ LIST_CAPACITY = 1024  # Gaussians near a tile; where there are more, its strips 
 OUTCOME = np.dtype([("loss", "f8"), ("roi_mse", "f8"), ("iterations", "i4"), ("finite", "i4")])
 
 
+@dataclass(slots=True)
+class _Job:
+    """Gaussians to move, placed on the card, and how the card is shared among their pictures."""
+
+    batch: CudaBatch
+    placed: CudaGaussians
+    pixels: int  # address of the targets minus what stands still
+    gradient: int
+    lists: Lists
+    team: int  # warps of a strip
+    group_size: int  # blocks of a picture; 0 chooses
+
+    @property
+    def n(self) -> int:
+        return len(self.placed.counts)
+
+
 def fit(
     batch: CudaBatch,
     target: CudaTarget,
@@ -28,6 +47,8 @@ def fit(
     active: Active | None,
     schedule: FitSchedule,
     *,
+    sweeps: int = 0,
+    ridge: float = 0.0,
     team: int = 0,
     group_size: int = 0,
 ) -> list[FitResult]:
@@ -37,30 +58,18 @@ def fit(
         team, group_size: warps of a strip, 1 or 4; blocks of a picture; 0 chooses.
     """
     work = batch.work
-    placed, p, kernel = _set_up(FitParams(), "fit", batch, target, params, active, MARGIN, team, group_size)
-    n, total = len(params), placed.total
-    p.roi_pixels = target.roi_pixels.address
-    p.momentum = work.buffer("momentum", total * 64)
-    p.empty = work.buffer("empty", n * placed.tiles * 8 * 8)
-    p.outcome = work.buffer("outcome", n * OUTCOME.itemsize)
-    for field in ("iterations", "rate_mean", "rate_shape", "rate_color", "beta1", "beta2"):
-        setattr(p, field, getattr(schedule, field))
-    p.schedule = work.upload("schedule", _schedule(schedule))
-    p.plateau, p.target_mse, p.deadline_s = schedule.plateau, schedule.target_mse, schedule.deadline_s
-    # Zeroed together: sums, flags, arrivals.
-    n_sums, n_flags = n * 2 * SLOTS * 16, n * 16
-    p.sums = work.buffer("zeroed", n_sums + n_flags + 4 * p.groups)
-    p.flags, p.arrived = p.sums + n_sums, p.sums + n_sums + n_flags
-    work.zero(p.sums, n_sums + n_flags + 4 * p.groups)
-    work.launch(kernel, (p.groups * p.group_size, 1), p, cooperative=True)
-    fitted = work.download(p.scene.params, np.empty((total, N_PARAMS), np.float32))
-    outcomes = work.download(p.outcome, np.empty(n, OUTCOME))
+    job = _set_up(batch, target, params, active, team, group_size)
+    if sweeps:
+        _solve(job, sweeps, ridge)
+    outcome = _fit(job, schedule, target.roi_pixels.address)
+    fitted = work.download(job.placed.scene.params, np.empty((job.placed.total, N_PARAMS), np.float32))
+    outcomes = work.download(outcome, np.empty(job.n, OUTCOME))
     work.wait()
     results = [
         FitResult(int(o["iterations"]), float(o["loss"]), float(o["roi_mse"]), bool(o["finite"]))
         for o in outcomes
     ]
-    _write_back(fitted, placed, params, active, [r.finite for r in results])
+    _write_back(fitted, job.placed, params, active, [r.finite for r in results])
     return results
 
 
@@ -77,22 +86,51 @@ def solve_colors(
 ) -> list[float]:
     """CudaBatch.solve_colors; keywords as in `fit`."""
     work = batch.work
-    placed, p, kernel = _set_up(SolveParams(), "solve", batch, target, params, active, 0, team, group_size)
-    n, total = len(params), placed.total
-    p.sweeps, p.ridge = sweeps, ridge
-    p.rest = work.buffer("normal rest", total * 16)
-    n_dots = n * (sweeps + 1) * 12 * 8
-    p.loss = work.buffer("zeroed", n * 8 + n_dots + 4 * p.groups)
-    p.dots, p.arrived = p.loss + n * 8, p.loss + n * 8 + n_dots
-    work.zero(p.loss, n * 8 + n_dots + 4 * p.groups)
-    work.launch(kernel, (p.groups * p.group_size, 1), p, cooperative=True)
-    solved = work.download(p.scene.params, np.empty((total, N_PARAMS), np.float32))
-    losses = work.download(p.loss, np.empty(n, np.float64))
+    job = _set_up(batch, target, params, active, team, group_size)
+    loss = _solve(job, sweeps, ridge)
+    solved = work.download(job.placed.scene.params, np.empty((job.placed.total, N_PARAMS), np.float32))
+    losses = work.download(loss, np.empty(job.n, np.float64))
     work.wait()
-    _write_back(solved, placed, params, active, [True] * n)
+    _write_back(solved, job.placed, params, active, [True] * job.n)
     return [float(loss) for loss in losses]
 
 
+def _fit(job: _Job, schedule: FitSchedule, roi_pixels: int) -> int:
+    """Launch a fit; the address of its OUTCOMEs."""
+    work, n = job.batch.work, job.n
+    p = FitParams(roi_pixels=roi_pixels)
+    kernel = _share(p, job, "fit", MARGIN)
+    p.momentum = work.buffer("momentum", job.placed.total * 64)
+    p.empty = work.buffer("empty", n * job.placed.tiles * 8 * 8)
+    p.outcome = work.buffer("outcome", n * OUTCOME.itemsize)
+    for field in ("iterations", "rate_mean", "rate_shape", "rate_color", "beta1", "beta2", "plateau"):
+        setattr(p, field, getattr(schedule, field))
+    p.target_mse, p.deadline_s = schedule.target_mse, schedule.deadline_s
+    p.schedule = work.upload("schedule", _schedule(schedule))
+    # Zeroed together: sums, flags, arrivals.
+    n_sums, n_flags = n * 2 * SLOTS * 16, n * 16
+    p.sums = work.buffer("sums of fits", n_sums + n_flags + 4 * p.groups)
+    p.flags, p.arrived = p.sums + n_sums, p.sums + n_sums + n_flags
+    work.zero(p.sums, n_sums + n_flags + 4 * p.groups)
+    work.launch(kernel, (p.groups * p.group_size, 1), p, cooperative=True)
+    return int(p.outcome)
+
+
+def _solve(job: _Job, sweeps: int, ridge: float) -> int:
+    """Launch a colour solve; the address of the losses before it, float64."""
+    work, n = job.batch.work, job.n
+    p = SolveParams(sweeps=sweeps, ridge=ridge)
+    kernel = _share(p, job, "solve", 0)
+    p.rest = work.buffer("normal rest", job.placed.total * 16)
+    n_dots = n * (sweeps + 1) * 12 * 8
+    p.loss = work.buffer("sums of solves", n * 8 + n_dots + 4 * p.groups)
+    p.dots, p.arrived = p.loss + n * 8, p.loss + n * 8 + n_dots
+    work.zero(p.loss, n * 8 + n_dots + 4 * p.groups)
+    work.launch(kernel, (p.groups * p.group_size, 1), p, cooperative=True)
+    return int(p.loss)
+
+
+@lru_cache(maxsize=64)
 def _schedule(schedule: FitSchedule) -> np.ndarray:  # [iterations + 1, 4]
     """Per iteration: share of the rates left, what undoes the bias of Adam's two memories, plain Adam."""
     step = np.arange(schedule.iterations + 1)
@@ -106,47 +144,48 @@ def _schedule(schedule: FitSchedule) -> np.ndarray:  # [iterations + 1, 4]
 
 
 def _set_up(
-    p: Any,
-    name: str,
-    batch: CudaBatch,
-    target: CudaTarget,
-    params: Params,
-    active: Active | None,
-    margin: int,
-    team: int,
-    group_size: int,
-) -> tuple[CudaGaussians, Any, Any]:
-    """Place the active Gaussians and fill in what both kernels need: (Gaussians, p, kernel)."""
-    work, device = batch.work, batch.device
-    moving, p.target = _split(batch, target, params, active)
-    placed = batch.place_as("fitted", moving, rows=4, cells=False)
-    n, strips = len(params), 8 * placed.tiles
-    p.scene = placed.scene
-    p.gradient = work.buffer("gradient", placed.total * 32)
+    batch: CudaBatch, target: CudaTarget, params: Params, active: Active | None, team: int, group_size: int
+) -> _Job:
+    """Place the active Gaussians and make room for what fits and solves both need."""
+    work = batch.work
+    moving, pixels = _split(batch, target, params, active)
+    placed = batch.place_as("fitted", moving, rows=4)
+    n = len(params)
     if not team:
-        team = 1 if n * strips >= 64 * WARPS * device.n_multiprocessors else 4
-    capacity = max(1, min(LIST_CAPACITY, max(placed.counts, default=0)))
-    p.lists = Lists(capacity=capacity, margin=margin)
-    p.lists.indices = work.buffer("tile lists", n * placed.tiles * team * capacity * 4)
-    p.lists.counts = work.buffer("tile counts", n * placed.tiles * team * 4)
-    p.lists.anchors = work.buffer("anchors", placed.total * 8)
-    kernel = device.kernel("fit_cuda", name, team=team, blocks=BLOCKS[team])
-    p.group_size, p.groups = _groups(device.resident_blocks(kernel), n, strips, WARPS // team, group_size)
-    if p.groups == 0:
+        team = 1 if n * 8 * placed.tiles >= 64 * WARPS * batch.device.n_multiprocessors else 4
+    lists = Lists(capacity=max(1, min(LIST_CAPACITY, max(placed.counts, default=0))))
+    lists.indices = work.buffer("tile lists", n * placed.tiles * team * lists.capacity * 4)
+    lists.counts = work.buffer("tile counts", n * placed.tiles * team * 4)
+    lists.anchors = work.buffer("anchors", placed.total * 8)
+    gradient = work.buffer("gradient", placed.total * 32)
+    return _Job(batch, placed, pixels, gradient, lists, team, group_size)
+
+
+def _share(p: Any, job: _Job, name: str, margin: int) -> Any:
+    """Fill in what both kernels take, and how the card is shared; the kernel."""
+    device = job.batch.device
+    job.lists.margin = margin
+    p.scene, p.lists, p.target, p.gradient = job.placed.scene, job.lists, job.pixels, job.gradient
+    kernel = device.kernel("fit_cuda", name, team=job.team, blocks=BLOCKS[job.team])
+    resident, strips = device.resident_blocks(kernel), 8 * job.placed.tiles
+    if resident == 0:
         raise BackendError(f"{device.name} cannot hold a block of the kernels; take --backend cpu")
-    return placed, p, kernel
+    p.group_size, p.groups = _groups(resident, job.n, strips, WARPS // job.team, job.group_size)
+    return kernel
 
 
+@lru_cache(maxsize=1024)
 def _groups(resident: int, pictures: int, strips: int, teams: int, wanted: int) -> tuple[int, int]:
     """Blocks per picture and pictures at a time, of `resident` blocks of `teams` teams."""
     pictures = max(1, pictures)
     if not wanted:
-        # Strips of a team times rounds of pictures; of equals the smallest, whose barriers are cheapest.
+        # Strips of a team times rounds of pictures. Of equals the smallest, whose barriers are cheapest, but
+        # for one picture the largest: it has the card to itself.
         cost = {
-            g: -(-strips // (g * teams)) * -(-pictures // (resident // g))
+            g: (-(-strips // (g * teams)) * -(-pictures // (resident // g)), -g if pictures == 1 else g)
             for g in range(1, min(resident, max(1, strips // teams)) + 1)
         }
-        wanted = min(cost, key=lambda g: (cost[g], g), default=1)
+        wanted = min(cost, key=cost.__getitem__, default=1)
     wanted = max(1, min(wanted, resident))
     return wanted, min(pictures, resident // wanted)
 

@@ -60,14 +60,11 @@ class CudaGaussians:
         return self.scene.tiles_x * self.scene.tiles_y
 
 
-def place(
-    work: Workspace, width: int, height: int, params: Params, name: str, *, rows: int, cells: bool
-) -> CudaGaussians:
-    """Send Gaussians to the card.
+def place(work: Workspace, width: int, height: int, params: Params, name: str, *, rows: int) -> CudaGaussians:
+    """Send Gaussians to the card, with room for cells' lists where they are many.
 
     Args:
         name: of the buffers; what was placed there before is overwritten.
-        cells: keep room for cells' lists where Gaussians are many.
     """
     for p in params:
         expect_shape("params", p, (len(p), N_PARAMS))
@@ -87,7 +84,7 @@ def place(
     work.send(scene.first, packed)
     scene.prepared = work.buffer(f"{name} prepared", total * 32)
     scene.boxes = work.buffer(f"{name} boxes", total * 8)
-    if cells and largest >= CELLS_FROM:
+    if largest >= CELLS_FROM:
         scene.cells_x, scene.cells_y = -(-width // CELL), -(-height // CELL)
         n_cells, scene.capacity = scene.cells_x * scene.cells_y, largest
         scene.cell_lists = work.buffer(f"{name} lists", n * n_cells * largest * 4)

@@ -84,7 +84,9 @@ def rasterize(
         gaussian, x, y = find_pairs(some, height, width)
         u, v = local_coordinates(some[gaussian], x + 0.5, y + 0.5)
         weight = torch.exp(-0.5 * (u.square() + v.square()))
-        picture = picture.index_add(0, y * width + x, weight[:, None] * some[gaussian, COLOR])
+        color = weight[:, None] * some[gaussian, COLOR]
+        # Not index_add: on a GPU its order of summation, hence the last bit, differs from run to run.
+        picture = picture.index_put((y * width + x,), color, accumulate=True)
     return picture.view(height, width, 3)
 
 

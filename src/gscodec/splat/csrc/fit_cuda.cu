@@ -87,14 +87,14 @@ GS_DEVICE void fit_strip(const FitParams& p, FitShared& s, const Picture& pictur
     int j = 0;
     for (; j + 1 < count; j += 2) {
       float m[16];
-      moments_of(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, m);
-      moments_of(store.gaussians[j + 1][0], store.gaussians[j + 1][1], strip.place, e, m + 8);
-      add_moments(m, p.gradient + 8 * store.index[j], p.gradient + 8 * store.index[j + 1]);
+      sums_of(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, m);
+      sums_of(store.gaussians[j + 1][0], store.gaussians[j + 1][1], strip.place, e, m + 8);
+      add_sums(m, p.gradient + 8 * store.index[j], p.gradient + 8 * store.index[j + 1]);
     }
     if (j < count) {
       float m[8];
-      moments_of(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, m);
-      add_moments(m, p.gradient + 8 * store.index[j]);
+      sums_of(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, m);
+      add_sums(m, p.gradient + 8 * store.index[j]);
     }
   });
 }
@@ -115,8 +115,7 @@ GS_DEVICE void step(const FitParams& p, int i, const Rates& rates, float limit, 
   load8(p.momentum + 16 * i, first);
   load8(p.momentum + 16 * i + 8, second);
   const short4 anchor = p.lists.anchors[i];
-  const Moments m = {g[0], g[1], g[2], g[3], g[4], {g[5], g[6], g[7]}};
-  natural_gradient(m, invert(now[2], now[3], now[4], 1.0f), gradient);
+  unscale(g, gradient);
   if (rates.plain) {
     gradient[1] /= now[4];
     gradient[0] = (gradient[0] - now[3] * gradient[1]) / now[2];
@@ -205,8 +204,8 @@ GS_DEVICE void fit_picture(const FitParams& p, FitShared& s, Group& group, int n
 
   start_fit(p, group, picture);
   sync(group);
-  list_tiles(scene, p.lists, group, picture);
-  sync(group);
+  int parity = 0;
+  list_tiles(scene, p.lists, s, group, picture, parity);
   for (int it = 0;; ++it) {
     double2* slots = sums + (it & 1) * SLOTS;
     Loss loss = {0.0f, 0.0f};
@@ -239,8 +238,7 @@ GS_DEVICE void fit_picture(const FitParams& p, FitShared& s, Group& group, int n
       step(p, picture.first + i, rates, limit, it, flags);
     if (group.rank == 0 && thread < SLOTS) sums[(~it & 1) * SLOTS + thread] = {0.0, 0.0};
     if (sync(group, [&] { return *(volatile int*)(flags + 2) != 0; })) {
-      list_tiles(scene, p.lists, group, picture);
-      sync(group);
+      list_tiles(scene, p.lists, s, group, picture, parity);
       if (group.rank == 0 && thread == 0) flags[2] = 0;
     }
   }
@@ -303,8 +301,8 @@ GS_DEVICE void solve_picture(const SolveParams& p, FitShared& s, Group& group, i
     store8(p.gradient + 8 * i, zero);
   }
   sync(group);
-  list_tiles(scene, p.lists, group, picture);
-  sync(group);
+  int parity = 0;
+  list_tiles(scene, p.lists, s, group, picture, parity);
   Loss loss = {0.0f, 0.0f};
   solve_pass<true>(p, s, group, picture, loss);
   block_sum(s, loss.all, loss.roi);

@@ -158,7 +158,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) prepare(const Scene scene)
 extern "C" __global__ void __launch_bounds__(THREADS) list_cells(const Scene scene) {
   GS_SHARED(Shared, s);
   int parity = 0;
-  list_cell(s, scene, int(blockIdx.y), int(blockIdx.x), parity);
+  list_cell(s.counts, scene, int(blockIdx.y), int(blockIdx.x), 0, parity);
 }
 
 // Grid (tiles, pictures).
@@ -212,20 +212,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) gather(const Gathe
       for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
         const int j = base + __ffs(int(mask)) - 1;
         float m[8];
-        moments_of(s.gaussians[j][0], s.gaussians[j][1], place, e, m);
-        add_moments(m, p.gradient + 8 * s.index[j]);
+        sums_of(s.gaussians[j][0], s.gaussians[j][1], place, e, m);
+        add_sums(m, p.gradient + 8 * s.index[j]);
       }
   }
 }
 
-// Moments -> the eight sums of gaussian.h, in place.
+// The sums as they were gathered -> the eight of gaussian.h, in place.
 extern "C" __global__ void __launch_bounds__(THREADS) finish_gradients(const GatherParams p) {
   const int i = int(blockIdx.x) * THREADS + int(threadIdx.x);
   if (i >= p.scene.first[p.scene.pictures]) return;
-  float* g = p.gradient + 8ll * i;
-  const float* q = p.scene.params + 8ll * i;
-  const Moments m = {g[0], g[1], g[2], g[3], g[4], {g[5], g[6], g[7]}};
-  natural_gradient(m, invert(q[2], q[3], q[4], 1.0f), g);
+  float sums[8], gradient[8];
+  load8(p.gradient + 8ll * i, sums);
+  unscale(sums, gradient);
+  store8(p.gradient + 8ll * i, gradient);
 }
 
 }  // namespace gscodec

@@ -113,13 +113,13 @@ GS_DEVICE void store8(float* to, const float from[8]) {
 
 // Offsets of this thread's hits in the block's order, index order; the number of hits of the round.
 // One __syncthreads(); `parity` alternates so that the counts need no second one.
-GS_DEVICE int rank_hits(Shared& s, const unsigned hits[TESTS], int offsets[TESTS], int& parity) {
+GS_DEVICE int rank_hits(int counts[2][32], const unsigned hits[TESTS], int offsets[TESTS], int& parity) {
   const int lane = lane_id(), warp = warp_id();
   parity ^= 1;
   if (lane == 0)
-    for (int k = 0; k < TESTS; ++k) s.counts[parity][k * WARPS + warp] = __popc(hits[k]);
+    for (int k = 0; k < TESTS; ++k) counts[parity][k * WARPS + warp] = __popc(hits[k]);
   __syncthreads();
-  const int own = s.counts[parity][lane];
+  const int own = counts[parity][lane];
   int sum = own;
   for (int step = 1; step < 32; step *= 2) {
     const int before = __shfl_up_sync(ALL, sum, step);
@@ -148,7 +148,7 @@ GS_DEVICE int collect(Shared& s, const Scene& scene, const Source& source, const
       const bool hit = index[k] >= 0 && overlaps(scene.boxes[index[k]], rect);
       hits[k] = __ballot_sync(ALL, hit);
     }
-    const int found = rank_hits(s, hits, offsets, parity);
+    const int found = rank_hits(s.counts, hits, offsets, parity);
     if (count + found > ROUND) break;
 #pragma unroll
     for (int k = 0; k < TESTS; ++k)
@@ -257,11 +257,12 @@ GS_DEVICE float reduce(float* values) {
   }
 }
 
-// This thread's share of the Moments of one prepared Gaussian against e[ROWS][3].
-GS_DEVICE void moments_of(float4 a, float4 b, const Place& place, const float e[ROWS][3], float m[8]) {
-  const float dx = float(place.x) + 0.5f - a.x, dy = float(place.y) + 0.5f - a.y, u = dx * a.z;
-  const float v = dy * a.w + dx * b.x, minus_u_sq = -u * u;
-  float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, t_y = 0.0f, t_yy = 0.0f;  // t_y, t_yy: about the thread's first row
+// This thread's share of the eight sums of one prepared Gaussian against e[ROWS][3]: those of gaussian.h,
+// in its own frame from the start (moments about the mean would cancel for needles), scaled as (u, v) are.
+GS_DEVICE void sums_of(float4 a, float4 b, const Place& place, const float e[ROWS][3], float m[8]) {
+  const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
+  const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
+  float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, t_1 = 0.0f, t_2 = 0.0f;  // t_1, t_2: moments about the first row, in rows
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
     const float w = weight_at(minus_u_sq, v + float(r) * a.w);
@@ -270,24 +271,31 @@ GS_DEVICE void moments_of(float4 a, float4 b, const Place& place, const float e[
     c2 += w * e[r][2];
     if (r > 0) {
       const float t = w * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
-      t_y += t * float(r);
-      t_yy += t * float(r * r);
+      t_1 += t * float(r);
+      t_2 += t * float(r * r);
     }
   }
   const float t_0 = c0 * b.y + c1 * b.z + c2 * b.w;
-  const float tx = t_0 * dx, ty = t_y + t_0 * dy;
-  m[0] = tx, m[1] = ty, m[2] = tx * dx, m[3] = ty * dx, m[4] = t_yy + dy * (t_y + ty);
+  const float step = a.w * t_1, t_u = u * t_0, t_v = v * t_0 + step;
+  m[0] = t_u, m[1] = t_v, m[2] = u * t_u, m[3] = u * t_v, m[4] = v * (t_v + step) + a.w * a.w * t_2;
   m[5] = c0, m[6] = c1, m[7] = c2;
 }
 
+// Undoes the scale of sums_of.
+GS_DEVICE void unscale(const float sums[8], float gradient[8]) {
+  constexpr float ONCE = 1.0f / LOG2_SCALE, TWICE = 1.0f / (LOG2_SCALE * LOG2_SCALE);
+#pragma unroll
+  for (int j = 0; j < 8; ++j) gradient[j] = sums[j] * (j < 2 ? ONCE : j < 5 ? TWICE : 1.0f);
+}
+
 // gradient[8] += the warp's sums of m[8].
-GS_DEVICE void add_moments(float m[8], float* gradient) {
+GS_DEVICE void add_sums(float m[8], float* gradient) {
   const float sum = reduce<8>(m);
   if ((lane_id() & 3) == 0) atomicAdd(gradient + (lane_id() >> 2), sum);
 }
 
 // The same for two Gaussians at a time: one shuffle less each, and their latencies overlap.
-GS_DEVICE void add_moments(float m[16], float* gradient_0, float* gradient_1) {
+GS_DEVICE void add_sums(float m[16], float* gradient_0, float* gradient_1) {
   const float sum = reduce<16>(m);
   float* to = lane_id() < 16 ? gradient_0 : gradient_1;
   if ((lane_id() & 1) == 0) atomicAdd(to + (lane_id() >> 1 & 7), sum);
@@ -317,8 +325,16 @@ GS_DEVICE Source source_of(const Scene& scene, int picture, const Rect& tile) {
   return {scene.cell_lists + (long long)cell * scene.capacity, first, scene.cell_counts[cell]};
 }
 
-// Lists the Gaussians of a picture that meet a cell, in index order. By one block.
-GS_DEVICE void list_cell(Shared& s, const Scene& scene, int picture, int cell, int& parity) {
+// How far a Gaussian may stray from a box that was listed with a margin. Large ones step further.
+GS_DEVICE int margin_of(int margin, short4 box) {
+  const int width = box.y - box.x, height = box.w - box.z;
+  return margin == 0 ? 0 : margin + ((width > height ? width : height) >> 3);
+}
+
+GS_DEVICE Rect widened(const Rect& r, int by) { return {r.x0 - by, r.y0 - by, r.x1 + by, r.y1 + by}; }
+
+// Lists the Gaussians of a picture that come within a margin of a cell, in index order. By one block.
+GS_DEVICE void list_cell(int counts[2][32], const Scene& scene, int picture, int cell, int margin, int& parity) {
   const int first = scene.first[picture], n = scene.first[picture + 1] - first;
   const int x0 = cell % scene.cells_x * CELL, y0 = cell / scene.cells_x * CELL;
   const Rect rect = {x0, y0, x0 + CELL - 1, y0 + CELL - 1};
@@ -331,9 +347,10 @@ GS_DEVICE void list_cell(Shared& s, const Scene& scene, int picture, int cell, i
 #pragma unroll
     for (int k = 0; k < TESTS; ++k) {
       const int i = next + k * THREADS + int(threadIdx.x);
-      hits[k] = __ballot_sync(ALL, i < n && overlaps(scene.boxes[first + i], rect));
+      const short4 box = scene.boxes[first + (i < n ? i : 0)];
+      hits[k] = __ballot_sync(ALL, i < n && overlaps(box, widened(rect, margin_of(margin, box))));
     }
-    const int found = rank_hits(s, hits, offsets, parity);
+    const int found = rank_hits(counts, hits, offsets, parity);
 #pragma unroll
     for (int k = 0; k < TESTS; ++k)
       if (hits[k] >> lane_id() & 1u) list[count + offsets[k]] = next + k * THREADS + int(threadIdx.x);

@@ -52,6 +52,7 @@ struct Exchange {
 struct FitShared {
   Store stores[WARPS];
   float partial[WARPS][2];
+  int counts[2][32];
   Exchange exchange[TEAM > 1 ? TEAMS : 1];
 };
 
@@ -112,14 +113,8 @@ GS_DEVICE void block_sum(FitShared& s, float& a, float& b) {
     for (int w = 1; w < WARPS; ++w) a += s.partial[w][0], b += s.partial[w][1];
 }
 
-// How far a Gaussian may stray from the box that was listed. Large ones step further.
-GS_DEVICE int margin_of(const Lists& lists, short4 box) {
-  const int width = box.y - box.x, height = box.w - box.z;
-  return lists.margin == 0 ? 0 : lists.margin + ((width > height ? width : height) >> 3);
-}
-
 GS_DEVICE bool strayed(const Lists& lists, short4 box, short4 anchor) {
-  const int margin = margin_of(lists, anchor);
+  const int margin = margin_of(lists.margin, anchor);
   return box.x < anchor.x - margin || box.y > anchor.y + margin || box.z < anchor.z - margin ||
          box.w > anchor.w + margin;
 }
@@ -147,37 +142,51 @@ GS_DEVICE Picture picture_at(const Scene& scene, const Lists& lists, int number)
           lists.counts + begin};
 }
 
-// Lists every tile of a picture for the boxes as they are, and remembers those. A warp a list.
-GS_DEVICE void list_tiles(const Scene& scene, const Lists& lists, const Group& group, const Picture& picture) {
+// Lists every tile of a picture for the boxes as they are, and remembers those. A warp a list, a block a
+// cell. Ends with a barrier.
+GS_DEVICE void list_tiles(const Scene& scene, const Lists& lists, FitShared& s, Group& group, const Picture& picture,
+                          int& parity) {
   constexpr int AHEAD = 8;  // boxes a thread asks for before it looks at the first
-  const int n_lists = scene.tiles_x * scene.tiles_y * TEAM, lane = lane_id(), n = picture.n;
+  const int n_lists = scene.tiles_x * scene.tiles_y * TEAM, n_cells = scene.cells_x * scene.cells_y;
   const short4* boxes = scene.boxes + picture.first;
+  if (n_cells) {
+    for (int cell = group.rank; cell < n_cells; cell += group.size)
+      list_cell(s.counts, scene, picture.number, cell, lists.margin, parity);
+    sync(group);
+  }
   for (int number = group.rank + warp_id() * group.size; number < n_lists; number += group.size * WARPS) {
     const Rect rect = tile_rect(scene, number / TEAM);
+    const Source source = source_of(scene, picture.number, rect);
+    const int member = number % TEAM, lane = lane_id();
     int* list = picture.indices + (long long)number * lists.capacity;
     int count = 0;
-    for (int base = number % TEAM; base < n; base += 32 * AHEAD * TEAM) {
+    // All of the picture: every TEAM-th is this list's. All of a cell: of those, it keeps every TEAM-th.
+    const int stride = source.list ? 1 : TEAM;
+    for (int base = source.list ? 0 : member; base < source.n; base += 32 * AHEAD * stride) {
+      int index[AHEAD];
       short4 box[AHEAD];
 #pragma unroll
       for (int k = 0; k < AHEAD; ++k) {
-        const int i = base + (32 * k + lane) * TEAM;
-        box[k] = boxes[i < n ? i : 0];
+        const int i = base + (32 * k + lane) * stride;
+        index[k] = i >= source.n ? -1 : source.list ? source.list[i] : i;
+        if (index[k] >= 0 && index[k] % TEAM != member) index[k] = -1;
       }
 #pragma unroll
+      for (int k = 0; k < AHEAD; ++k) box[k] = boxes[index[k] < 0 ? 0 : index[k]];
+#pragma unroll
       for (int k = 0; k < AHEAD; ++k) {
-        const int i = base + (32 * k + lane) * TEAM, margin = margin_of(lists, box[k]);
-        const Rect near = {rect.x0 - margin, rect.y0 - margin, rect.x1 + margin, rect.y1 + margin};
-        const bool hit = i < n && overlaps(box[k], near);
+        const bool hit = index[k] >= 0 && overlaps(box[k], widened(rect, margin_of(lists.margin, box[k])));
         const unsigned hits = __ballot_sync(ALL, hit);
         const int to = count + __popc(hits & ((1u << lane) - 1u));
-        if (hit && to < lists.capacity) list[to] = i;
+        if (hit && to < lists.capacity) list[to] = index[k];
         count += __popc(hits);
       }
     }
     if (lane == 0) picture.counts[number] = count <= lists.capacity ? count : -1;
   }
-  for (int i = group.rank + int(threadIdx.x) * group.size; i < n; i += group.size * THREADS)
+  for (int i = group.rank + int(threadIdx.x) * group.size; i < picture.n; i += group.size * THREADS)
     lists.anchors[picture.first + i] = boxes[i];
+  sync(group);
 }
 
 // A strip: this thread's pixels in it, and what of the warp's share may reach it.

@@ -1,0 +1,85 @@
+"""The cache of compiled kernels; no GPU and no compiler needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gscodec.errors import BackendError
+from gscodec.splat import cuda_compile
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Names of what was compiled, in a fresh cache; the compiler is a fake."""
+    names: list[str] = []
+
+    def compile_source(source: str, name: str, arch: str) -> bytes:
+        names.append(name)
+        return f"{name} {arch} {len(source)}".encode()
+
+    monkeypatch.setenv("GSCODEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cuda_compile, "compile_source", compile_source)
+    return names
+
+
+def cache_files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache").iterdir())
+
+
+def test_second_use_compiles_nothing(compiled: list[str], tmp_path: Path) -> None:
+    first = cuda_compile.machine_code("fit_cuda", "sm_90", 13000, team=1)
+    assert cuda_compile.machine_code("fit_cuda", "sm_90", 13000, team=1) == first
+    assert compiled == ["fit_cuda"]
+    assert len(cache_files(tmp_path)) == 1
+
+
+def test_every_part_of_the_key_counts(compiled: list[str], tmp_path: Path) -> None:
+    for name, arch, driver, defines in (
+        ("fit_cuda", "sm_90", 13000, {"team": 1}),
+        ("raster_cuda", "sm_90", 13000, {"team": 1}),
+        ("fit_cuda", "sm_89", 13000, {"team": 1}),
+        ("fit_cuda", "sm_90", 13010, {"team": 1}),
+        ("fit_cuda", "sm_90", 13000, {"team": 4}),
+        ("fit_cuda", "sm_90", 13000, {}),
+    ):
+        cuda_compile.machine_code(name, arch, driver, **defines)
+    assert len(compiled) == len(cache_files(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
+def test_damaged_file_is_compiled_again(compiled: list[str], tmp_path: Path, damage: str) -> None:
+    expected = cuda_compile.machine_code("fit_cuda", "sm_90", 13000)
+    (path,) = cache_files(tmp_path)
+    stored = path.read_bytes()
+    flipped = stored[:-1] + bytes([stored[-1] ^ 1])
+    path.write_bytes({"cut": stored[:-3], "flipped": flipped, "empty": b"", "foreign": b"?" * 500}[damage])
+    assert cuda_compile.machine_code("fit_cuda", "sm_90", 13000) == expected
+    assert compiled == ["fit_cuda"] * 2
+    assert path.read_bytes() == stored
+
+
+def test_cache_that_cannot_be_written_is_no_error(
+    compiled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("GSCODEC_CACHE", str(blocked))
+    for _ in range(2):
+        assert cuda_compile.machine_code("fit_cuda", "sm_90", 13000)
+    assert compiled == ["fit_cuda"] * 2
+
+
+def test_source_is_self_contained() -> None:
+    for name in cuda_compile.INCLUDED:
+        text = cuda_compile.source_text(name, team=4)
+        assert text.startswith("#define GSCODEC_TEAM 4\n")
+        assert '#include "' not in text
+        assert 'extern "C" __global__' in text
+        assert "constexpr float RADIUS_SQ" in text
+
+
+def test_failed_compilation_says_what_to_do() -> None:
+    with pytest.raises(BackendError, match=r"cannot be compiled for sm_1.*pip install"):
+        cuda_compile.compile_source("not C++", "fit_cuda", "sm_1")

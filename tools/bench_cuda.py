@@ -1,0 +1,427 @@
+"""Times the CUDA backend on one GPU: kernels against the card's ceilings, fits, live frames, decoding.
+
+    python tools/bench_cuda.py prepare clip.mp4 starts.npz --gaussians 1000 --every 5
+    python tools/bench_cuda.py run starts.npz [more.npz ...]
+
+`prepare` needs the native core and no GPU: it finds mattes and starts. `run` needs a GPU, numpy and OpenCV.
+The clip's path is kept relative to the .npz. docs/performance.md, section "CUDA", has figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from gscodec.splat.gaussians import opponent_from_rgb
+from gscodec.splat.raster import FitSchedule
+
+TARGET_MSE = 1e-3  # 30 dB
+SWEEPS, RIDGE = 10, 1e-3
+FORWARD_FLOPS, BACKWARD_FLOPS = (
+    17,
+    38,
+)  # per Gaussian and pixel within its reach, an exponential counted as one
+FMA_SOURCE = """
+extern "C" __global__ void multiply_add(float* out) {
+  float x[8];
+  for (int i = 0; i < 8; ++i) x[i] = float(threadIdx.x + i);
+  for (int n = 0; n < 4096; ++n)
+    for (int i = 0; i < 8; ++i) x[i] = x[i] * 1.0001f + 0.5f;
+  float sum = 0.0f;
+  for (int i = 0; i < 8; ++i) sum += x[i];
+  out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
+}
+"""
+
+
+def read_frames(path: Path, scale: float, limit: int) -> list[np.ndarray]:
+    """R'G'B' uint8 [H, W, 3] of a clip's first frames."""
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while len(frames) < limit:
+        ok, frame = capture.read()
+        if not ok:
+            break
+        if scale != 1:
+            frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        frames.append(np.ascontiguousarray(frame[:, :, ::-1]))
+    if not frames:
+        raise SystemExit(f"{path} has no pictures")
+    return frames
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Write mattes and superpixel starts of every n-th frame."""
+    from gscodec.analysis.matting import make_matter
+    from gscodec.analysis.superpixel import initial_gaussians
+
+    frames = read_frames(options.clip, options.scale, options.frames)
+    matter, mattes, starts, index = make_matter(options.roi), [], [], []
+    for i, pixels in enumerate(frames):
+        matte = matter.matte(pixels)
+        if i % options.every:
+            continue
+        start = initial_gaussians(
+            pixels, opponent_from_rgb(pixels), matte, options.gaussians, room_share=0.0, detail=0.5
+        )
+        index.append(i)
+        mattes.append((255 * matte + 0.5).astype(np.uint8))
+        starts.append(start.params)
+    np.savez_compressed(
+        options.out,
+        clip=os.path.relpath(options.clip, Path(options.out).parent),
+        scale=options.scale,
+        n_frames=len(frames),
+        index=index,
+        mattes=mattes,
+        starts=starts,
+    )
+
+
+class Case:
+    """One prepared clip: frames, loss weights and starts."""
+
+    def __init__(self, path: Path) -> None:
+        data = np.load(path)
+        self.frames = read_frames(
+            path.parent / str(data["clip"]), float(data["scale"]), int(data["n_frames"])
+        )
+        self.index, self.starts = data["index"], list(data["starts"])
+        inside = [np.clip(2.0 * m.astype(np.float32) / 255 - 0.5, 0, 1) for m in data["mattes"]]
+        self.weights = [(255 * (0.05 + 0.95 * w) + 0.5).astype(np.uint8) for w in inside]
+        self.height, self.width = self.frames[0].shape[:2]
+        self.name = f"{path.stem} {self.width}x{self.height} N={len(self.starts[0])}"
+
+    def picks(self, count: int) -> list[int]:
+        return [i % len(self.starts) for i in range(count)]
+
+
+def best_of(repeats: int, call: Callable[[], Any]) -> tuple[float, Any]:
+    """Median seconds of a call after one to warm up, and its last result."""
+    call()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        result = call()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times)), result
+
+
+def ceilings(batch: Any) -> tuple[float, float]:
+    """Bytes and floating-point operations a second that this card reaches."""
+    from cuda.bindings import driver
+
+    from gscodec.splat.cuda_compile import compile_source
+    from gscodec.splat.cuda_driver import Buffer, check
+    from gscodec.splat.cuda_params import Scene
+
+    work, device = batch.work, batch.device
+    n_bytes = 1 << 30
+    source, sink = Buffer(device, n_bytes), Buffer(device, n_bytes)
+    module = check(driver.cuModuleLoadData(compile_source(FMA_SOURCE, "ceiling", f"sm_{device.capability}")))
+    kernel = check(driver.cuModuleGetFunction(module, b"multiply_add"))
+    grid = 16 * device.n_multiprocessors
+    pointer = Scene(first=sink.address)  # a struct that begins with the pointer
+    rates = [0.0, 0.0]
+    for _ in range(5):
+        begin = work.record()
+        check(driver.cuMemcpyDtoDAsync(sink.address, source.address, n_bytes, work._stream))
+        middle = work.record()
+        work.launch(kernel, (grid, 1), pointer)
+        end = work.record()
+        rates[0] = max(rates[0], 2 * n_bytes / work.seconds_between(begin, middle))
+        rates[1] = max(rates[1], grid * 256 * 4096 * 8 * 2 / work.seconds_between(middle, end))
+    source.free()
+    sink.free()
+    return rates[0], rates[1]
+
+
+def reached_pairs(params: np.ndarray, width: int, height: int) -> float:
+    """Gaussian-pixel pairs within reach, of Gaussians wholly inside the picture."""
+    return float(np.minimum(9 * np.pi * params[:, 2] * params[:, 4], width * height).sum())
+
+
+def per_iteration(batch: Any, case: Case, count: int, **settings: int) -> float:
+    """Device seconds of one iteration of `count` pictures at once, after a solve."""
+    from gscodec.splat import cuda_fit
+
+    picks = case.picks(count)
+    pixels = np.stack([case.frames[case.index[i]] for i in picks])
+    target = batch.target(pixels, np.stack([case.weights[i] for i in picks]))
+    params = [case.starts[i].copy() for i in picks]
+    batch.solve_colors(target, params, None, SWEEPS, RIDGE)
+    times = []
+    for iterations in (20, 60):
+        found = []
+        for _ in range(4):
+            copies = [p.copy() for p in params]
+            begin = time.perf_counter()
+            cuda_fit.fit(batch, target, copies, None, FitSchedule(iterations), **settings)
+            found.append(time.perf_counter() - begin)
+        times.append(min(found))
+    return (times[1] - times[0]) / 40
+
+
+def run_kernels(case: Case, batch: Any, byte_rate: float, flop_rate: float) -> None:
+    pairs = reached_pairs(case.starts[0], case.width, case.height)
+    n_pixels = case.width * case.height
+    print(f"\n{case.name}: {pairs / 1e3:.0f} k pairs")
+    floor_flops = pairs * (FORWARD_FLOPS + BACKWARD_FLOPS) / flop_rate
+    floor_bytes = n_pixels * 16 / byte_rate
+    print(f"  floor: {1e6 * floor_flops:.2f} us of arithmetic, {1e6 * floor_bytes:.2f} us of bytes")
+    many = max(1, min(64, int(2e9 // (n_pixels * 60))))
+    for count in (1, many) if many > 1 else (1,):
+        for team in (1, 4):
+            seconds = per_iteration(batch, case, count, team=team) / count
+            print(
+                f"  iteration, {count} picture(s), {team} warp(s) a strip: {1e6 * seconds:.2f} us a picture "
+                f"({100 * floor_flops / seconds:.0f} % arithmetic, {100 * floor_bytes / seconds:.0f} % bytes)"
+            )
+
+
+def run_iframe(case: Case, batch: Any) -> None:
+    """Latency of one I-frame to 30 dB, from the picture in host memory to fitted parameters there."""
+    pixels, weight = case.frames[case.index[0]][None], case.weights[0][None]
+    state: dict[str, Any] = {}
+
+    def upload() -> None:
+        state["target"] = batch.target(pixels, weight)
+
+    def solve() -> None:
+        state["params"] = [case.starts[0].copy()]
+        batch.solve_colors(state["target"], state["params"], None, SWEEPS, RIDGE)
+
+    def fit() -> Any:
+        params = [state["params"][0].copy()]
+        return batch.fit(state["target"], params, None, FitSchedule(400, target_mse=TARGET_MSE))[0]
+
+    parts = [best_of(9, part) for part in (upload, solve, fit)]
+
+    def all_of_it() -> Any:
+        upload()
+        params = [case.starts[0].copy()]
+        schedule = FitSchedule(400, target_mse=TARGET_MSE)
+        return batch.fit(state["target"], params, None, schedule, sweeps=SWEEPS, ridge=RIDGE)[0]
+
+    total, result = best_of(9, all_of_it)
+    names = ("upload", "solve", "fit")
+    text = ", ".join(f"{name} {1e3 * seconds:.2f}" for name, (seconds, _) in zip(names, parts, strict=True))
+    psnr = -10 * np.log10(result.roi_mse)
+    print(f"  I-frame to 30 dB: {1e3 * total:.2f} ms ({text}); {result.iterations} iterations, {psnr:.2f} dB")
+
+
+def run_batches(case: Case, batch: Any) -> None:
+    """Frames a second when every frame is fitted from its start."""
+    from gscodec.splat.cuda_driver import pinned_array
+
+    for count in (16, 64, 132, 264):
+        if count * case.width * case.height > 8e7:
+            break
+        picks = case.picks(count)
+        pixels = np.stack([case.frames[case.index[i]] for i in picks])
+        weights = np.stack([case.weights[i] for i in picks])
+        target = batch.target(pixels, weights)
+
+        def fit(target: Any = target, picks: list[int] = picks) -> Any:
+            params = [case.starts[i].copy() for i in picks]
+            schedule = FitSchedule(400, target_mse=TARGET_MSE)
+            return batch.fit(target, params, None, schedule, sweeps=SWEEPS, ridge=RIDGE)
+
+        locked = [pinned_array(a.shape, a.dtype) for a in (pixels, weights)]
+        locked[0][:], locked[1][:] = pixels, weights
+        upload_s, _ = best_of(3, lambda locked=locked: batch.target(*locked))
+        seconds, results = best_of(3, fit)
+        mean = np.mean([r.iterations for r in results])
+        print(
+            f"  all I-frames, {count} at once: solve and fit to 30 dB {count / seconds:.0f} FPS "
+            f"({mean:.0f} iterations), upload from page-locked memory {count / upload_s:.0f} FPS"
+        )
+
+
+def run_devices(case: Case, count: int = 132, rounds: int = 6) -> None:
+    """The same over every GPU, a thread each."""
+    from gscodec.splat.cuda_batch import CudaBatch
+    from gscodec.splat.cuda_driver import n_devices
+
+    picks = case.picks(count)
+    pixels = np.stack([case.frames[case.index[i]] for i in picks])
+    weights = np.stack([case.weights[i] for i in picks])
+
+    def fit_often(ordinal: int, ready: threading.Barrier) -> None:
+        batch = CudaBatch(case.width, case.height, ordinal)
+        target = batch.target(pixels, weights)
+        for i in range(-1, rounds):
+            if i == 0:
+                ready.wait()
+            params = [case.starts[i].copy() for i in picks]
+            schedule = FitSchedule(400, target_mse=TARGET_MSE)
+            batch.fit(target, params, None, schedule, sweeps=SWEEPS, ridge=RIDGE)
+        ready.wait()
+
+    for devices in range(1, n_devices() + 1):
+        ready = threading.Barrier(devices + 1)
+        threads = [threading.Thread(target=fit_often, args=(i, ready)) for i in range(devices)]
+        for thread in threads:
+            thread.start()
+        ready.wait()
+        begin = time.perf_counter()
+        ready.wait()
+        seconds = time.perf_counter() - begin
+        for thread in threads:
+            thread.join()
+        fps = devices * rounds * count / seconds
+        print(f"  all I-frames, {count} at once on each of {devices} GPU(s): solve and fit {fps:.0f} FPS")
+
+
+def run_gops(case: Case, batch: Any, n_frames: int = 300, gop: int = 5) -> None:
+    """Frames a second of a clip in GOPs of five, all GOPs in lock-step; P-frames refit what changed."""
+    clip = [case.frames[min(i, 2 * len(case.frames) - 2 - i)] for i in range(2 * len(case.frames) - 1)]
+    clip = (clip * (1 + n_frames // len(clip)))[:n_frames]
+    starts = list(range(0, n_frames, gop))
+    picks = [
+        int(np.abs(case.index - (i if i < len(case.frames) else 2 * len(case.frames) - 2 - i)).argmin())
+        for i in starts
+    ]
+    weights = np.stack([case.weights[i] for i in picks])
+    params = [case.starts[i].copy() for i in picks]
+    fit_s, n_active, quality = 0.0, [], []
+    for step in range(gop):
+        pixels = np.stack([clip[i + step] for i in starts])
+        target = batch.target(pixels, weights)
+        active = None
+        if step:
+            active = [
+                changed(clip[i + step - 1], clip[i + step], p) for i, p in zip(starts, params, strict=True)
+            ]
+            n_active += [len(a) for a in active]
+        begin = time.perf_counter()
+        schedule = FitSchedule(20 if step else 400, target_mse=TARGET_MSE)
+        sweeps = 3 if step else SWEEPS
+        results = batch.fit(target, params, active, schedule, sweeps=sweeps, ridge=RIDGE)
+        fit_s += time.perf_counter() - begin
+        quality += [r.roi_mse for r in results]
+    psnr = -10 * np.log10(np.mean(quality))
+    print(
+        f"  {n_frames} frames in GOPs of {gop}: {n_frames / fit_s:.0f} FPS fitted, "
+        f"{np.mean(n_active):.0f} active a P-frame, {psnr:.2f} dB"
+    )
+
+
+def changed(before: np.ndarray, now: np.ndarray, params: np.ndarray) -> np.ndarray:
+    """Gaussians whose mean lies where the picture changed."""
+    difference = cv2.blur(cv2.absdiff(before, now).astype(np.float32).mean(axis=2), (7, 7))
+    x = np.clip(params[:, 0].astype(int), 0, now.shape[1] - 1)
+    y = np.clip(params[:, 1].astype(int), 0, now.shape[0] - 1)
+    return np.flatnonzero(difference[y, x] > 2.0).astype(np.uint32)
+
+
+def run_live(case: Case, batch: Any) -> None:
+    """One frame after another: upload, solve, fit what changed, draw the result to host memory."""
+    params = [case.starts[0].copy()]
+    weight = case.weights[0][None]
+    target = batch.target(case.frames[0][None], weight)
+    batch.solve_colors(target, params, None, SWEEPS, RIDGE)
+    batch.fit(target, params, None, FitSchedule(60))
+    times = []
+    for before, now in zip(case.frames, case.frames[1:], strict=False):
+        active = [changed(before, now, params[0])]
+        begin = time.perf_counter()
+        target = batch.target(now[None], weight)
+        batch.fit(target, params, active, FitSchedule(20), sweeps=3, ridge=RIDGE)
+        batch.render_rgb8(params)
+        times.append(time.perf_counter() - begin)
+    print(
+        f"  live, 20 iterations a P-frame: {1e3 * np.median(times):.2f} ms median, "
+        f"{1e3 * np.quantile(times, 0.95):.2f} ms 95 %, {1 / np.mean(times):.0f} FPS"
+    )
+
+
+def run_decode(case: Case, batch: Any) -> None:
+    """Frames a second from parameters in host memory to pictures on the card, and to host memory."""
+    for count in (1, 16, 128, 512):
+        if count * case.width * case.height > 4e8:
+            break
+        params = [case.starts[i] for i in case.picks(count)]
+        for name, draw in (("R'G'B'", batch.draw_rgb8), ("NV12", batch.draw_nv12)):
+            out = draw(params)
+
+            def call(draw: Any = draw, params: Any = params, out: Any = out) -> None:
+                draw(params, out=out)
+                batch.wait()
+
+            seconds, _ = best_of(5, call)
+            placed = batch.place(params)
+            begin = batch.work.record()
+            for _ in range(4):
+                draw(placed, out=out)
+            device = batch.work.seconds_between(begin, batch.work.record()) / 4
+            print(
+                f"  decode to {name}, {count} at once: {count / seconds:.0f} FPS with their upload, "
+                f"{count / device:.0f} FPS on the card ({1e6 * device / count:.2f} us a picture)"
+            )
+    if case.width * case.height < 1e6:
+        seconds, _ = best_of(5, lambda: batch.render_rgb8([case.starts[0]]))
+        print(f"  one picture to host memory: {1e3 * seconds:.2f} ms")
+
+
+def run(options: argparse.Namespace) -> None:
+    begin = time.perf_counter()
+    from gscodec.splat.cuda_batch import CudaBatch
+
+    imported = time.perf_counter()
+    batch = CudaBatch(64, 64)
+    opened = time.perf_counter()
+    batch.render_rgb8([np.zeros((1, 8), np.float32)])
+    drawn = time.perf_counter()
+    print(
+        f"{batch.device.name}: import {imported - begin:.2f} s, context {opened - imported:.2f} s, "
+        f"first picture {drawn - opened:.2f} s"
+    )
+    byte_rate, flop_rate = ceilings(batch)
+    print(f"ceilings: {byte_rate / 1e12:.2f} TB/s, {flop_rate / 1e12:.1f} TFLOP/s of multiply-adds")
+    for path in options.starts:
+        case = Case(path)
+        batch = CudaBatch(case.width, case.height)
+        run_kernels(case, batch, byte_rate, flop_rate)
+        run_iframe(case, batch)
+        run_batches(case, batch)
+        if len(case.frames) > 50:
+            run_devices(case)
+            run_gops(case, batch)
+            run_live(case, batch)
+        run_decode(case, batch)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("prepare")
+    one.add_argument("clip", type=Path)
+    one.add_argument("out", type=Path)
+    one.add_argument("--gaussians", type=int, default=1000)
+    one.add_argument("--every", type=int, default=5)
+    one.add_argument("--frames", type=int, default=150)
+    one.add_argument("--scale", type=float, default=1.0)
+    one.add_argument("--roi", default="portrait")
+    one.set_defaults(call=prepare)
+    two = commands.add_parser("run")
+    two.add_argument("starts", type=Path, nargs="+")
+    two.set_defaults(call=run)
+    options = parser.parse_args()
+    options.call(options)
+
+
+if __name__ == "__main__":
+    main()
