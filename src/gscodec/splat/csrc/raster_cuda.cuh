@@ -276,8 +276,10 @@ GS_DEVICE void sums_of(float4 a, float4 b, const Place& place, const float e[ROW
     }
   }
   const float t_0 = c0 * b.y + c1 * b.z + c2 * b.w;
-  const float step = a.w * t_1, t_u = u * t_0, t_v = v * t_0 + step;
-  m[0] = t_u, m[1] = t_v, m[2] = u * t_u, m[3] = u * t_v, m[4] = v * (t_v + step) + a.w * a.w * t_2;
+  // Rounded product by product: what cancels exactly, at a mean on a pixel's centre, must stay exact.
+  const float step = __fmul_rn(a.w, t_1), t_u = u * t_0, t_v = __fadd_rn(__fmul_rn(v, t_0), step);
+  m[0] = t_u, m[1] = t_v, m[2] = u * t_u, m[3] = u * t_v;
+  m[4] = __fadd_rn(__fmul_rn(v, __fadd_rn(t_v, step)), __fmul_rn(a.w, __fmul_rn(a.w, t_2)));
   m[5] = c0, m[6] = c1, m[7] = c2;
 }
 
