@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +27,18 @@ def run(*args: object) -> Result:
 
 
 def start(*args: object, **settings: object) -> subprocess.Popen[str]:
-    """Start `gscodec args` as a process of its own."""
+    """Start `gscodec args` as a process of its own, as from a terminal.
+
+    A shell starts background jobs with SIGINT ignored, and children inherit that; a terminal's do not.
+    """
     command = [sys.executable, "-m", "gscodec", *map(str, args)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **settings)  # type: ignore[call-overload]
+    settings = {"stdout": pipe, "stderr": pipe, "text": True, **settings}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, **settings)  # type: ignore[call-overload]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def succeed(*args: object) -> Result:

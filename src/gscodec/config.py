@@ -40,6 +40,7 @@ class EncoderConfig:
     background: str = "coarse"  # "coarse": the room is coded too; "none": only the person
     background_share: float = 0.15  # of the Gaussians, for the room
     background_weight: float = 0.05  # weight of a room pixel in the loss; a pixel of the ROI has 1
+    separate_room: bool = True  # fit the room by itself, so that the person can be drawn alone
     gaussians: int | None = None  # of an I-frame before pruning, person and room together; None: from crf
     gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
     scene_cut: bool = True  # a cut starts a GOP early

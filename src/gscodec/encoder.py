@@ -176,14 +176,15 @@ class Encoder:
         )
         params = start.params
         target = raster.target(picture, weight)
-        person = np.flatnonzero(~start.is_room).astype(np.uint32)
-        if start.is_room.any():
+        separate = config.separate_room and bool(start.is_room.any())
+        person = None if not separate else np.flatnonzero(~start.is_room).astype(np.uint32)
+        if separate:
             self._fit_room(params, start.is_room, picture, matte)
         if config.init != "random":
             raster.solve_colors(target, params, person, COLOR_SWEEPS, RIDGE)
         result = raster.fit(target, params, person, self._schedule(config.iterations))
         self._check(result)
-        if start.is_room.any():
+        if separate:
             room = np.flatnonzero(start.is_room).astype(np.uint32)
             everywhere = raster.target(picture, np.ones_like(matte))
             self._check(
@@ -226,7 +227,7 @@ class Encoder:
     def _symbol_arrays(self, state: State, base: np.ndarray) -> SymbolArrays:
         """The state spelt out for the pursuit; the geometry of the room stands still."""
         step, offset, low, high = affine_arrays(state, self._size)
-        room = np.flatnonzero(state.is_room)
+        room = np.flatnonzero(state.is_room & self._config.separate_room)
         low[room, :COLOR_0] = high[room, :COLOR_0] = state.symbols[room, :COLOR_0]
         return SymbolArrays(state.symbols, base, step, offset, low, high)
 
