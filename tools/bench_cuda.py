@@ -10,7 +10,6 @@ The clip's path is kept relative to the .npz. docs/performance.md, section "CUDA
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
 import time
@@ -23,15 +22,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from gscodec.splat.gaussians import opponent_from_rgb
+from bench_cuda_clip import Case, prepare
 from gscodec.splat.raster import FitSchedule
 
 TARGET_MSE = 1e-3  # 30 dB
 SWEEPS, RIDGE = 10, 1e-3
-FORWARD_FLOPS, BACKWARD_FLOPS = (
-    17,
-    38,
-)  # per Gaussian and pixel within its reach, an exponential counted as one
+# Per Gaussian and pixel within its reach; an exponential counts as one.
+FORWARD_FLOPS, BACKWARD_FLOPS = 17, 38
 FMA_SOURCE = """
 extern "C" __global__ void multiply_add(float* out) {
   float x[8];
@@ -43,67 +40,6 @@ extern "C" __global__ void multiply_add(float* out) {
   out[blockIdx.x * blockDim.x + threadIdx.x] = sum;
 }
 """
-
-
-def read_frames(path: Path, scale: float, limit: int) -> list[np.ndarray]:
-    """R'G'B' uint8 [H, W, 3] of a clip's first frames."""
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while len(frames) < limit:
-        ok, frame = capture.read()
-        if not ok:
-            break
-        if scale != 1:
-            frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        frames.append(np.ascontiguousarray(frame[:, :, ::-1]))
-    if not frames:
-        raise SystemExit(f"{path} has no pictures")
-    return frames
-
-
-def prepare(options: argparse.Namespace) -> None:
-    """Write mattes and superpixel starts of every n-th frame."""
-    from gscodec.analysis.matting import make_matter
-    from gscodec.analysis.superpixel import initial_gaussians
-
-    frames = read_frames(options.clip, options.scale, options.frames)
-    matter, mattes, starts, index = make_matter(options.roi), [], [], []
-    for i, pixels in enumerate(frames):
-        matte = matter.matte(pixels)
-        if i % options.every:
-            continue
-        start = initial_gaussians(
-            pixels, opponent_from_rgb(pixels), matte, options.gaussians, room_share=0.0, detail=0.5
-        )
-        index.append(i)
-        mattes.append((255 * matte + 0.5).astype(np.uint8))
-        starts.append(start.params)
-    np.savez_compressed(
-        options.out,
-        clip=os.path.relpath(options.clip, Path(options.out).parent),
-        scale=options.scale,
-        n_frames=len(frames),
-        index=index,
-        mattes=mattes,
-        starts=starts,
-    )
-
-
-class Case:
-    """One prepared clip: frames, loss weights and starts."""
-
-    def __init__(self, path: Path) -> None:
-        data = np.load(path)
-        self.frames = read_frames(
-            path.parent / str(data["clip"]), float(data["scale"]), int(data["n_frames"])
-        )
-        self.index, self.starts = data["index"], list(data["starts"])
-        inside = [np.clip(2.0 * m.astype(np.float32) / 255 - 0.5, 0, 1) for m in data["mattes"]]
-        self.weights = [(255 * (0.05 + 0.95 * w) + 0.5).astype(np.uint8) for w in inside]
-        self.height, self.width = self.frames[0].shape[:2]
-        self.name = f"{path.stem} {self.width}x{self.height} N={len(self.starts[0])}"
-
-    def picks(self, count: int) -> list[int]:
-        return [i % len(self.starts) for i in range(count)]
 
 
 def best_of(repeats: int, call: Callable[[], Any]) -> tuple[float, Any]:
@@ -151,9 +87,16 @@ def reached_pairs(params: np.ndarray, width: int, height: int) -> float:
     return float(np.minimum(9 * np.pi * params[:, 2] * params[:, 4], width * height).sum())
 
 
-def per_iteration(batch: Any, case: Case, count: int, **settings: int) -> float:
-    """Device seconds of one iteration of `count` pictures at once, after a solve."""
+def per_round(batch: Any, case: Case, count: int, what: str, **settings: int) -> float:
+    """Seconds of one iteration of a fit, or of one sweep of a solve, of `count` pictures at once."""
     from gscodec.splat import cuda_fit
+
+    def call(rounds: int) -> None:
+        copies = [p.copy() for p in params]
+        if what == "iteration":
+            cuda_fit.fit(batch, target, copies, None, FitSchedule(rounds), **settings)
+        else:
+            cuda_fit.solve_colors(batch, target, copies, None, rounds, RIDGE, **settings)
 
     picks = case.picks(count)
     pixels = np.stack([case.frames[case.index[i]] for i in picks])
@@ -161,12 +104,11 @@ def per_iteration(batch: Any, case: Case, count: int, **settings: int) -> float:
     params = [case.starts[i].copy() for i in picks]
     batch.solve_colors(target, params, None, SWEEPS, RIDGE)
     times = []
-    for iterations in (20, 60):
+    for rounds in (10, 50):
         found = []
         for _ in range(4):
-            copies = [p.copy() for p in params]
             begin = time.perf_counter()
-            cuda_fit.fit(batch, target, copies, None, FitSchedule(iterations), **settings)
+            call(rounds)
             found.append(time.perf_counter() - begin)
         times.append(min(found))
     return (times[1] - times[0]) / 40
@@ -182,10 +124,12 @@ def run_kernels(case: Case, batch: Any, byte_rate: float, flop_rate: float) -> N
     many = max(1, min(64, int(2e9 // (n_pixels * 60))))
     for count in (1, many) if many > 1 else (1,):
         for team in (1, 4):
-            seconds = per_iteration(batch, case, count, team=team) / count
+            sweep = per_round(batch, case, count, "sweep", team=team) / count
+            seconds = per_round(batch, case, count, "iteration", team=team) / count
             print(
-                f"  iteration, {count} picture(s), {team} warp(s) a strip: {1e6 * seconds:.2f} us a picture "
-                f"({100 * floor_flops / seconds:.0f} % arithmetic, {100 * floor_bytes / seconds:.0f} % bytes)"
+                f"  {count} picture(s), {team} warp(s) a strip: sweep {1e6 * sweep:.2f} us, iteration "
+                f"{1e6 * seconds:.2f} us a picture ({100 * floor_flops / seconds:.0f} % arithmetic, "
+                f"{100 * floor_bytes / seconds:.0f} % bytes)"
             )
 
 
