@@ -28,7 +28,7 @@ from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding import frames, paper_profile, quantize
 from gscodec.config import EncoderConfig
 from gscodec.encoder import COLOR_SWEEPS, RIDGE, loss_weight
-from gscodec.encoder_paper import BETA1, BETA2, PAPER_RATES
+from gscodec.encoder_paper import plain_schedule
 from gscodec.errors import GscodecError
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule
@@ -91,7 +91,7 @@ def read_samples(clip: Path, options: argparse.Namespace) -> Iterator[Sample]:
         raster.fit(target, ours.params, None, FitSchedule(options.iterations))
         plain = start(0.0).params
         plain[:, 2:5] /= WIDEN
-        schedule = FitSchedule(options.plain_iterations, *PAPER_RATES, 0.1, BETA1, BETA2, natural=False)
+        schedule = plain_schedule("paper", (raster.width, raster.height), options.plain_iterations)
         raster.fit(target, plain, None, schedule)
         yield Sample(f"{clip.stem} {i}", raster, target, ours.is_room, ours.params, plain)
 

@@ -42,6 +42,15 @@ def make_encoder(config: EncoderConfig, raster: Rasterizer) -> Encoder | PaperEn
     return Encoder(config, raster) if config.profile == "default" else PaperEncoder(config, raster)
 
 
+def plain_schedule(profile: str, size: tuple[int, int], iterations: int) -> FitSchedule:
+    """A baseline's plain Adam on pictures of `size`, width and height."""
+    rates, final_rate = PAPER_RATES, 0.1
+    if profile == "gaussianimage":
+        mean_rate = GAUSSIANIMAGE_MEAN_RATE * sum(size) / 4
+        rates, final_rate = (mean_rate, GAUSSIANIMAGE_RATE, GAUSSIANIMAGE_RATE), 1.0
+    return FitSchedule(iterations, *rates, final_rate, BETA1, BETA2, natural=False)
+
+
 class PaperEncoder:
     """Encodes successive frames of one size, as `encoder.Encoder` does."""
 
@@ -166,11 +175,7 @@ class PaperEncoder:
         iterations: int,
         project: Project | None = None,
     ) -> int:
-        rates, final_rate = PAPER_RATES, 0.1
-        if self._alone:
-            mean_rate = GAUSSIANIMAGE_MEAN_RATE * sum(self._size) / 4
-            rates, final_rate = (mean_rate, GAUSSIANIMAGE_RATE, GAUSSIANIMAGE_RATE), 1.0
-        schedule = FitSchedule(iterations, *rates, final_rate, BETA1, BETA2, natural=False)
+        schedule = plain_schedule(self._config.profile, self._size, iterations)
         result = self._fitter.fit(target, params, active, schedule, project)
         if not result.finite or not math.isfinite(result.loss):
             raise FitError(

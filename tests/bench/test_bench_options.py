@@ -31,6 +31,10 @@ def test_options_may_stand_between_suite_and_clips(tmp_path):
     assert (options.suite, options.clips, options.gop) == ("rd", (tmp_path, Path("b.mp4")), 3)
 
 
+def test_baselines_are_rivals_too():
+    assert parse_options(["rd", "--rivals", "paper,x264-medium"]).rivals == ("paper", "x264-medium")
+
+
 def test_a_clip_alone_is_for_quick(tmp_path):
     assert parse_options([str(tmp_path)]).suite == "quick"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
-from gscodec.bench import figures, suite_rd
+from gscodec.bench import figures, suite_init, suite_more, suite_quantization, suite_rd
 from gscodec.bench.cache import row_from_dict
 from gscodec.bench.command import run
 from gscodec.bench.rivals import RIVALS, check_rival, decode_rival, encode_rival, match_bytes, to_yuv
@@ -33,6 +34,7 @@ COMMON = (
     "--repeats",
     "1",
 )
+FEW = ("--frames", "2", "--preset", "realtime", "--roi", "full", "--repeats", "1")
 
 
 @pytest.fixture
@@ -73,24 +75,88 @@ def test_quick_measures_and_resumes(tmp_path, clip_file, capsys):
     assert results(out) == first
 
 
-def test_rd_refuses_where_curves_do_not_meet(tmp_path, clip_file, capsys, monkeypatch):
-    monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 8}, {"gaussians": 16}, {"gaussians": 30}))
-    arguments = [
-        "rd",
-        str(clip_file),
-        "--frames",
-        "2",
-        "--preset",
-        "realtime",
-        "--roi",
-        "full",
-        "--repeats",
-        "1",
-    ]
+def test_rd_refuses_what_it_cannot_say(tmp_path, clip_file, capsys, monkeypatch):
+    monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 8}, {"gaussians": 30}))
+    arguments = ["rd", str(clip_file), *FEW]
     assert run([*arguments, "--rivals", "x264-veryfast-zerolatency", "--out", str(tmp_path / "out")]) == 0
+    assert "no BD-rate: 2 points, at least 3" in capsys.readouterr().out
+
+
+def test_rd_has_the_baselines_as_rivals(tmp_path, clip_file, monkeypatch):
+    monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 30},))
+    monkeypatch.setattr(suite_rd, "BASELINE_COUNTS", (20, 30))
+    out = tmp_path / "out"
+    assert run(["rd", str(clip_file), *FEW, "--rivals", "paper,gaussianimage", "--out", str(out)]) == 0
+    made = results(out)
+    assert [(r.codec, r.point, r.status) for r in made] == [
+        ("gscodec", "gaussians 30", "ok"),
+        *((codec, f"N {n}", "ok") for codec in ("paper", "gaussianimage") for n in (20, 30)),
+    ]
+    paper, alone = made[2], made[4]
+    assert (paper.options["profile"], paper.options["background"]) == ("paper", "none")
+    assert paper.figures["psnr_db"] is None  # its room is black
+    assert alone.figures["p_bytes"] is None
+    assert alone.figures["flicker"] is None
+
+
+def test_bits_compares_with_the_baselines(tmp_path, clip_file, capsys, monkeypatch):
+    monkeypatch.setattr(suite_more, "COUNTS", (30,))
+    out = tmp_path / "out"
+    assert run(["bits", str(clip_file), *COMMON, "--no-report", "--out", str(out)]) == 0
+    made = {r.codec: r for r in results(out)}
+    assert [r.status for r in made.values()] == ["ok"] * 4
+    assert made["gaussianimage"].figures["n_frames"] == 3
+    assert made["paper"].figures["n_frames"] == 4
+    assert "paper: % of gaussianimage" in capsys.readouterr().out
+
+
+def test_visual_shows_the_same_frame_of_every_codec(tmp_path, clip_file):
+    out = tmp_path / "out"
+    names = "gaussianimage,x264-veryfast-zerolatency"
+    assert run(["visual", str(clip_file), *COMMON, "--rivals", names, "--out", str(out)]) == 0
+    made = {(r.protocol, r.codec): r for r in results(out)}
+    assert made["whole", "gaussianimage"].status == "skipped"
+    assert "person alone" in made["whole", "gaussianimage"].note
+    masked = [r for (protocol, _), r in made.items() if protocol == "masked"]
+    assert {r.status for r in masked} == {"ok"}
+    assert len({r.original for r in masked}) == 1
+    assert "gaussianimage: " in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_init_compares_optimisers_and_starts(tmp_path, clip_file, capsys, monkeypatch):
+    few = {name: replace(start, most=20) for name, start in suite_init.STARTS.items()}
+    monkeypatch.setattr(suite_init, "STARTS", few)
+    monkeypatch.setattr(suite_init, "CHECKPOINTS", (1, 1000))
+    out = tmp_path / "out"
+    assert run(["init", str(clip_file), *COMMON, "--no-report", "--out", str(out)]) == 0
+    made = {r.codec: r for r in results(out)}
+    assert made["regressor"].status == "not built"
+    ours, theirs = (made[name].figures for name in ("superpixels, colours solved", "profile gaussianimage"))
+    assert ours["curve"]["1"] > theirs["curve"]["1"]
+    assert theirs["iterations_to_target"] is None
+    assert "> 20" in capsys.readouterr().out
+
+
+def test_quantization_measures_ptq_and_qat(tmp_path, clip_file, capsys, monkeypatch):
+    small = {"COUNTS": (20, 30), "ITERATIONS": 20, "ITERATION_COUNTS": (10, 20), "GAUSSIANS": 30}
+    small |= {"STEP_COUNTS": (30,), "QUALITIES": (1.0,), "TIMED_ITERATIONS": 20}
+    for name, value in small.items():
+        monkeypatch.setattr(suite_quantization, name, value)
+    out = tmp_path / "out"
+    assert run(["quantization", str(clip_file), *COMMON, "--no-report", "--out", str(out)]) == 0
+    made = results(out)
+    assert {r.status for r in made} == {"ok"}
+    assert [r.point for r in made if r.codec == "paper qat"] == [
+        "N 20, 20 iterations",
+        "N 30, 20 iterations",
+        "N 30, 10 iterations",
+    ]
+    times = made[-1].figures
+    assert 0 < times["round_ms"] < times["ptq_ms"]
+    assert times["fit_ms"] > 0
     said = capsys.readouterr().out
-    assert "gaussianimage: no such profile yet" in said
-    assert "BD-rate" in said
+    assert "paper QAT, published" in said
+    assert "QAT, dB" in said
 
 
 def test_clips_that_cannot_be_read_are_skipped(tmp_path, clip_file, capsys):

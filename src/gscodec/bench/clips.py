@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -41,6 +41,7 @@ class Clip:
         frames: uint8 [H, W, 3] each. mattes: uint8 [H, W] each.
         roi: how the mattes were made. fill: R'G'B' of the masked room.
         motion: mean |change| of luma between neighbouring frames at 320x180, code values.
+        chosen: which of the clip's frames these are; empty for the first ones.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Clip:
     roi: str
     fill: tuple[int, int, int] = (0, 0, 0)
     motion: float = 0.0
+    chosen: tuple[int, ...] = ()
     _masked: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -94,6 +96,14 @@ class Clip:
 def shortened(clip: Clip, n_frames: int) -> Clip:
     """The clip's first frames."""
     return replace(clip, frames=clip.frames[:n_frames], mattes=clip.mattes[:n_frames], _masked={})
+
+
+def picked(clip: Clip, indices: Sequence[int]) -> Clip:
+    """Some frames of the clip, which is then coded from memory and not from its file."""
+    frames, mattes = [clip.frames[i] for i in indices], [clip.mattes[i] for i in indices]
+    return replace(
+        clip, path=None, size=None, frames=frames, mattes=mattes, chosen=tuple(indices), _masked={}
+    )
 
 
 def shrunk(clip: Clip, width: int, height: int) -> Clip:

@@ -71,7 +71,9 @@ def measure_ours(
     def measure(stem: str) -> Row:
         folder = bench.files_folder() / stem
         coded = encode_ours(clip, protocol, config, folder)
-        fill = clip.fill if config.background == "none" else None
+        alone = config.background == "none"
+        over_black = alone and config.profile != "default"  # baselines.py says why
+        fill = clip.fill if alone and not over_black else None
         kept = _Keeper(bench, clip, stem)
         scorer = Scorer(clip, protocol)
         for pixels in decode_ours(coded.path, bench.backend, bench.threads, fill):
@@ -89,6 +91,8 @@ def measure_ours(
             "n_gaussians": kinds["I"]["coded_gaussians"] / max(1, kinds["I"]["frames"]),
             "p_changed": kinds["P"]["coded_gaussians"] / max(1, kinds["P"]["frames"]),
         }
+        if over_black:  # only figures of the person's own pixels mean something
+            figures |= dict.fromkeys(("psnr_db", "y_psnr_db", "roi_ssim", "roi_ms_ssim"))
         return _row(bench, clip, protocol, codec, point, asdict(config), figures, kept.name)
 
     key = _key(bench, clip, protocol, codec, asdict(config)) | {
@@ -209,7 +213,10 @@ class _Keeper:
 
 def _keep_original(bench: Bench, clip: Clip, protocol: str) -> str:
     i = shown_frame(clip)
-    path = bench.cache.folder / f"original-{clip.sha256[:12]}-{clip.width}x{clip.height}-{i}-{protocol}.png"
+    number = clip.chosen[i] if clip.chosen else i
+    path = (
+        bench.cache.folder / f"original-{clip.sha256[:12]}-{clip.width}x{clip.height}-{number}-{protocol}.png"
+    )
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), clip.picture(i, protocol)[:, :, ::-1])
@@ -219,7 +226,7 @@ def _keep_original(bench: Bench, clip: Clip, protocol: str) -> str:
 def _key(bench: Bench, clip: Clip, protocol: str, codec: str, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "suite": bench.suite,
-        "clip": [clip.name, clip.sha256, clip.width, clip.height, len(clip.frames), clip.roi],
+        "clip": [clip.name, clip.sha256, clip.width, clip.height, len(clip.frames), clip.roi, *clip.chosen],
         "protocol": protocol,
         "codec": codec,
         "gop": bench.gop,

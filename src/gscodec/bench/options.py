@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from gscodec.config import BACKENDS, BACKGROUND_MODES, PRESETS
+from gscodec.config import BACKENDS, BACKGROUND_MODES, PRESETS, PROFILES
 from gscodec.errors import ConfigError
 
 SUITES = {
@@ -25,6 +25,7 @@ SUITES = {
     "all": "every one of them",
 }
 PROTOCOLS = ("whole", "masked")
+BASELINES = PROFILES[1:]  # rivals that are profiles of this codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class BenchOptions:
         clips: files and folders; none takes the built-in demo clip.
         size: "640x360" or "360p"; shrinks only, smaller clips keep their size.
         roi: mode or file of the matte that every figure about the person uses.
-        rivals: names of `rivals.RIVALS`. external: CSV files of figures measured elsewhere.
+        rivals: names of `rivals.RIVALS` and BASELINES. external: CSV files of figures measured elsewhere.
         against: results.json of an earlier run to compare with.
         fresh: forget cached results. repeats: of each timing; its median counts.
     """
@@ -118,7 +119,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         backend=given.backend,
         threads=given.threads,
         protocols=protocols,
-        rivals=_names("rivals", given.rivals, tuple(RIVALS)),
+        rivals=_names("rivals", given.rivals, (*RIVALS, *BASELINES)),
         external=tuple(given.external),
         against=given.against,
         repeats=given.repeats,

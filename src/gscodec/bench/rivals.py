@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 
 from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.errors import BackendError
 from gscodec.video.color import FULL, LIMITED, UNSPECIFIED, conversion_matrix
-from gscodec.video.containers import av  # PyAV's home is video/
 from gscodec.video.picture import Interpolation, PictureConverter, VideoReformatter
 
 _FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gscodec.bench.baselines import measure_other
 from gscodec.bench.cache import PACKAGE, Row
 from gscodec.bench.clips import Clip, shortened, write_raw
-from gscodec.bench.measure import OURS, Bench, Planes, measure_figures, measure_ours, measure_rival
-from gscodec.bench.options import BenchOptions
+from gscodec.bench.measure import OURS, Bench, Planes, measure_figures, measure_ours
+from gscodec.bench.options import BASELINES, BenchOptions
 from gscodec.bench.published import read_published
 from gscodec.bench.rivals import RIVALS
 from gscodec.bench.section import Chart, Section, Series, Table
@@ -57,8 +58,9 @@ def run_latency(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> I
             yield row
         planes = Planes(clip, "masked")
         if medium is not None and medium.status == "ok":
-            for name in options.rivals or tuple(RIVALS):
-                yield measure_rival(bench, clip, "masked", name, planes, n_bytes=medium.figures["n_bytes"])
+            for name in options.rivals or (*RIVALS, *BASELINES):
+                n_bytes = medium.figures["n_bytes"]
+                yield measure_other(bench, clip, "masked", name, planes, options, n_bytes)
         yield measure_figures(bench, clip, "commands", "", {}, partial(_commands, clip, bench.files_folder()))
         yield Row(bench.suite, clip.name, "NeRV", status="not built", note="no NeRV rival in this version")
 
@@ -91,7 +93,8 @@ def latency_section(rows: list[Row]) -> Section:
     text = (
         "Masked pictures; this codec with all threads it was given, the others with one, at the bytes of our "
         "preset medium. One encode of ours, so it has no spread; the others are medians. Ours includes "
-        "reading the uncompressed source."
+        "reading the uncompressed source. The profiles paper and gaussianimage are measured as ours is, at "
+        "the same number of Gaussians and a thousand iterations under preset medium."
     )
     notes = [f"{row.codec}: {row.note}" for row in rows if row.note]
     tables = [Table("", head, lines, 3, list(dict.fromkeys(notes))), _command_table(rows)]

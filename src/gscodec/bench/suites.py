@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gscodec.bench import suite_init, suite_kernels, suite_latency, suite_more, suite_quick, suite_rd
+from gscodec.bench import (
+    suite_init,
+    suite_kernels,
+    suite_latency,
+    suite_more,
+    suite_quantization,
+    suite_quick,
+    suite_rd,
+)
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip
 from gscodec.bench.measure import Bench
@@ -33,7 +41,9 @@ SUITE_TABLE: dict[str, Suite] = {
     "bits": Suite(suite_more.run_bits, suite_more.bits_section, *_MORE),
     "visual": Suite(suite_more.run_visual, suite_more.visual_section, *_MORE),
     "rd": Suite(suite_rd.run_rd, suite_rd.rd_section, suite_rd.N_FRAMES, suite_rd.GOP),
-    "quantization": Suite(suite_more.run_quantization, suite_more.quantization_section, *_MORE),
+    "quantization": Suite(
+        suite_quantization.run_quantization, suite_quantization.quantization_section, *_MORE
+    ),
     "kernels": Suite(
         suite_kernels.run_kernels, suite_kernels.kernels_section, suite_kernels.N_FRAMES, suite_kernels.GOP
     ),
