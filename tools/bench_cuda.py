@@ -325,11 +325,15 @@ def run(options: argparse.Namespace) -> None:
     imported = time.perf_counter()
     batch = CudaBatch(64, 64)
     opened = time.perf_counter()
-    batch.render_rgb8([np.zeros((1, 8), np.float32)])
+    one = [np.ones((1, 8), np.float32)]
+    batch.render_rgb8(one)
     drawn = time.perf_counter()
+    target = batch.target(np.zeros((1, 64, 64, 3), np.uint8), np.ones((1, 64, 64), np.float32))
+    batch.fit(target, one, None, FitSchedule(2), sweeps=2)
+    fitted = time.perf_counter()
     print(
-        f"{batch.device.name}: import {imported - begin:.2f} s, context {opened - imported:.2f} s, "
-        f"first picture {drawn - opened:.2f} s"
+        f"{batch.device.name}: import {imported - begin:.3f} s, context {opened - imported:.3f} s, "
+        f"first picture {drawn - opened:.3f} s, first fit {fitted - drawn:.3f} s"
     )
     byte_rate, flop_rate = ceilings(batch)
     print(f"ceilings: {byte_rate / 1e12:.2f} TB/s, {flop_rate / 1e12:.1f} TFLOP/s of multiply-adds")
