@@ -31,7 +31,7 @@ def test_claims_never_hold_without_rows():
 def test_claims_can_fail():
     said = verdicts([row(encode_fps=0.2, p_changed=500, n_gaussians=1000)])
     assert said["encode rate"] == ["0.2 to 0.2 FPS", "does not"]
-    assert said["a P-frame codes N/20 Gaussians"] == ["N/2.0; mean over rows", "does not"]
+    assert said["a P-frame codes N/20 Gaussians"] == ["N/2.0; about 1000 Gaussians", "does not"]
 
 
 def test_claims_of_the_start():

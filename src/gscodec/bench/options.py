@@ -19,7 +19,7 @@ SUITES = {
     "bits": "bits per pixel against the number of Gaussians (Fig. 5)",
     "visual": "one frame of each clip, side by side (Fig. 6)",
     "rd": "rate-distortion curves and BD-rates against real codecs (Fig. 7)",
-    "quantization": "step sizes against quality, time of quantisation (Table 3, Fig. 8)",
+    "quantization": "PTQ against QAT, step sizes against quality (Table 3, Fig. 8)",
     "kernels": "time of each part of the codec per frame",
     "scale": "time and quality against picture size and number of Gaussians",
     "all": "every one of them",
