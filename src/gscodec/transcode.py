@@ -49,6 +49,7 @@ class Tally:
     n_bytes: int = 0  # of the whole .gsv
     n_video_bytes: int = 0
     n_gaussians: int = 0  # live in the last frame
+    n_updates: int = 0  # Gaussians that P-frames code; not those that only a mesh moves
     iterations: int = 0
     seconds: float = 0.0
     duration_s: float = 0.0  # of the clip
@@ -217,6 +218,7 @@ def _pack_side(p: SidePacket) -> Packet:
 def _count(tally: Tally, frame: Frame, coded: EncodedFrame, video: VideoFormat) -> None:
     tally.n_frames += 1
     tally.n_iframes += coded.frame_type == FrameType.I
+    tally.n_updates += coded.n_coded * (coded.frame_type != FrameType.I)
     tally.n_gaussians = coded.n_gaussians
     tally.iterations += coded.iterations
     tally.roi_error += coded.roi_error

@@ -89,7 +89,7 @@ def measure_ours(
             "p_bytes": _mean(kinds["P"]),
             "overhead_bytes": coded.facts["overhead_bytes"],
             "n_gaussians": kinds["I"]["coded_gaussians"] / max(1, kinds["I"]["frames"]),
-            "p_changed": kinds["P"]["coded_gaussians"] / max(1, kinds["P"]["frames"]),
+            "p_changed": coded.n_updates / max(1, kinds["P"]["frames"]),
         }
         if over_black:  # only figures of the person's own pixels mean something
             figures |= dict.fromkeys(("psnr_db", "y_psnr_db", "roi_ssim", "roi_ms_ssim"))

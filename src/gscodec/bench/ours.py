@@ -26,6 +26,7 @@ class CodedFile:
     path: Path
     lap: Lap
     facts: dict[str, Any]  # of inspect_file
+    n_updates: int  # Gaussians that P-frames code
 
     @property
     def n_bytes(self) -> int:
@@ -44,15 +45,15 @@ def encode_ours(clip: Clip, protocol: str, config: EncoderConfig, folder: Path) 
     if protocol == "whole" and clip.path is not None:
         n_frames = len(clip.frames)
         encode = partial(encode_file, clip.path, target, config, size=clip.size, max_frames=n_frames)
-        _, lap = clocked(encode)
+        tally, lap = clocked(encode)
     else:
         pictures, mattes = write_raw(clip, protocol, folder)
         try:
-            _, lap = clocked(lambda: encode_file(pictures, target, replace(config, roi=str(mattes))))
+            tally, lap = clocked(lambda: encode_file(pictures, target, replace(config, roi=str(mattes))))
         finally:
             pictures.unlink()
             mattes.unlink()
-    return CodedFile(target, lap, inspect_file(target))
+    return CodedFile(target, lap, inspect_file(target), tally.n_updates)
 
 
 def decode_ours(
