@@ -360,7 +360,10 @@ def inspect_file(
                 row["coded_gaussians"] += len(state)
             else:
                 reference, state = state, coder.unpack_pframe(p.payload, state)
-                row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
+                if isinstance(coder, AdaptiveCoder):  # its motion moves Gaussians without coding them
+                    row["coded_gaussians"] += coder.n_changed
+                else:
+                    row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
             if meter:
                 total = spent[p.frame_type.name]
                 for stream, n_bits in meter.take_bits().items():

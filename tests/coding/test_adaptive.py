@@ -210,3 +210,20 @@ def test_errors_of_the_stream() -> None:
         coder.unpack_iframe(payload[:20], 1.0, 60)
     nothing = AdaptiveCoder(SIZE).pack_pframe(take(state, np.array([], int)), take(state, np.array([], int)))
     assert len(coder.unpack_pframe(nothing, state)) == 0  # nothing is left that a P-frame could damage
+
+
+def test_a_motion_alone_changes_nothing_but_moves() -> None:
+    rng = np.random.default_rng(12)
+    state = random_state(rng, 40)
+    coder, decoder = AdaptiveCoder(SIZE), AdaptiveCoder(SIZE)
+    reference = decoder.unpack_iframe(coder.pack_iframe(state), 1.0, 100)
+    rows, columns = (((n - 1) >> 6) + 2 for n in (SIZE[1], SIZE[0]))
+    motion = Motion(np.full((rows, columns, 2), 60, np.int32), True)
+    moved = coder.moved(motion, 1.0)
+    after = decoder.unpack_pframe(coder.pack_pframe(state, moved, motion), reference)
+    assert (after.symbols != reference.symbols).any()
+    assert coder.n_changed == decoder.n_changed == 0
+    changed = take(moved, np.arange(len(moved)))
+    changed.symbols[:3, 5] += 1
+    decoder.unpack_pframe(coder.pack_pframe(moved, changed, None), after)
+    assert coder.n_changed == decoder.n_changed == 3

@@ -86,6 +86,11 @@ class AdaptiveCoder:
         """Bits of saying that a Gaussian changes in the next P-frame rather than not, float32 [N]."""
         return self._core.change_costs()
 
+    @property
+    def n_changed(self) -> int:
+        """Gaussians that the last P-frame changed, not counting those its motion alone moved."""
+        return self._core.n_changed
+
     def take_bits(self) -> dict[str, float]:
         """Bits per stream since the last call; counting starts with the first call."""
         return dict(zip(STREAMS, self._core.take_bits(), strict=True))

@@ -113,7 +113,8 @@ class GsvWriter:
         if self._closed:
             return
         try:
-            unit = packet.pack_unit(PacketKind.INDEX, pack_index(Index(self._n_frames, tuple(self._keyframes))))
+            index = pack_index(Index(self._n_frames, tuple(self._keyframes)))
+            unit = packet.pack_unit(PacketKind.INDEX, index)
             self._put(unit)
             self._put(pack_footer(len(unit)))
             self._file.flush()

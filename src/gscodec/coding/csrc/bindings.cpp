@@ -129,5 +129,6 @@ NB_MODULE(_native, m) {
              std::copy(costs.begin(), costs.end(), out);
              return array;
            })
+      .def_prop_ro("n_changed", &FrameCoder::n_changed)
       .def("take_bits", &FrameCoder::take_bits);
 }

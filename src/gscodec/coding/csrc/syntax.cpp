@@ -376,6 +376,8 @@ std::vector<double> FrameCoder::take_bits() {
   return bits;
 }
 
+int FrameCoder::n_changed() const { return int(std::count(changed_before_.begin(), changed_before_.end(), 1)); }
+
 std::vector<float> FrameCoder::change_costs() {
   const int n = int(gaussians_.size());
   std::vector<float> costs(n);

@@ -71,6 +71,8 @@ class FrameCoder {
 
   // Bits by stream, plain bits last, of everything coded since the last call; counting starts with the first.
   std::vector<double> take_bits();
+  // Gaussians that the last P-frame changed, not counting those its motion alone moved.
+  int n_changed() const;
   // Bits of saying that Gaussian i changes in the next P-frame rather than not.
   std::vector<float> change_costs();
 
