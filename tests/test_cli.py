@@ -75,6 +75,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "matte_model": None,
         "background": "none",
         "quality": 1.5,
+        "crf": 30.0,
         "gaussians": 17,
         "init": "random",
         "iterations": 4,

@@ -21,6 +21,7 @@ def made_up_bits(crf: float, difficulty: float) -> float:
 def test_the_bitrate_is_met_whatever_the_clip(difficulty: float, kbit: float) -> None:
     config = settings.encoder_config(bitrate=kbit)
     crf = starting_crf(config, 640 * 360, 25)
+    assert crf is not None
     control, total, n_gops = RateControl(config), 0.0, 30
     for _ in range(n_gops):
         offset = control.crf_offset
@@ -33,7 +34,7 @@ def test_the_bitrate_is_met_whatever_the_clip(difficulty: float, kbit: float) ->
 
 def test_the_psnr_is_met() -> None:
     config = settings.encoder_config(target_psnr=33.0)
-    crf, control = starting_crf(config, 640 * 360, 25), RateControl(config)
+    crf, control = starting_crf(config, 640 * 360, 25) or 0.0, RateControl(config)
     for _ in range(12):
         offset = control.crf_offset
         psnr = 27.0 + (26 - crf - offset) / 3.5
@@ -65,3 +66,15 @@ def test_starting_crf_stays_in_range() -> None:
 def test_two_targets_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="exclude each other"):
         settings.encoder_config(bitrate=50.0, target_psnr=30.0)
+
+
+def test_more_gaussians_mean_finer_steps_and_a_given_crf_wins() -> None:
+    vga = 640 * 360
+    assert settings.encoder_config().operating_point(vga) == (1000, 1.0)
+    assert settings.encoder_config(gaussians=1000).operating_point(vga) == (1000, 1.0)
+    few, many = (settings.encoder_config(gaussians=n).operating_point(vga) for n in (250, 4000))
+    assert few[1] > 2 > 0.5 > many[1]
+    assert settings.encoder_config(gaussians=4000, crf=26.0).operating_point(vga) == (4000, 1.0)
+    assert settings.encoder_config(gaussians=4000, quality=1.5).operating_point(vga) == (4000, 1.5)
+    for n in (1, 1 << 20):
+        settings.encoder_config(gaussians=n).operating_point(vga)

@@ -42,7 +42,7 @@ _ENCODER_HELP = {
     "background": ("MODE", f"The room: {', '.join(config.BACKGROUND_MODES)}."),
     "background_share": ("SHARE", "Share of the Gaussians for the room."),
     "background_weight": ("WEIGHT", "Weight of a room pixel; the ROI has 1."),
-    "crf": ("N", "Quality in one number: lower is better and larger."),
+    "crf": ("N", "Quality in one number, 26 if nothing else says: lower is better and larger."),
     "separate_room": ("", "Whether the person can be drawn without the room."),
     "gaussians": ("N", "Gaussians of an I-frame; default from --crf."),
     "gop_length": ("N", "Frames from one I-frame to the next, the I-frame counted."),

@@ -5,6 +5,7 @@ Nothing is built before `EncoderConfig.validate` passed. docs/presets.md lists w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -32,7 +33,9 @@ MAX_GAUSSIANS = 1 << 20
 class EncoderConfig:
     """How a clip is encoded. Field comments give unit and meaning; `validate` gives the ranges."""
 
-    crf: float = 26.0  # one number for all of quality: lower is better and larger; 6 more halve the Gaussians
+    # One number for all of quality: lower is better and larger; 6 more halve the Gaussians.
+    # None: what `gaussians` amounts to, or CRF_CENTER.
+    crf: float | None = None
 
     # What is coded
     roi: str = "auto"  # a name of ROI_MODES or the path of a matte file
@@ -83,7 +86,8 @@ class EncoderConfig:
         else:
             _one_of("entropy", self.entropy, ENTROPY_CODERS[1:], f" under --profile {self.profile}")
         _one_of("update", self.update, UPDATE_MODES)
-        _within("crf", self.crf, 0.0, 51.0)
+        if self.crf is not None:
+            _within("crf", self.crf, 0.0, 51.0)
         if self.gaussians is not None:
             _within("gaussians", self.gaussians, 1, MAX_GAUSSIANS)
         _within("gop", self.gop_length, 1, 1 << 16)
@@ -110,17 +114,20 @@ class EncoderConfig:
             _within("deadline", self.deadline_ms, 1.0, 60_000.0)
 
     def operating_point(self, n_pixels: int, offset: float = 0.0) -> tuple[int, float]:
-        """Gaussians of an I-frame and quality factor: as given, else worked out from crf.
+        """Gaussians of an I-frame and quality factor: as given, else worked out from crf or from each other.
 
         Args:
             offset: on crf, of one GOP (rate.RateControl).
             n_pixels: of the picture; the number of Gaussians grows with its square root, because a larger
                 picture of the same scene is smoother per pixel.
         """
-        octaves = (CRF_CENTER - self.crf - offset) / 6
-        n = GAUSSIANS_AT_CENTER * 2.0**octaves * (n_pixels / (640 * 360)) ** 0.5
-        gaussians = self.gaussians or max(1, min(MAX_GAUSSIANS, round(n)))
-        quality = self.quality or 2.0 ** (-octaves * 0.6)
+        n_at_center = GAUSSIANS_AT_CENTER * (n_pixels / (640 * 360)) ** 0.5
+        if self.crf is None and self.gaussians is not None:
+            octaves = math.log2(self.gaussians / n_at_center)
+        else:
+            octaves = (CRF_CENTER - (CRF_CENTER if self.crf is None else self.crf) - offset) / 6
+        gaussians = self.gaussians or max(1, min(MAX_GAUSSIANS, round(n_at_center * 2.0**octaves)))
+        quality = self.quality or min(20.0, max(0.05, 2.0 ** (-octaves * 0.6)))
         return gaussians, max(1, round(quality * QUALITY_ONE)) / QUALITY_ONE
 
 

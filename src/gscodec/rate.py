@@ -21,7 +21,7 @@ BUFFER_S = 4.0  # what was spent too much or too little is made good over this t
 MAX_STEP = 6.0  # crf, from one GOP to the next
 
 
-def starting_crf(config: EncoderConfig, n_pixels: int, frames_per_s: float) -> float:
+def starting_crf(config: EncoderConfig, n_pixels: int, frames_per_s: float) -> float | None:
     """The crf whose steps a file with a target is given; config.crf without one."""
     if config.bitrate is not None:
         typical = TYPICAL_KBIT_PER_S * (frames_per_s / 25) * (n_pixels / (640 * 360)) ** 0.5
