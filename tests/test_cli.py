@@ -76,6 +76,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "background": "none",
         "quality": 1.5,
         "crf": 30.0,
+        "plateau": 0.01,
         "gaussians": 17,
         "init": "random",
         "iterations": 4,

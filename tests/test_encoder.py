@@ -335,3 +335,14 @@ def test_the_person_can_be_drawn_without_the_room() -> None:
     alone, _ = make_rasterizer("cpu", 160, 96, 1).render_rgb8(dequantize(person))
     inside = cv2.erode((matte >= 0.5).astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
     assert psnr(alone, pixels, inside) > 20
+
+
+def test_a_plateau_ends_a_fit() -> None:
+    config = replace(FAST, iterations=200)
+    long, short = (
+        Encoder(replace(config, plateau=share), make_rasterizer("cpu", WIDTH, HEIGHT, 1))
+        for share in (0.0, 0.9)
+    )
+    steps = [e.encode(CLIP[0], mattes(CLIP)[0], FrameType.I).iterations for e in (long, short)]
+    assert steps[0] == 200
+    assert steps[1] < 60

@@ -52,6 +52,7 @@ _ENCODER_HELP = {
     "detail": ("SHARE", "Superpixels of 0: equal area, 1: equal detail."),
     "iterations": ("N", "Most steps to fit an I-frame."),
     "p_iterations": ("N", "Most steps to fit a P-frame."),
+    "plateau": ("SHARE", "End a fit when ten steps gain less than this share."),
     "target_psnr": ("DB", "ROI-PSNR to reach, instead of --crf."),
     "bitrate": ("KBIT", "Size to reach in kb/s, instead of --crf."),
     "deadline_ms": ("MS", "Time for each frame; one at a time."),

@@ -54,6 +54,7 @@ class EncoderConfig:
     detail: float = 1.2  # 0: superpixels of equal area; 1: of equal gradient energy
     iterations: int = 150  # I-frame, upper bound
     p_iterations: int = 20  # P-frame, upper bound
+    plateau: float = 0.0  # a fit ends when ten steps gain less than this share of its loss; 0: never
     target_psnr: float | None = None  # ROI-PSNR the decoded clip is to have, dB, instead of crf
     bitrate: float | None = None  # kb/s the file is to have, instead of crf
     deadline_ms: float | None = None  # time a frame may take: one at a time, all cores on it
@@ -96,6 +97,7 @@ class EncoderConfig:
         _within("background-share", self.background_share, 0.0, 0.9)
         _within("background-weight", self.background_weight, 0.0, 1.0)
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
+        _within("plateau", self.plateau, 0.0, 1.0)
         _within("detail", self.detail, 0.0, 2.0)
         if self.quality is not None:
             _within("quality", self.quality, 0.05, 20.0)

@@ -44,9 +44,8 @@ LAMBDA_I = 1.8
 LAMBDA_P = 0.5
 MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
 FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much of an I-frame's fit
-DEADLINE_SHARE = (
-    0.8  # of a frame's time for everything up to the last update; drawing and coding take the rest
-)
+# Of a frame's time, for everything up to the last update; drawing and coding take the rest.
+DEADLINE_SHARE = 0.8
 ROOM_TIME = 0.2  # of the time left to an I-frame, for the room
 POLISH_S = 0.006  # a shorter polish would only draw the picture
 CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
@@ -203,7 +202,7 @@ class Encoder:
             arrays = self._symbol_arrays(state, iframe_base(state))
             lambda_ = self._lambda(LAMBDA_I)
             effort = Effort(config.polish_passes, self._time_left())
-            polish_iframe(self._pursuer, self._pursuit_target(picture, weight), arrays, effort, lambda_)
+            polish_iframe(self._pursuer, self._pursuer.target(picture, weight), arrays, effort, lambda_)
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
 
@@ -239,7 +238,7 @@ class Encoder:
     def _update_pframe(
         self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
     ) -> tuple[State, int]:
-        target = self._pursuit_target(*self._steadied(picture, weight))
+        target = self._pursuer.target(*self._steadied(picture, weight))
         base = self._move(reference, pixels, target)
         state = base.copy()
         if isinstance(self._coder, AdaptiveCoder):
@@ -295,9 +294,6 @@ class Encoder:
         step = COLOR_STEP * self._quality
         return factor * self._config.lambda_scale * step * step * 2.0 ** (self.crf_offset / 5)
 
-    def _pursuit_target(self, picture: np.ndarray, weight: np.ndarray) -> Any:
-        return self._pursuer.target(picture, weight)
-
     def _refit_pframe(
         self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
     ) -> tuple[State, int]:
@@ -328,6 +324,7 @@ class Encoder:
             iterations,
             target_mse=10 ** (-(target_db + FIT_MARGIN_DB) / 10) if target_db else 0.0,
             deadline_s=share * self._time_left(),
+            plateau=self._config.plateau,
         )
 
     def _is_time_for(self, seconds: float) -> bool:
