@@ -25,7 +25,7 @@ from gscodec.config import BACKENDS, EncoderConfig, encoder_config
 from gscodec.encoder import Encoder, loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
-from gscodec.splat.raster_cpu import RADIUS_SQ
+from gscodec.splat.raster_cpu import RADIUS_SQ, CpuRasterizer
 
 N_FRAMES, GOP, GAUSSIANS = 6, 60, 1000
 FIT_STEPS = 10
@@ -67,6 +67,7 @@ def kernels_section(rows: list[Row]) -> Section:
             lines.append([name.removeprefix("ms "), *texts, formatted(per_pair, ".2f")])
         head = ["ms", *(row.point for row in columns), f"ns per pair, {columns[0].point}"]
         notes = [f"{n_pairs / 1e6:.2f} million Gaussian-pixel pairs"]
+        notes += [note for row in columns[:1] for note in _ceiling_notes(row.figures)]
         notes += [f"{row.point}: {row.note}" for row in rows if row.clip == clip and row.note]
         tables.append(Table(clip, head, lines, 1, notes))
     text = (
@@ -77,6 +78,20 @@ def kernels_section(rows: list[Row]) -> Section:
 
 
 PER_PAIR = ("ms render", "ms gradients", "ms one fit step", "ms one colour sweep")
+
+
+def _ceiling_notes(figures: dict[str, Any]) -> list[str]:
+    """How near the passes of the first column come to their kernels' speed with nothing in the way."""
+    notes = []
+    for name, part in (("forward", "ms render"), ("backward", "ms gradients")):
+        if f"{name}_ceiling_ns" in figures:
+            ceiling = figures[f"{name}_ceiling_ns"]
+            spent = 1e6 * figures[part] / figures["n_pairs"]
+            notes.append(
+                f"{name}: {spent:.2f} ns a pair, {100 * ceiling / spent:.0f} % of its ceiling, "
+                f"{ceiling:.3f} ns with everything in L1 and no pixel beyond a cut-off"
+            )
+    return notes
 
 
 def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dict[str, Any]:
@@ -110,6 +125,8 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
     if config.backend in ("cpu", "cuda"):  # the others would take minutes for a frame
         figures |= _frames(clip, Encoder(config, raster), config, repeats)
     figures["n_pairs"] = _n_pairs(params)
+    if isinstance(raster, CpuRasterizer):
+        figures["forward_ceiling_ns"], figures["backward_ceiling_ns"] = raster.canvas.ceiling_ns()
     return figures
 
 

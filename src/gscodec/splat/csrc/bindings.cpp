@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "canvas.h"
+#include "ceiling.h"
 #include "fit.h"
 #include "pursuit.h"
 #include "steady.h"
@@ -143,6 +144,14 @@ NB_MODULE(_native, m) {
       .def_ro("height", &Canvas::height)
       .def_prop_ro("threads", [](const Canvas& c) { return c.pool.threads(); })
       .def_prop_ro("isa", [](const Canvas& c) { return c.kernels.name; })
+      .def(
+          "ceiling_ns",
+          [](const Canvas& c) {
+            nb::gil_scoped_release release;
+            const gscodec::Ceiling ceiling = gscodec::measure_ceiling(c.kernels);
+            return std::make_tuple(ceiling.forward_ns, ceiling.backward_ns);
+          },
+          "Nanoseconds of a Gaussian at a pixel, forward and backward, with nothing in the way.")
       .def(
           "target",
           [](const Canvas& c, Picture picture, Plane weight) {
