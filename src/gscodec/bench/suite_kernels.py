@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gscodec.analysis.change import changed_pixels, influencing_gaussians
 from gscodec.analysis.matting import make_matter
 from gscodec.analysis.superpixel import initial_gaussians
 from gscodec.bench.cache import Row
@@ -117,6 +118,13 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
         "ms render to 8 bits": lambda: raster.render_rgb8(params),
         "ms gradients": lambda: raster.gradients(params, residual),
     }
+    if len(clip.frames) > 1 and not slow:
+
+        def change_detection() -> np.ndarray:
+            changed = changed_pixels(clip.frames[1], pixels, config.change_threshold)
+            return influencing_gaussians(raster, params, changed)
+
+        parts["ms change detection"] = change_detection
     figures: dict[str, Any] = {name: 1e3 * timed(part, repeats)[0] for name, part in parts.items()}
     steps = timed(lambda: raster.fit(target, params.copy(), None, FitSchedule(n_steps)), repeats)[0]
     figures["ms one fit step"] = 1e3 * steps / n_steps
