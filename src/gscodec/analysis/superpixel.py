@@ -36,7 +36,8 @@ def initial_gaussians(
         detail: 0 for segments of equal area, 1 for equal gradient energy.
         init: superpixels, random or fast-slic.
     Returns:
-        Gaussians with the segments' mean colours, fewer than `count` only where pixels are fewer.
+        Gaussians with the segments' mean colours: `count` of them, or as many as there are pixels. fast-slic
+        knows no mask, so with it their number is only near `count`.
     Raises:
         BackendError: fast-slic is wanted and not installed.
     """
