@@ -64,8 +64,9 @@ def compile_source(source: str, name: str, arch: str) -> bytes:
         options = ProgramOptions(name=f"{name}.cu", arch=arch, std="c++17", use_fast_math=True)
         return bytes(Program(source, "c++", options=options).compile("cubin").code)
     except Exception as error:  # cuda.core raises whatever its layers raise
+        reason = " ".join(str(error).split())[:400]  # the compiler's log has many lines
         raise BackendError(
-            f"the CUDA kernels cannot be compiled for {arch}: {error}; pip install -U 'gscodec[cuda]' for an "
+            f"the CUDA kernels cannot be compiled for {arch}: {reason}; pip install -U 'gscodec[cuda]' for an "
             "NVRTC that knows this card, or take --backend cpu"
         ) from error
 
