@@ -66,8 +66,8 @@ def compile_source(source: str, name: str, arch: str) -> bytes:
     except Exception as error:  # cuda.core raises whatever its layers raise
         reason = " ".join(str(error).split())[:400]  # the compiler's log has many lines
         raise BackendError(
-            f"the CUDA kernels cannot be compiled for {arch}: {reason}; pip install -U 'gscodec[cuda]' for an "
-            "NVRTC that knows this card, or take --backend cpu"
+            f"the CUDA kernels cannot be compiled for {arch}: {reason}; pip install -U 'gscodec[cuda]' for "
+            "an NVRTC that knows this card, or take --backend cpu"
         ) from error
 
 
