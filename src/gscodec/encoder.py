@@ -117,11 +117,7 @@ class Encoder:
             FitError: the fit diverged.
         """
         self._began = time.perf_counter()
-        roi = matte >= 0.5
-        if not roi.any():  # nobody is there: the whole picture matters
-            matte, roi = np.ones_like(matte), np.ones_like(roi)
-        weight = loss_weight(matte, self._config.background_weight)
-        picture = self._picture(pixels, matte)
+        picture, matte, weight = look_at(pixels, matte, self._config)
         if self._state is None or frame_type == FrameType.I:
             state, iterations = self._fit_iframe(pixels, picture, matte, weight)
             frame_type, n_coded = FrameType.I, len(state)
@@ -138,7 +134,6 @@ class Encoder:
         self._state = state
         self._n_frames += 1
         self._decoded, self._picture_before = self._raster.render_rgb8(dequantize(state))[0], picture
-        roi_error, roi_samples, error = _native.squared_errors(self._decoded, pixels, roi.astype(np.uint8))
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,
@@ -146,18 +141,8 @@ class Encoder:
             n_gaussians=len(state),
             iterations=iterations,
             seconds=time.perf_counter() - self._began,
-            roi_error=roi_error,
-            roi_samples=roi_samples,
-            error=error,
-            samples=pixels.size,
+            **score(self._decoded, pixels, matte),
         )
-
-    def _picture(self, pixels: np.ndarray, matte: np.ndarray) -> np.ndarray:
-        """What the sum must look like: the source or, with background "none", the person alone on black."""
-        picture = opponent_from_rgb(pixels)
-        if self._config.background == "none":
-            picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
-        return picture
 
     def _fit_iframe(
         self, pixels: np.ndarray, picture: np.ndarray, matte: np.ndarray, weight: np.ndarray
@@ -343,6 +328,31 @@ class Encoder:
                 f"the fit of frame {self._n_frames} diverged at iteration {result.iterations}; "
                 "please report the clip, and try another --preset meanwhile"
             )
+
+
+def look_at(
+    pixels: np.ndarray, matte: np.ndarray, config: EncoderConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a frame's sum must look like, and where it matters.
+
+    Args:
+        pixels, matte: as for Encoder.encode.
+    Returns:
+        The picture in opponent colours, with background "none" the person alone on black, float32 [H, W, 3];
+        the matte, all ones where nobody is there, because then the whole picture matters; the loss's weights.
+    """
+    if not (matte >= 0.5).any():
+        matte = np.ones_like(matte)
+    picture = opponent_from_rgb(pixels)
+    if config.background == "none":
+        picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
+    return picture, matte, loss_weight(matte, config.background_weight)
+
+
+def score(decoded: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
+    """The errors of a decoded picture, by the names of EncodedFrame."""
+    roi_error, roi_samples, error = _native.squared_errors(decoded, pixels, (matte >= 0.5).astype(np.uint8))
+    return {"roi_error": roi_error, "roi_samples": roi_samples, "error": error, "samples": pixels.size}
 
 
 def loss_weight(matte: np.ndarray, background_weight: float) -> np.ndarray:  # [H, W] -> [H, W]

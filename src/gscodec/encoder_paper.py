@@ -22,10 +22,8 @@ from gscodec.coding.learned import LearnedQuantizer
 from gscodec.coding.paper_frames import PaperCoder
 from gscodec.coding.paper_profile import PaperState, calibrated_tables, dequantize, quantize
 from gscodec.config import EncoderConfig
-from gscodec.encoder import EncodedFrame, Encoder, loss_weight
+from gscodec.encoder import EncodedFrame, Encoder, look_at, score
 from gscodec.errors import FitError
-from gscodec.metrics import squared_error
-from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
 
@@ -79,13 +77,8 @@ class PaperEncoder:
     def encode(self, pixels: np.ndarray, matte: np.ndarray, frame_type: FrameType) -> EncodedFrame:
         """Encode one frame; arguments and errors are those of `encoder.Encoder.encode`."""
         began = time.perf_counter()
-        roi = matte >= 0.5
-        if not roi.any():  # nobody is there: the whole picture matters
-            matte, roi = np.ones_like(matte), np.ones_like(roi)
-        picture = opponent_from_rgb(pixels)
-        if self._config.background == "none":
-            picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
-        target = self._fitter.target(picture, loss_weight(matte, self._config.background_weight))
+        picture, matte, weight = look_at(pixels, matte, self._config)
+        target = self._fitter.target(picture, weight)
         if self._state is None or self._alone or frame_type == FrameType.I:
             frame_type = FrameType.I
             state, iterations = self._fit_iframe(pixels, picture, matte, target)
@@ -97,8 +90,6 @@ class PaperEncoder:
         self._state = state
         self._n_frames += 1
         decoded, _ = self._raster.render_rgb8(dequantize(state))
-        roi_error, roi_samples = squared_error(decoded, pixels, roi)
-        error, samples = squared_error(decoded, pixels)
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,
@@ -106,10 +97,7 @@ class PaperEncoder:
             n_gaussians=len(state),
             iterations=iterations,
             seconds=time.perf_counter() - began,
-            roi_error=roi_error,
-            roi_samples=roi_samples,
-            error=error,
-            samples=samples,
+            **score(decoded, pixels, matte),
         )
 
     def _fit_iframe(
