@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the order in which a frame passes through them.
 FOLDERS = (
     "src/gscodec",
+    "src/gscodec/csrc",
     "src/gscodec/video",
     "src/gscodec/analysis",
     "src/gscodec/splat",

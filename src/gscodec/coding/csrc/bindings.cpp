@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "arrays.h"
 #include "syntax.h"
 
 namespace nb = nanobind;
@@ -16,6 +17,7 @@ namespace {
 
 using gscodec::FrameCoder;
 using gscodec::Gaussian;
+using gscodec::make_array;
 using gscodec::N_SYMBOLS;
 
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_SYMBOLS>, nb::c_contig, nb::device::cpu>;
@@ -47,15 +49,6 @@ std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, 
       throw std::invalid_argument("a class leaves its range");
   }
   return out;
-}
-
-template <typename T>
-nb::ndarray<nb::numpy, T> make_array(std::initializer_list<std::size_t> shape, T** data) {
-  std::size_t size = 1;
-  for (std::size_t s : shape) size *= s;
-  *data = new T[size > 0 ? size : 1];
-  nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-  return nb::ndarray<nb::numpy, T>(*data, shape, owner);
 }
 
 nb::bytes to_bytes(const std::vector<uint8_t>& v) {

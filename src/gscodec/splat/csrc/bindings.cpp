@@ -11,6 +11,7 @@
 #include <string>
 #include <tuple>
 
+#include "arrays.h"
 #include "canvas.h"
 #include "ceiling.h"
 #include "fit.h"
@@ -24,6 +25,7 @@ using namespace nb::literals;
 namespace {
 
 using gscodec::Canvas;
+using gscodec::make_array;
 using gscodec::N_COLORS;
 using gscodec::N_PARAMS;
 
@@ -44,15 +46,6 @@ using Rates =
 using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, gscodec::N_GROUPS>, nb::c_contig, nb::device::cpu>;
 using Costs = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <typename T>
-nb::ndarray<nb::numpy, T> make_array(std::initializer_list<std::size_t> shape, T** data) {
-  std::size_t size = 1;
-  for (std::size_t s : shape) size *= s;
-  *data = new T[size > 0 ? size : 1];
-  nb::capsule owner(*data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-  return nb::ndarray<nb::numpy, T>(*data, shape, owner);
-}
 
 nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n) {
   float* data;
@@ -95,8 +88,6 @@ NB_MODULE(_native, m) {
   m.doc() = "gscodec's native core: rasteriser, fit, superpixels.";
   m.attr("RADIUS_SQ") = gscodec::RADIUS_SQ;
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
-  m.attr("MAX_SCALE") = gscodec::MAX_SCALE;
-  m.attr("TILE_SIZE") = nb::make_tuple(gscodec::TILE_W, gscodec::TILE_H);
 
   nb::class_<gscodec::Target>(m, "Target", "A picture to fit, with the weight of each pixel; belongs to one Canvas.")
       .def_ro("roi_pixels", &gscodec::Target::roi_pixels, "Pixels whose weight is above one half.");

@@ -14,9 +14,8 @@ namespace gscodec {
 
 // A Gaussian's weight is exp(-r²/2) where r² <= RADIUS_SQ and 0 beyond.
 constexpr float RADIUS_SQ = 9.0f;
-// Permitted range of l1 and l3, pixels. Below MIN_SCALE a Gaussian falls between pixel centres.
+// Smallest l1 and l3, pixels. Below it a Gaussian falls between pixel centres.
 constexpr float MIN_SCALE = 0.3f;
-constexpr float MAX_SCALE = 4096.0f;
 // sqrt(log2(e)/2): with u, v scaled by it, the weight is exp2(-(u² + v²)).
 constexpr float LOG2_SCALE = 0.84932180028801904f;
 // exp(-RADIUS_SQ/2): the smallest weight that is not cut off.
