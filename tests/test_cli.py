@@ -84,6 +84,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "bitrate": None,
         "deadline_ms": None,
         "backend": "cpu",
+        "devices": "",
         "update": "refit",
         "profile": "paper",
         "quantization": "qat",
@@ -99,7 +100,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
             continue
         if field.name not in changed:
             changed[field.name] = field.default + 1 if field.type == "int" else field.default / 2
-        if changed[field.name] is not None:
+        if changed[field.name] not in (None, ""):
             args += [option.opts[0], str(changed[field.name])]
     done = succeed("encode", clip, tmp_path / "a.gsv", "--json", *args)
     assert json.loads(done.stdout)["options"] == {"preset": "medium", **changed}

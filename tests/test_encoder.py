@@ -24,9 +24,10 @@ from gscodec.config import (
     encoder_config,
 )
 from gscodec.decoder import Decoder
-from gscodec.encoder import EncodedFrame, Encoder, loss_weight
+from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.errors import BitstreamError, CorruptError, FitError, LimitError, UnsupportedError
 from gscodec.metrics import psnr, psnr_db
+from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.raster import FitResult, make_rasterizer
 
 pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)

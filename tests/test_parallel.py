@@ -29,7 +29,7 @@ def make_jobs(n_frames: int, gop: int) -> Iterator[Job | SidePacket]:
 
 
 def settings(**more: object) -> object:
-    return encoder_config("realtime", gaussians=20, iterations=3, gop_length=4, **more)
+    return encoder_config("realtime", backend="cpu", gaussians=20, iterations=3, gop_length=4, **more)
 
 
 @pytest.mark.parametrize("more", [{}, {"deadline_ms": 10_000.0}, {"bitrate": 50.0}])

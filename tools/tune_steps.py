@@ -27,9 +27,10 @@ from gscodec.analysis.matting import make_matter
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding import frames, paper_profile, quantize
 from gscodec.config import EncoderConfig
-from gscodec.encoder import COLOR_SWEEPS, RIDGE, loss_weight
+from gscodec.encoder import COLOR_SWEEPS, RIDGE
 from gscodec.encoder_paper import plain_schedule
 from gscodec.errors import GscodecError
+from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule
 from gscodec.splat.raster_cpu import CpuRasterizer

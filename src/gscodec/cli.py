@@ -58,6 +58,7 @@ _ENCODER_HELP = {
     "deadline_ms": ("MS", "Time for each frame; one at a time."),
     "backend": ("NAME", _BACKEND_HELP),
     "threads": ("N", _THREADS_HELP),
+    "devices": ("N,N", "GPUs to use; default all."),
     "profile": ("NAME", f"Codec and quantisers: {', '.join(config.PROFILES)}."),
     "quantization": ("MODE", f"Steps of the other profiles: {', '.join(config.QUANTIZATIONS)}."),
     "quality": ("FACTOR", "On every quantiser step; default from --crf."),

@@ -60,6 +60,7 @@ class EncoderConfig:
     deadline_ms: float | None = None  # time a frame may take: one at a time, all cores on it
     backend: str = "auto"
     threads: int = 0  # 0: one per core
+    devices: str = ""  # numbers of the GPUs to use, "0,1"; "": all that are visible
 
     # How it is coded
     profile: str = "default"  # "paper" and "gaussianimage" are baselines: PROFILE_VALUES, docs/bits.md
@@ -106,6 +107,9 @@ class EncoderConfig:
         _within("stability", self.stability, 0.0, 100.0)
         _within("lambda-scale", self.lambda_scale, 0.01, 100.0)
         _within("threads", self.threads, 0, 256)
+        if self.devices and self.backend not in ("auto", "cuda"):
+            raise ConfigError(f"--devices {self.devices!r} does not go with --backend {self.backend}")
+        self.device_numbers()
         if self.target_psnr is not None:
             _within("target-psnr", self.target_psnr, 5.0, 80.0)
         if self.bitrate is not None:
@@ -114,6 +118,19 @@ class EncoderConfig:
                 raise ConfigError("--bitrate and --target-psnr exclude each other; give one of them")
         if self.deadline_ms is not None:
             _within("deadline", self.deadline_ms, 1.0, 60_000.0)
+
+    def device_numbers(self) -> tuple[int, ...]:
+        """GPUs of `devices`; none where all visible ones are meant.
+
+        Raises:
+            ConfigError: what it says is no list of different numbers.
+        """
+        parts = self.devices.split(",") if self.devices else []
+        if any(not (p.isascii() and p.isdigit() and len(p) < 5) for p in parts) or len(
+            {int(p) for p in parts}
+        ) < len(parts):
+            raise ConfigError(f"--devices {self.devices!r} is no list of GPUs; expected numbers such as 0,1")
+        return tuple(int(p) for p in parts)
 
     def operating_point(self, n_pixels: int, offset: float = 0.0) -> tuple[int, float]:
         """Gaussians of an I-frame and quality factor: as given, else worked out from crf or from each other.

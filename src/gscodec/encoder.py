@@ -31,11 +31,10 @@ from gscodec.coding.quantize import (
 )
 from gscodec.config import EncoderConfig
 from gscodec.errors import FitError
-from gscodec.splat import _native
-from gscodec.splat.gaussians import MEAN, OPPONENT_FROM_RGB, opponent_from_rgb
-from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
+from gscodec.splat.frame_store import make_frame_store
+from gscodec.splat.gaussians import MEAN
+from gscodec.splat.pursuit import Effort, SymbolArrays
 from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
-from gscodec.splat.raster_cpu import CpuRasterizer
 
 COLOR_SWEEPS = 8  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
 RIDGE = 1e-3
@@ -83,15 +82,11 @@ class Encoder:
         self.crf_offset = 0.0  # of the GOP that starts next: moves its Gaussians and lambda, not the steps
         self._raster = raster
         self._size = (raster.width, raster.height)
-        # Integer updates run on the native core whatever fits and draws.
-        self._pursuer = raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(*self._size)
+        self._frames = make_frame_store(config, raster)
         self._coder = make_frame_coder(config.entropy, self._size)
         self._began = 0.0  # when the frame in hand was begun
         self._state: State | None = None
         self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
-        # Of the frame before: what a decoder shows, and what it should have looked like.
-        self._decoded = np.empty(0, np.uint8)
-        self._picture_before = np.empty(0, np.float32)
         self._n_frames = 0
         # Of the P-frame being encoded: its motion, and the reference after it.
         self._motion: Motion | None = None
@@ -117,9 +112,9 @@ class Encoder:
             FitError: the fit diverged.
         """
         self._began = time.perf_counter()
-        picture, matte, weight = look_at(pixels, matte, self._config)
+        self._frames.take(pixels, matte)
         if self._state is None or frame_type == FrameType.I:
-            state, iterations = self._fit_iframe(pixels, picture, matte, weight)
+            state, iterations = self._fit_iframe()
             frame_type, n_coded = FrameType.I, len(state)
             payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
@@ -127,13 +122,13 @@ class Encoder:
                 self._estimator.start(pixels)
         else:
             update = self._refit_pframe if self._config.update == "refit" else self._update_pframe
-            state, iterations = update(self._state, pixels, picture, weight)
+            state, iterations = update(self._state)
             base = self._moved if self._moved is not None else self._state
             n_coded = int((state.symbols != base.symbols).any(axis=1).sum())
             payload = self._pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1
-        self._decoded, self._picture_before = self._raster.render_rgb8(dequantize(state))[0], picture
+        errors = self._frames.show(dequantize(state))
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,
@@ -141,15 +136,14 @@ class Encoder:
             n_gaussians=len(state),
             iterations=iterations,
             seconds=time.perf_counter() - self._began,
-            **score(self._decoded, pixels, matte),
+            **errors,
         )
 
-    def _fit_iframe(
-        self, pixels: np.ndarray, picture: np.ndarray, matte: np.ndarray, weight: np.ndarray
-    ) -> tuple[State, int]:
-        config, raster = self._config, self._raster
+    def _fit_iframe(self) -> tuple[State, int]:
+        config, raster, frames = self._config, self._raster, self._frames
+        picture, matte, weight = frames.picture, frames.matte, frames.weight
         start = initial_gaussians(
-            pixels,
+            frames.pixels,
             picture,
             matte,
             config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0],
@@ -185,9 +179,9 @@ class Encoder:
         quantize_colors(rounded, state, everything)
         if config.polish_passes and self._is_time_for(POLISH_S):
             arrays = self._symbol_arrays(state, iframe_base(state))
-            lambda_ = self._lambda(LAMBDA_I)
             effort = Effort(config.polish_passes, self._time_left())
-            polish_iframe(self._pursuer, self._pursuer.target(picture, weight), arrays, effort, lambda_)
+            frames.aim()
+            frames.update(arrays, None, effort, self._lambda(LAMBDA_I))
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
 
@@ -220,11 +214,9 @@ class Encoder:
             return self._coder.pack_pframe(reference, state, self._motion)
         return self._coder.pack_pframe(reference, state)
 
-    def _update_pframe(
-        self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
-    ) -> tuple[State, int]:
-        target = self._pursuer.target(*self._steadied(picture, weight))
-        base = self._move(reference, pixels, target)
+    def _update_pframe(self, reference: State) -> tuple[State, int]:
+        self._frames.aim(self._config.stability)
+        base = self._move(reference)
         state = base.copy()
         if isinstance(self._coder, AdaptiveCoder):
             change_costs = self._coder.change_costs()
@@ -232,59 +224,41 @@ class Encoder:
             change_costs = np.full(len(state), CHANGE_COST, np.float32)
         arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, self._size))
         effort = Effort(self._config.update_passes, self._time_left())
-        result = update_pframe(self._pursuer, target, arrays, change_costs, effort, self._lambda(LAMBDA_P))
-        return state, result.passes
+        return state, self._frames.update(arrays, change_costs, effort, self._lambda(LAMBDA_P))
 
-    def _move(self, reference: State, pixels: np.ndarray, target: Any) -> State:
+    def _move(self, reference: State) -> State:
         """The reference after the motion that pays best (kept for the payload), or as it is."""
         self._motion = self._moved = None
         coder = self._coder
         if self._estimator is None or not isinstance(coder, AdaptiveCoder):
             return reference
         params = dequantize(reference)
-        meshes = self._estimator.estimate(pixels, params[:, MEAN], reference.is_room)
+        meshes = self._estimator.estimate(self._frames.pixels, params[:, MEAN], reference.is_room)
         if not meshes.any():
             self._estimator.said(None)
             return reference
-        best, best_loss = reference, self._pursuer.canvas.loss(target, params)
-        for room_moves, mesh in zip((False, True), meshes, strict=True):
-            if not mesh.any():
-                continue
-            motion = Motion(mesh, room_moves)
-            moved = coder.moved(motion, reference.quality)
-            cost = MOTION_COST * np.count_nonzero(mesh) * self._lambda(LAMBDA_P)
-            loss = self._pursuer.canvas.loss(target, dequantize(moved)) + cost
-            if loss < best_loss:
-                best, best_loss, self._motion, self._moved = moved, loss, motion, moved
+        motions = [Motion(mesh, bool(i)) for i, mesh in enumerate(meshes) if mesh.any()]
+        states = [reference, *(coder.moved(motion, reference.quality) for motion in motions)]
+        losses = self._frames.losses([params, *map(dequantize, states[1:])])
+        for i, motion in enumerate(motions, 1):
+            losses[i] += MOTION_COST * np.count_nonzero(motion.mesh) * self._lambda(LAMBDA_P)
+        best = min(range(len(states)), key=losses.__getitem__)
+        if best:
+            self._motion, self._moved = motions[best - 1], states[best]
         if self._motion:
             self._estimator.said(self._motion.mesh, self._motion.room_moves)
         else:
             self._estimator.said(None)
-        return best
-
-    def _steadied(self, picture: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Target and weights of a P-frame that also asks decoded pixels to stand still where the source does.
-
-        Adding s·w·|x − decoded|² to w·|x − picture|² makes one square around their mean, weight (1 + s)·w.
-        """
-        if self._config.stability == 0:
-            return picture, weight
-        picture, weight = picture.copy(), weight.copy()
-        _native.steady(
-            picture, weight, self._picture_before, self._decoded, OPPONENT_FROM_RGB, self._config.stability
-        )
-        return picture, weight
+        return states[best]
 
     def _lambda(self, factor: float) -> float:
         step = COLOR_STEP * self._quality
         return factor * self._config.lambda_scale * step * step * 2.0 ** (self.crf_offset / 5)
 
-    def _refit_pframe(
-        self, reference: State, pixels: np.ndarray, picture: np.ndarray, weight: np.ndarray
-    ) -> tuple[State, int]:
+    def _refit_pframe(self, reference: State) -> tuple[State, int]:
         from gscodec.analysis.change import changed_pixels, influencing_gaussians  # cv2 loads slowly
 
-        config, raster = self._config, self._raster
+        config, raster, pixels = self._config, self._raster, self._frames.pixels
         state = reference.copy()
         changed = changed_pixels(pixels, self._source, config.change_threshold)
         if not changed.any():
@@ -293,7 +267,7 @@ class Encoder:
         active = influencing_gaussians(raster, params, changed)
         if len(active) == 0:
             return state, 0
-        target = raster.target(picture, weight)
+        target = raster.target(self._frames.picture, self._frames.weight)
         raster.solve_colors(target, params, active, 3, RIDGE)
         result = raster.fit(target, params, active, self._schedule(config.p_iterations))
         self._check(result)
@@ -328,34 +302,3 @@ class Encoder:
                 f"the fit of frame {self._n_frames} diverged at iteration {result.iterations}; "
                 "please report the clip, and try another --preset meanwhile"
             )
-
-
-def look_at(
-    pixels: np.ndarray, matte: np.ndarray, config: EncoderConfig
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a frame's sum must look like, and where it matters.
-
-    Args:
-        pixels, matte: as for Encoder.encode.
-    Returns:
-        The picture in opponent colours, with background "none" the person alone on black, float32 [H, W, 3];
-        the matte, all ones where nobody is there, because then the whole picture matters; the loss's weights.
-    """
-    if not (matte >= 0.5).any():
-        matte = np.ones_like(matte)
-    picture = opponent_from_rgb(pixels)
-    if config.background == "none":
-        picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
-    return picture, matte, loss_weight(matte, config.background_weight)
-
-
-def score(decoded: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
-    """The errors of a decoded picture, by the names of EncodedFrame."""
-    roi_error, roi_samples, error = _native.squared_errors(decoded, pixels, (matte >= 0.5).astype(np.uint8))
-    return {"roi_error": roi_error, "roi_samples": roi_samples, "error": error, "samples": pixels.size}
-
-
-def loss_weight(matte: np.ndarray, background_weight: float) -> np.ndarray:  # [H, W] -> [H, W]
-    """Weight of every pixel in the loss: 1 on the person, `background_weight` in the room, a ramp between."""
-    inside = np.clip(2.0 * matte - 0.5, 0.0, 1.0)
-    return (background_weight + (1.0 - background_weight) * inside).astype(np.float32)

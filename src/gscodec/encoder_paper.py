@@ -22,8 +22,9 @@ from gscodec.coding.learned import LearnedQuantizer
 from gscodec.coding.paper_frames import PaperCoder
 from gscodec.coding.paper_profile import PaperState, calibrated_tables, dequantize, quantize
 from gscodec.config import EncoderConfig
-from gscodec.encoder import EncodedFrame, Encoder, look_at, score
+from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.errors import FitError
+from gscodec.splat.frame_store import look_at, score
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
 

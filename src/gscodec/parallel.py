@@ -1,8 +1,9 @@
-"""Frames -> coded frames, over all cores: a GOP per core, or one picture spread over them.
+"""Frames -> coded frames, over all cores and GPUs: a GOP per core, or one picture spread over them.
 
-GOPs know nothing of each other, so off-line each is encoded on one core of its own, in order of its frames;
-results come out in the order of the input. Where frames are too large to hold whole GOPs of them, or latency
-counts, frames are encoded one at a time with all threads on each.
+GOPs know nothing of each other, so off-line each is encoded on a core of its own, in order of its frames,
+with CUDA on a stream of its own of one of the GPUs; results come out in the order of the input. Where frames
+are too large to hold whole GOPs of them, or latency counts, frames are encoded one at a time with all threads
+on each.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import count
 from queue import Empty, Queue
 from threading import Event, Thread, local
 
@@ -23,10 +25,10 @@ from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.encoder_paper import PaperEncoder, make_encoder
 from gscodec.metrics import psnr_db
 from gscodec.rate import RateControl
-from gscodec.splat.raster import make_rasterizer
+from gscodec.splat.raster import Place, make_rasterizer, n_devices
 from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
-MAX_HELD_BYTES = 1 << 29  # of pictures and mattes waiting for a core
+MAX_HELD_BYTES = 1 << 30  # of pictures and mattes waiting for a core
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,22 @@ def encode_jobs(
     """Encode jobs in order; side packets pass through at their place.
 
     Args:
-        config: its crf is already that of the file (rate.starting_crf).
+        config: its crf is already that of the file (rate.starting_crf), its backend a name that works here.
     Yields:
         (job, its coded frame) and (side packet, None).
     """
-    n_bytes_per_gop = video.width * video.height * 4 * config.gop_length
-    off_line = threads > 1 and config.backend in ("auto", "cpu") and config.deadline_ms is None
-    if off_line and n_bytes_per_gop * (threads + 1) <= MAX_HELD_BYTES:
-        return _gop_per_core(jobs, config, video, threads)
+    workers = 1 if config.deadline_ms is not None else _workers(config, video, threads)
+    if workers > 1:
+        return _gop_per_worker(jobs, config, video, workers, max(1, threads // workers))
     return _one_by_one(jobs, config, video, threads)
+
+
+def _workers(config: EncoderConfig, video: VideoFormat, threads: int) -> int:
+    """GOPs to encode at a time: one per core, as far as their frames may be held."""
+    if config.backend not in ("cpu", "cuda"):
+        return 1
+    n_bytes_per_gop = video.width * video.height * 4 * config.gop_length
+    return min(threads, MAX_HELD_BYTES // n_bytes_per_gop - 1)
 
 
 def _encode(encoder: Encoder | PaperEncoder, job: Job) -> EncodedFrame:
@@ -66,7 +75,9 @@ def _encode(encoder: Encoder | PaperEncoder, job: Job) -> EncodedFrame:
 def _one_by_one(
     jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
 ) -> Generator[Result, None, None]:
-    encoder = make_encoder(config, make_rasterizer(config.backend, video.width, video.height, threads))
+    place = Place((config.device_numbers() or (0,))[0])
+    raster = make_rasterizer(config.backend, video.width, video.height, threads, place=place)
+    encoder = make_encoder(config, raster)
     control = RateControl(config)
     gop: list[EncodedFrame] = []
     with closing(_ahead(jobs)) as prepared:
@@ -82,16 +93,20 @@ def _one_by_one(
             yield job, gop[-1]
 
 
-def _gop_per_core(
-    jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
+def _gop_per_worker(
+    jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, workers: int, threads: int
 ) -> Generator[Result, None, None]:
+    """`threads` are those of each worker."""
+    devices = config.device_numbers() or range(n_devices(config.backend))
+    numbers = count()
     mine = local()
     stop = Event()
     control = RateControl(config)
 
     def encode_gop(gop: list[Item], offset: float) -> tuple[list[Result], float]:
         if not hasattr(mine, "raster"):
-            mine.raster = make_rasterizer("cpu", video.width, video.height, 1)
+            place = Place(devices[next(numbers) % len(devices)], -(-workers // len(devices)))
+            mine.raster = make_rasterizer(config.backend, video.width, video.height, threads, place=place)
         encoder = make_encoder(config, mine.raster)
         encoder.crf_offset = offset
         results: list[Result] = []
@@ -107,11 +122,11 @@ def _gop_per_core(
         return results
 
     pending: deque[Future[tuple[list[Result], float]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             for gop in _gops(jobs):
                 pending.append(pool.submit(encode_gop, gop, control.crf_offset))
-                while len(pending) > threads:
+                while len(pending) > workers:
                     yield from collect(pending.popleft())
             while pending:
                 yield from collect(pending.popleft())

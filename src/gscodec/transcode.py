@@ -34,6 +34,7 @@ from gscodec.gop import frame_type, is_scene_cut, thumbnail
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.rate import starting_crf
+from gscodec.splat.raster import usable_backend
 from gscodec.video.atomic import atomic_path
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.reader import VideoReader, open_video
@@ -60,7 +61,7 @@ class Tally:
     latencies_s: list[float] = field(default_factory=list)  # of each frame, where there is a deadline
     n_late: int = 0  # frames that took longer than it
     roi: str = ""  # the mode that was used
-    isa: str = ""
+    backend: str = ""  # that was used
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -122,6 +123,8 @@ def encode_file(
     """
     config.validate()
     tally, began = Tally(), time.perf_counter()
+    tally.backend = usable_backend(config.backend, tally.warnings.append)
+    config = replace(config, backend=tally.backend)
     matter = make_matter(config.roi, matte_model=config.matte_model)
     threads = config.threads or os.cpu_count() or 1
     with (
@@ -156,7 +159,7 @@ def encode_file(
                     progress(tally)
         tally.n_bytes = writer.n_bytes
         tally.roi = matter.name
-        tally.warnings = [*reader.warnings, *matter.warnings]
+        tally.warnings += [*reader.warnings, *matter.warnings]
     tally.seconds = time.perf_counter() - began
     return tally
 

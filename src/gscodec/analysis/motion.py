@@ -92,12 +92,11 @@ class MotionEstimator:
             ],
             axis=1,
         )
-        normal = np.zeros((n, n))
-        np.add.at(
-            normal, (corners[:, :, None], corners[:, None, :]), weights[:, :, None] * weights[:, None, :]
-        )
-        right = np.zeros((n, 2))
-        np.add.at(right, corners, weights[:, :, None] * flow[:, None, :])
+        pairs = (n * corners[:, :, None] + corners[:, None, :]).ravel()
+        products = (weights[:, :, None] * weights[:, None, :]).ravel()
+        normal: np.ndarray = np.bincount(pairs, products, n * n).reshape(n, n)
+        shares = [(weights * flow[:, k : k + 1]).ravel() for k in (0, 1)]
+        right = np.stack([np.bincount(corners.ravel(), share, n) for share in shares], axis=1)
         smooth = SMOOTHNESS * len(points) / n + 1e-3
         index = np.arange(n).reshape(self.rows, self.columns)
         for a, b in ((index[:, :-1], index[:, 1:]), (index[:-1], index[1:])):

@@ -23,7 +23,8 @@ from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import dequantize
 from gscodec.config import BACKENDS, EncoderConfig, encoder_config
-from gscodec.encoder import Encoder, loss_weight
+from gscodec.encoder import Encoder
+from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
 from gscodec.splat.raster_cpu import RADIUS_SQ, CpuRasterizer

@@ -40,8 +40,8 @@ LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # (Kr, Kb) 
 class CudaBatch:
     """Draws and fits batches of pictures of one size. Not for concurrent calls; one per thread is fine."""
 
-    def __init__(self, width: int, height: int, ordinal: int = 0) -> None:
-        """`ordinal`: number of the GPU.
+    def __init__(self, width: int, height: int, ordinal: int = 0, sharers: int = 1) -> None:
+        """`ordinal`: number of the GPU. `sharers`: batches that work on it at the same time.
 
         Raises:
             ConfigError: a size that cannot be drawn. BackendError: no GPU, or none that can be used.
@@ -50,7 +50,7 @@ class CudaBatch:
             raise ConfigError(
                 f"a picture of {width}x{height} pixels cannot be drawn; permitted: 1..{MAX_SIDE}"
             )
-        self.width, self.height = width, height
+        self.width, self.height, self.sharers = width, height, sharers
         self.device: Device = device(ordinal)
         self.work = Workspace(self.device)
 

@@ -20,6 +20,8 @@ from gscodec.errors import BackendError
 INCLUDED = {
     "raster_cuda": ("gaussian.h", "raster_cuda.cuh"),
     "fit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
+    "frame_cuda": ("gaussian.h", "raster_cuda.cuh"),
+    "pursuit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
 }
 _MAGIC = b"gscodec cubin 1\n"
 _DIGEST_BYTES = 32

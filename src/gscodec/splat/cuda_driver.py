@@ -117,6 +117,20 @@ class Workspace:
         self.send(address, flat)
         return address
 
+    def upload_all(self, name: str, arrays: dict[str, tuple[np.ndarray, Any]]) -> dict[str, int]:
+        """Copy arrays, each as the given dtype, to the buffer `name` in one piece; address of each."""
+        places, end = {}, 0
+        for key, (array, dtype) in arrays.items():
+            places[key] = end
+            end += -(-array.size * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
+        address, staged = self.buffer(name, end), self.staged(end)
+        for key, (array, dtype) in arrays.items():
+            begin = places[key]
+            room = staged[begin : begin + array.size * np.dtype(dtype).itemsize]
+            np.copyto(room.view(dtype).reshape(array.shape), array, casting="same_kind")
+        self.send(address, staged)
+        return {key: address + begin for key, begin in places.items()}
+
     def send(self, address: int, staged: np.ndarray) -> None:
         """Copy page-locked bytes to the device."""
         if staged.size:

@@ -11,6 +11,7 @@ THREADS = 32 * WARPS
 TILE_W = 32
 CELL = 256
 SLOTS = 32
+LOCK = 16  # csrc/pursuit_cuda.cu
 MAX_SIDE = 32767  # boxes are 16-bit
 
 
@@ -57,6 +58,7 @@ class DrawParams(ctypes.Structure):
         ("nv12", c_void_p),
         ("target", c_void_p),
         ("rest", c_void_p),
+        ("one_target", c_int),
         ("pitch", c_int),
         ("matrix", c_float * 9),
         ("background", c_float * 3),
@@ -127,3 +129,64 @@ class SolveParams(ctypes.Structure):
         ("sweeps", c_int),
         ("ridge", c_float),
     ]
+
+
+class PursuitParams(ctypes.Structure):
+    _fields_ = [
+        ("scene", Scene),
+        ("symbols", c_void_p),
+        ("base", c_void_p),
+        ("step", c_void_p),
+        ("offset", c_void_p),
+        ("low", c_void_p),
+        ("high", c_void_p),
+        ("first", c_void_p),
+        ("rates", c_void_p),
+        ("rest", c_void_p),
+        ("state", c_void_p),
+        ("delta", c_void_p),
+        ("gain", c_void_p),
+        ("reach", c_void_p),
+        ("valued", c_void_p),
+        ("stamp", c_void_p),
+        ("locks", c_void_p),
+        ("outcome", c_void_p),
+        ("flags", c_void_p),
+        ("arrived", c_void_p),
+        ("group_size", c_int),
+        ("rounds", c_int),
+        ("locks_x", c_int),
+        ("lambda_", c_float),
+        ("stiffness", c_float),
+        ("deadline_s", c_double),
+    ]
+
+
+class LookParams(ctypes.Structure):
+    _fields_ = [
+        ("rgb", c_void_p),
+        ("matte", c_void_p),
+        ("luma_before", c_void_p),
+        ("shown", c_void_p),
+        ("target", c_void_p),
+        ("luma", c_void_p),
+        ("pixels", c_int),
+        ("mask", c_int),
+        ("background_weight", c_float),
+        ("stability", c_float),
+        ("matrix", c_float * 9),
+    ]
+
+
+class ScoreParams(ctypes.Structure):
+    _fields_ = [
+        ("shown", c_void_p),
+        ("rgb", c_void_p),
+        ("matte", c_void_p),
+        ("sums", c_void_p),
+        ("pixels", c_int),
+    ]
+
+
+class LossParams(ctypes.Structure):
+    _fields_ = [("rest", c_void_p), ("losses", c_void_p), ("pixels", c_int), ("pictures", c_int)]

@@ -30,6 +30,12 @@ class SymbolArrays:
     low: np.ndarray
     high: np.ndarray
 
+    def values(self) -> np.ndarray:
+        """What the symbols stand for, rounded as coding.quantize.dequantize does it: float32 [N, 8]."""
+        found = (self.symbols * self.step + self.offset).astype(np.float32)
+        found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(_native.MIN_SCALE))
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:

@@ -61,6 +61,14 @@ class FitResult:
     finite: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rasteriser works: number of the GPU, and how many rasterisers share it. CPUs have no places."""
+
+    ordinal: int = 0
+    sharers: int = 1
+
+
 class Rasterizer(Protocol):
     """Draws and fits sets of Gaussians on pictures of one size. Not for concurrent calls.
 
@@ -113,7 +121,12 @@ _MODULES = {
 
 
 def make_rasterizer(
-    name: str, width: int, height: int, threads: int = 0, warn: Callable[[str], None] | None = None
+    name: str,
+    width: int,
+    height: int,
+    threads: int = 0,
+    warn: Callable[[str], None] | None = None,
+    place: Place | None = None,
 ) -> Rasterizer:
     """Make the rasteriser called `name` for pictures of one size.
 
@@ -121,25 +134,41 @@ def make_rasterizer(
         name: torch, cpu, cuda, gsplat, or auto (cuda where it works, else cpu with one line to `warn`
             if a GPU is there but unusable).
         threads: CPU threads; 0 takes one per core.
+        place: None is the first GPU, for this rasteriser alone.
     Raises:
         ConfigError: unknown name. BackendError: that backend cannot run here; says what to do.
     """
-    threads = threads or os.cpu_count() or 1
-    if name == "auto":
-        return _make_auto(width, height, threads, warn)
-    if name not in _MODULES:
-        raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(_MODULES)}")
-    return _load(name).make(width, height, threads)
+    name = usable_backend(name, warn)
+    if name == "cuda":
+        return _load(name).make(width, height, place or Place())
+    return _load(name).make(width, height, threads or os.cpu_count() or 1)
 
 
-def _make_auto(width: int, height: int, threads: int, warn: Callable[[str], None] | None) -> Rasterizer:
+def usable_backend(name: str, warn: Callable[[str], None] | None = None) -> str:
+    """What `auto` comes to on this machine: cuda where its kernels load, else cpu; other names stay.
+
+    Args:
+        warn: gets one line if a GPU is there but unusable.
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name != "auto":
+        if name not in _MODULES:
+            raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(_MODULES)}")
+        return name
     if os.path.exists("/dev/nvidiactl"):  # looked at first: importing CUDA's packages costs a second
         try:
-            return _load("cuda").make(width, height, threads)
+            _load("cuda").check()
+            return "cuda"
         except BackendError as error:
             if warn:
                 warn(f"the GPU cannot be used, taking the CPU: {error}")
-    return _load("cpu").make(width, height, threads)
+    return "cpu"
+
+
+def n_devices(name: str) -> int:
+    """Places of a backend: GPUs that are visible, 1 for all but cuda."""
+    return max(1, _load(name).n_devices()) if name == "cuda" else 1
 
 
 def _load(name: str) -> Any:

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from gscodec.config import EncoderConfig
 from gscodec.errors import BackendError
 from gscodec.splat.cuda_batch import CudaBatch
+from gscodec.splat.cuda_driver import device, n_devices
+from gscodec.splat.cuda_frame_store import CudaFrameStore
 from gscodec.splat.cuda_scene import CudaTarget
-from gscodec.splat.raster import FitResult, FitSchedule, Project
+from gscodec.splat.raster import FitResult, FitSchedule, Place, Project
+
+__all__ = ["CudaRasterizer", "check", "make", "n_devices"]
 
 
 class CudaRasterizer:
     """raster.Rasterizer on one GPU; docstrings there."""
 
-    def __init__(self, width: int, height: int, ordinal: int = 0) -> None:
-        """`ordinal`: number of the GPU."""
+    def __init__(self, width: int, height: int, place: Place | None = None) -> None:
         self.width, self.height = width, height
-        self.batch = CudaBatch(width, height, ordinal)
+        place = place or Place()
+        self.batch = CudaBatch(width, height, place.ordinal, place.sharers)
+
+    def frame_store(self, config: EncoderConfig) -> CudaFrameStore:
+        """What keeps an encoder's frames on the card."""
+        return CudaFrameStore(config, self.batch)
 
     def render(self, params: np.ndarray) -> np.ndarray:
         return self.batch.render([params])[0]
@@ -55,6 +64,12 @@ class CudaRasterizer:
         return self.batch.solve_colors(target, [params], [active], sweeps, ridge)[0]
 
 
-def make(width: int, height: int, threads: int) -> CudaRasterizer:
-    """`threads` is the CPU's business."""
-    return CudaRasterizer(width, height)
+def make(width: int, height: int, place: Place) -> CudaRasterizer:
+    return CudaRasterizer(width, height, place)
+
+
+def check(ordinal: int = 0) -> None:
+    """Raise BackendError if the GPU cannot be used: no driver, too old, or its kernels do not compile."""
+    found = device(ordinal)
+    found.make_current()
+    found.kernel("raster_cuda", "draw", rows=4)

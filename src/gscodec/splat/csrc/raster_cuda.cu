@@ -14,6 +14,7 @@ struct DrawParams {
   unsigned char* nv12;                      // [pictures, H + (H + 1) / 2, pitch], or null
   const float4* target;                     // [pictures, H, W], or null
   float4* rest;                             // [pictures, H, W]: target minus the sum
+  int one_target;                           // not 0: target is [H, W], the same for all pictures
   int pitch;                                // bytes of a row of nv12: W rounded up to even
   float matrix[9];                          // R'G'B' in [0, 255] from the sum's colours, row by row
   float background[3];                      // R'G'B' in [0, 255], used with alpha
@@ -140,7 +141,7 @@ GS_DEVICE void draw_tile(const DrawParams& p, Shared& s) {
     if (p.picture)
       for (int k = 0; k < 3; ++k) p.picture[3 * pixel + k] = sums[r][k];
     if (p.target) {
-      const float4 t = p.target[pixel];
+      const float4 t = p.target[p.one_target ? pixel - (long long)picture * scene.height * scene.width : pixel];
       p.rest[pixel] = {t.x - sums[r][0], t.y - sums[r][1], t.z - sums[r][2], t.w};
     }
   }

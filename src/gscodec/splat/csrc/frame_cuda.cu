@@ -1,0 +1,97 @@
+// What an encoder does with whole frames on the GPU: targets from source frames, losses, scores.
+//
+// A frame's source and the picture that a decoder shows stay on the card from one frame to the next. The slow
+// twin of each kernel is what frame_store.CpuFrameStore calls.
+#include "raster_cuda.cuh"
+
+namespace gscodec {
+
+struct LookParams {
+  const unsigned char* rgb;    // [H, W, 3]: the source
+  const float* matte;          // [H, W], in [0, 1]
+  const float* luma_before;    // [H, W]: luma of the frame before, in opponent colours
+  const unsigned char* shown;  // [H, W, 3]: what a decoder showed then
+  float4* target;              // [H, W]: Y, U, V, weight
+  float* luma;                 // [H, W], or null
+  int pixels, mask;            // mask: not 0 makes all that is not the person's black
+  float background_weight, stability;
+  float matrix[9];  // the sum's colours from R'G'B' codes, row by row
+};
+
+struct ScoreParams {
+  const unsigned char *shown, *rgb;  // [H, W, 3]
+  const float* matte;                // [H, W]
+  unsigned long long* sums;          // [3], zero at the launch: squared error inside the ROI, its pixels, over all
+  int pixels;
+};
+
+struct LossParams {
+  const float4* rest;  // [pictures, H, W]: target minus the sum, weight
+  double* losses;      // [pictures], zero at the launch
+  int pixels, pictures;
+};
+
+GS_DEVICE float clamp01(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
+
+GS_DEVICE void to_opponent(const float m[9], const unsigned char* rgb, float out[3]) {
+  const float r = rgb[0], g = rgb[1], b = rgb[2];
+  for (int k = 0; k < 3; ++k) out[k] = r * m[3 * k] + g * m[3 * k + 1] + b * m[3 * k + 2];
+}
+
+// Grid (any): encoder.look_at and steady.cpp in one.
+extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
+  const float codes = 255.0f * 0.57735026919f;  // of one unit of luma
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
+    float c[3];
+    to_opponent(p.matrix, p.rgb + 3ll * i, c);
+    const float m = p.matte[i];
+    if (p.mask)
+      for (int k = 0; k < 3; ++k) c[k] *= fminf(1.0f, 2.0f * m);
+    float weight = p.background_weight + (1.0f - p.background_weight) * clamp01(2.0f * m - 0.5f);
+    const float luma = c[0];
+    if (p.stability > 0.0f) {
+      const float s = p.stability * clamp01(2.0f - 0.5f * fabsf(luma - p.luma_before[i]) * codes);
+      float d[3];
+      to_opponent(p.matrix, p.shown + 3ll * i, d);
+      for (int k = 0; k < 3; ++k) c[k] += s / (1.0f + s) * (d[k] - c[k]);
+      weight *= 1.0f + s;
+    }
+    p.target[i] = {c[0], c[1], c[2], weight};
+    if (p.luma) p.luma[i] = luma;
+  }
+}
+
+// Grid (any): squared_errors of the native core.
+extern "C" __global__ void __launch_bounds__(THREADS) score(const ScoreParams p) {
+  unsigned sums[3] = {0, 0, 0};  // a thread's pixels: 65 536 of them still fit, and a grid has as many threads
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
+    unsigned sum = 0;
+    for (int k = 0; k < 3; ++k) {
+      const int d = int(p.shown[3ll * i + k]) - int(p.rgb[3ll * i + k]);
+      sum += unsigned(d * d);
+    }
+    const bool inside = p.matte[i] >= 0.5f;
+    sums[0] += inside ? sum : 0u;
+    sums[1] += inside;
+    sums[2] += sum;
+  }
+  for (int k = 0; k < 3; ++k) {
+    unsigned long long sum = sums[k];
+    for (int bit = 16; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
+    if (lane_id() == 0 && sum) atomicAdd(p.sums + k, sum);
+  }
+}
+
+// Grid (any, pictures): Σ weight·d².
+extern "C" __global__ void __launch_bounds__(THREADS) loss(const LossParams p) {
+  const float4* rest = p.rest + (long long)blockIdx.y * p.pixels;
+  double sum = 0.0;
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
+    const float4 r = rest[i];
+    sum += double(r.w * (r.x * r.x + r.y * r.y + r.z * r.z));
+  }
+  for (int bit = 16; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
+  if (lane_id() == 0 && sum != 0.0) atomicAdd(p.losses + blockIdx.y, sum);
+}
+
+}  // namespace gscodec

@@ -1,0 +1,115 @@
+"""frame_store.FrameStore on the card: a frame is sent once, and only symbols and sums come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gscodec.config import EncoderConfig
+from gscodec.splat import pursuit
+from gscodec.splat.cuda_params import THREADS, DrawParams, LookParams, LossParams, ScoreParams
+from gscodec.splat.cuda_pursuit import pursue
+from gscodec.splat.cuda_scene import CudaPictures
+from gscodec.splat.frame_store import look_at, roi_of
+from gscodec.splat.gaussians import OPPONENT_FROM_RGB
+from gscodec.splat.pursuit import Effort, SymbolArrays
+
+if TYPE_CHECKING:
+    from gscodec.splat.cuda_batch import CudaBatch
+
+
+class CudaFrameStore:
+    """frame_store.FrameStore; docstrings there."""
+
+    def __init__(self, config: EncoderConfig, batch: CudaBatch) -> None:
+        self._config, self._batch, self._work = config, batch, batch.work
+        self._n_pixels = batch.width * batch.height
+        self.pixels = np.empty(0, np.uint8)
+        self.matte = np.empty(0, np.float32)
+        self._looked: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        batch.device.make_current()
+        take = self._work.take
+        self._source, self._matte = take(self._n_pixels * 3), take(self._n_pixels * 4)
+        self._target = take(self._n_pixels * 16)
+        self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
+        self._shown: CudaPictures | None = None
+
+    @property
+    def picture(self) -> np.ndarray:
+        return self._look()[0]
+
+    @property
+    def weight(self) -> np.ndarray:
+        return self._look()[2]
+
+    def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
+        self._batch.device.make_current()
+        self.pixels, self.matte, self._looked = pixels, roi_of(matte), None
+        self._lumas = self._lumas[1], self._lumas[0]
+        work = self._work
+        for buffer, array in ((self._source, self.pixels), (self._matte, self.matte)):
+            staged = work.staged(array.nbytes)
+            staged[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            work.send(buffer.address, staged)
+        self.aim()
+
+    def aim(self, stability: float = 0.0) -> None:
+        p = LookParams(rgb=self._source.address, matte=self._matte.address, target=self._target.address)
+        p.luma, p.luma_before = (luma.address for luma in self._lumas)
+        if stability and self._shown is not None:
+            p.shown, p.stability = self._shown.buffer.address, stability
+        p.pixels, p.mask = self._n_pixels, int(self._config.background == "none")
+        p.background_weight = self._config.background_weight
+        p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
+        self._launch("look", p)
+
+    def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
+        batch, work = self._batch, self._work
+        n = len(candidates)
+        placed = batch.place_as("candidates", candidates)
+        rest = work.buffer("candidates' rest", n * self._n_pixels * 16)
+        batch.draw(placed, DrawParams(target=self._target.address, rest=rest, one_target=1))
+        p = LossParams(rest=rest, pixels=self._n_pixels, pictures=n)
+        p.losses = work.buffer("candidates' losses", n * 8)
+        work.zero(p.losses, n * 8)
+        self._launch("loss", p, n)
+        found = work.download(p.losses, np.empty(n))
+        work.wait()
+        return [float(loss) for loss in found]
+
+    def update(
+        self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
+    ) -> int:
+        tables = (pursuit.UPDATE_RATES, pursuit.UPDATE_GROUPS)
+        if change_costs is None:
+            tables = (pursuit.INTRA_RATES, pursuit.INTRA_GROUPS)
+        target = self._target.address
+        return pursue(self._batch, target, arrays, *tables, change_costs, effort, lambda_).passes
+
+    def show(self, params: np.ndarray) -> dict[str, Any]:
+        work = self._work
+        self._shown = self._batch.draw_rgb8([params], self._shown)
+        p = ScoreParams(rgb=self._source.address, matte=self._matte.address, pixels=self._n_pixels)
+        p.shown, p.sums = self._shown.buffer.address, work.buffer("scores", 24)
+        work.zero(p.sums, 24)
+        self._launch("score", p)
+        sums = work.download(p.sums, np.empty(3, np.uint64))
+        work.wait()
+        roi_error, roi_pixels, error = (int(x) for x in sums)
+        return {
+            "roi_error": roi_error,
+            "roi_samples": 3 * roi_pixels,
+            "error": error,
+            "samples": 3 * self._n_pixels,
+        }
+
+    def _look(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self._looked is None:
+            self._looked = look_at(self.pixels, self.matte, self._config)
+        return self._looked
+
+    def _launch(self, name: str, p: Any, pictures: int = 1) -> None:
+        kernel = self._batch.device.kernel("frame_cuda", name)
+        self._work.launch(kernel, (min(256, -(-self._n_pixels // THREADS)), pictures), p)

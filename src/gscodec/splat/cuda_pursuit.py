@@ -1,0 +1,113 @@
+"""Greedy integer updates on the card: what csrc/pursuit_cuda.cu needs set up, one launch each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gscodec.errors import BackendError, LimitError
+from gscodec.splat.cuda_params import LOCK, WARPS, DrawParams, PursuitParams
+from gscodec.splat.cuda_scene import expect_shape
+from gscodec.splat.gaussians import N_PARAMS
+from gscodec.splat.pursuit import Effort, SymbolArrays
+
+if TYPE_CHECKING:
+    from gscodec.splat.cuda_batch import CudaBatch
+
+ROUNDS_PER_PASS = 16  # a round changes Gaussians all over the picture, but neighbours take turns
+STIFFNESS = 1.3  # csrc/pursuit.h
+MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
+MAX_GAUSSIANS = 1 << 20
+OUTCOME = np.dtype(
+    [("loss_before", "f8"), ("loss", "f8"), ("tried", "i4"), ("kept", "i4"), ("rounds", "i4"), ("", "i4")]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PursuitResult:
+    """What a pursuit did: Σ weight·d² before and after it, changes drawn and kept, rounds."""
+
+    loss_before: float
+    loss: float
+    tried: int
+    kept: int
+    passes: int
+
+
+def pursue(
+    batch: CudaBatch,
+    target: int,
+    arrays: SymbolArrays,
+    rates: np.ndarray,
+    groups: np.ndarray,
+    change_costs: np.ndarray | None,
+    effort: Effort,
+    lambda_: float,
+) -> PursuitResult:
+    """Change symbols in place where it pays, on a picture of the batch's size.
+
+    Args:
+        target: address of Y, U, V, weight, float32 [H, W, 4].
+        rates, groups: what a change costs (splat/pursuit.py).
+        change_costs: bits of saying that a Gaussian changes, float32 [N]; None: all are coded anyway.
+    """
+    work, n = batch.work, len(arrays.symbols)
+    if n > MAX_GAUSSIANS:
+        raise LimitError(f"{n} Gaussians, at most {MAX_GAUSSIANS} can be updated on a GPU")
+    for name in ("symbols", "base", "step", "offset", "low", "high"):
+        expect_shape(name, getattr(arrays, name), (n, N_PARAMS))
+    placed = batch.place_as("pursued", [arrays.values()])
+    rest = work.buffer("pursued rest", batch.width * batch.height * 16)
+    batch.draw(placed, DrawParams(target=target, rest=rest))
+
+    p = PursuitParams(scene=placed.scene, rest=rest, lambda_=lambda_, stiffness=STIFFNESS)
+    p.rounds, p.deadline_s = min(MAX_ROUNDS, ROUNDS_PER_PASS * effort.passes), effort.deadline_s
+    sent = {
+        "symbols": (arrays.symbols, np.int32),
+        "base": (arrays.base, np.int32),
+        "low": (arrays.low, np.int32),
+        "high": (arrays.high, np.int32),
+        "step": (arrays.step, np.float64),
+        "offset": (arrays.offset, np.float64),
+        "rates": (np.concatenate([rates.ravel(), groups.ravel()]), np.float32),
+    }
+    if change_costs is not None:
+        expect_shape("change_costs", change_costs, (n,))
+        sent["first"] = (change_costs, np.float32)
+    for name, address in work.upload_all("pursued symbols", sent).items():
+        setattr(p, name, address)
+    for name, n_bytes in (("state", 8), ("delta", 32), ("gain", 4), ("reach", 8), ("valued", 4)):
+        setattr(p, name, work.buffer(f"pursuit's {name}", n * n_bytes))
+    # Zeroed together: outcome, locks, stamps, flags, arrivals.
+    p.locks_x = -(-batch.width // LOCK)
+    n_locks = p.locks_x * -(-batch.height // LOCK)
+    n_bytes = OUTCOME.itemsize + 12 * n_locks + 12
+    p.outcome = work.buffer("pursuit's sums", n_bytes)
+    p.locks = p.outcome + OUTCOME.itemsize
+    p.stamp = p.locks + 8 * n_locks
+    p.flags = p.stamp + 4 * n_locks
+    p.arrived = p.flags + 8
+    work.zero(p.outcome, n_bytes)
+    kernel = batch.device.kernel("pursuit_cuda", "pursue", rows=4)
+    resident = batch.device.resident_blocks(kernel)
+    if resident == 0:
+        raise BackendError(f"{batch.device.name} cannot hold a block of the kernels; take --backend cpu")
+    p.group_size = _blocks(resident // batch.sharers, n)
+    work.launch(kernel, (p.group_size, 1), p, cooperative=True)
+    symbols = work.download(p.symbols, arrays.symbols)
+    outcome = work.download(p.outcome, np.empty(1, OUTCOME))
+    work.wait()
+    arrays.symbols[...] = symbols
+    (o,) = outcome
+    return PursuitResult(
+        float(o["loss_before"]), float(o["loss"]), int(o["tried"]), int(o["kept"]), int(o["rounds"])
+    )
+
+
+@lru_cache(maxsize=256)
+def _blocks(resident: int, n: int) -> int:
+    """Blocks of a pursuit: a warp for each Gaussian, as far as the card holds them."""
+    return max(1, min(resident, -(-n // WARPS)))

@@ -1,0 +1,146 @@
+"""What an encoder does with whole frames: the source in hand, the target it makes, what a decoder shows.
+
+Two stores keep one contract. CpuFrameStore is the definition: arrays, and the native core. With the CUDA
+rasteriser frames go to the card once and stay there (cuda_frame_store.CudaFrameStore).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from gscodec.config import EncoderConfig
+from gscodec.splat import _native
+from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
+from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
+from gscodec.splat.raster import Rasterizer
+from gscodec.splat.raster_cpu import CpuRasterizer
+
+
+class FrameStore(Protocol):
+    """Source frames in, targets, losses and scores out; one frame at a time, in order.
+
+    Attributes:
+        pixels: the source in hand, R'G'B' uint8 [H, W, 3]. matte: its ROI, float32 [H, W]; all ones where
+            nobody is there.
+        picture, weight: what its sum must look like, opponent colours float32 [H, W, 3], and the loss's
+            weights, float32 [H, W]; for the fits of an I-frame.
+    """
+
+    pixels: np.ndarray
+    matte: np.ndarray
+
+    @property
+    def picture(self) -> np.ndarray: ...
+
+    @property
+    def weight(self) -> np.ndarray: ...
+
+    def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
+        """Take the next frame in hand; arguments as for encoder.Encoder.encode."""
+
+    def aim(self, stability: float = 0.0) -> None:
+        """Make the frame the target of what follows.
+
+        Args:
+            stability: weight of standing still where the source does, against the picture's 1. Adding
+                s·w·|x − shown|² to w·|x − picture|² makes one square around their mean, of weight (1 + s)·w.
+        """
+
+    def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
+        """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
+
+    def update(
+        self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
+    ) -> int:
+        """Change symbols in place where it pays (splat/pursuit.py); how many passes that took.
+
+        Args:
+            change_costs: bits of saying that a Gaussian of a P-frame changes, float32 [N]; None: an I-frame.
+        """
+
+    def show(self, params: np.ndarray) -> dict[str, Any]:
+        """Draw what a decoder shows, and keep it; its errors, by the names of encoder.EncodedFrame."""
+
+
+class CpuFrameStore:
+    """FrameStore in host memory. Updates run on the native core whatever fits and draws."""
+
+    def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
+        self._config, self._raster = config, raster
+        self._core = (
+            raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(raster.width, raster.height)
+        )
+        self.pixels = np.empty(0, np.uint8)
+        self.matte = self.picture = self.weight = np.empty(0, np.float32)
+        self._picture_before = np.empty(0, np.float32)
+        self._shown = np.empty(0, np.uint8)
+        self._target: Any = None
+
+    def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
+        self._picture_before, self.pixels = self.picture, pixels
+        self.picture, self.matte, self.weight = look_at(pixels, matte, self._config)
+
+    def aim(self, stability: float = 0.0) -> None:
+        picture, weight = self.picture, self.weight
+        if stability:
+            picture, weight = picture.copy(), weight.copy()
+            _native.steady(picture, weight, self._picture_before, self._shown, OPPONENT_FROM_RGB, stability)
+        self._target = self._core.target(picture, weight)
+
+    def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
+        return [self._core.canvas.loss(self._target, params) for params in candidates]
+
+    def update(
+        self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
+    ) -> int:
+        if change_costs is None:
+            return polish_iframe(self._core, self._target, arrays, effort, lambda_).passes
+        return update_pframe(self._core, self._target, arrays, change_costs, effort, lambda_).passes
+
+    def show(self, params: np.ndarray) -> dict[str, Any]:
+        self._shown = self._raster.render_rgb8(params)[0]
+        return score(self._shown, self.pixels, self.matte)
+
+
+def make_frame_store(config: EncoderConfig, raster: Rasterizer) -> FrameStore:
+    """The store that goes with a rasteriser."""
+    made = getattr(raster, "frame_store", None)  # one that draws where frames can stay
+    return made(config) if made else CpuFrameStore(config, raster)
+
+
+def look_at(
+    pixels: np.ndarray, matte: np.ndarray, config: EncoderConfig
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a frame's sum must look like, and where it matters.
+
+    Args:
+        pixels, matte: as for encoder.Encoder.encode.
+    Returns:
+        The picture in opponent colours, with background "none" the person alone on black, float32 [H, W, 3];
+        the matte, all ones where nobody is there, because then the whole picture matters; the loss's weights.
+    """
+    matte = roi_of(matte)
+    picture = opponent_from_rgb(pixels)
+    if config.background == "none":
+        picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
+    return picture, matte, loss_weight(matte, config.background_weight)
+
+
+def roi_of(matte: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W]
+    """The matte, all ones where nobody is there."""
+    return matte if (matte >= 0.5).any() else np.ones_like(matte)
+
+
+def score(shown: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
+    """The errors of a decoded picture, by the names of encoder.EncodedFrame."""
+    roi_error, roi_samples, error = _native.squared_errors(shown, pixels, (matte >= 0.5).astype(np.uint8))
+    return {"roi_error": roi_error, "roi_samples": roi_samples, "error": error, "samples": pixels.size}
+
+
+def loss_weight(matte: np.ndarray, background_weight: float) -> np.ndarray:  # [H, W] -> [H, W]
+    """Weight of every pixel in the loss: 1 on the person, `background_weight` in the room, a ramp between."""
+    inside = np.clip(2.0 * matte - 0.5, 0.0, 1.0)
+    return (background_weight + (1.0 - background_weight) * inside).astype(np.float32)
