@@ -11,7 +11,6 @@ What of it differs from the papers, in their favour, is in docs/bits.md. Sibling
 from __future__ import annotations
 
 import math
-import os
 import time
 
 import numpy as np
@@ -26,7 +25,6 @@ from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.errors import FitError
 from gscodec.splat.frame_store import look_at, score
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
-from gscodec.splat.raster_cpu import CpuRasterizer
 
 PAPER_RATES = (0.3, 0.15, 0.015)  # mean and factor in pixels, colour; along a cosine to a tenth
 # GaussianImage steps 1e-3 in every parameter, the mean in shares of half the picture. Ten times that for
@@ -56,12 +54,6 @@ class PaperEncoder:
     def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
         self._config = config
         self._raster = raster
-        # Only the native core and the twin can learn quantisers.
-        learns = (
-            config.quantization == "ptq" or config.backend == "torch" or isinstance(raster, CpuRasterizer)
-        )
-        threads = config.threads or os.cpu_count() or 1
-        self._fitter = raster if learns else CpuRasterizer(raster.width, raster.height, threads)
         self._size = (raster.width, raster.height)
         self._alone = config.profile == "gaussianimage"
         self._coder = PaperCoder(config.entropy, self._size, p_frames=not self._alone)
@@ -79,7 +71,7 @@ class PaperEncoder:
         """Encode one frame; arguments and errors are those of `encoder.Encoder.encode`."""
         began = time.perf_counter()
         picture, matte, weight = look_at(pixels, matte, self._config)
-        target = self._fitter.target(picture, weight)
+        target = self._raster.target(picture, weight)
         if self._state is None or self._alone or frame_type == FrameType.I:
             frame_type = FrameType.I
             state, iterations = self._fit_iframe(pixels, picture, matte, target)
@@ -165,7 +157,7 @@ class PaperEncoder:
         project: Project | None = None,
     ) -> int:
         schedule = plain_schedule(self._config.profile, self._size, iterations)
-        result = self._fitter.fit(target, params, active, schedule, project)
+        result = self._raster.fit(target, params, active, schedule, project)
         if not result.finite or not math.isfinite(result.loss):
             raise FitError(
                 f"the fit of frame {self._n_frames} diverged at iteration {result.iterations}; "

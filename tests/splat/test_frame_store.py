@@ -163,6 +163,6 @@ def test_a_card_and_the_core_find_updates_of_like_worth(rng) -> None:
         store.take(pixels[:HEIGHT, :WIDTH].astype(np.uint8), np.ones((HEIGHT, WIDTH), np.float32))
         store.aim()
         before = store.losses([arrays.values()])[0]
-        store.update(arrays, np.full(60, 5, np.float32), pursuit.Effort(10), 1e-5)
+        store.update(arrays, np.full(60, 5, np.float32), pursuit.Effort(40), 1e-5)
         costs[name] = store.losses([arrays.values()])[0] / before
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=0.25)

@@ -143,11 +143,17 @@ class CudaBatch:
         expect_shape("residuals", residuals, (len(params), self.height, self.width, 3))
         work = self._begin()
         placed = self.place(params)
-        p = GatherParams(scene=placed.scene, gradient=work.buffer("gradient", placed.total * 32))
-        p.residual = work.upload("pictures", residuals.astype(np.float32, copy=False))
-        work.zero(p.gradient, placed.total * 32)
         self._prepare(placed)
-        self._launch("gather", placed, (placed.tiles, len(params)), p)
+        return self.gather(
+            placed, GatherParams(residual=work.upload("pictures", residuals.astype(np.float32)))
+        )
+
+    def gather(self, placed: CudaGaussians, p: GatherParams) -> list[np.ndarray]:
+        """The eight sums per Gaussian of what was prepared or drawn, for the residual that `p` names."""
+        work = self.work
+        p.scene, p.gradient = placed.scene, work.buffer("gradient", placed.total * 32)
+        work.zero(p.gradient, placed.total * 32)
+        self._launch("gather", placed, (placed.tiles, placed.scene.pictures), p)
         self._launch("finish_gradients", placed, (-(-placed.total // THREADS), 1), p)
         found = work.download(p.gradient, np.empty((placed.total, N_PARAMS), np.float32))
         work.wait()

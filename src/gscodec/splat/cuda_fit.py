@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gscodec.errors import BackendError
-from gscodec.splat.cuda_params import SLOTS, WARPS, DrawParams, FitParams, Lists, SolveParams
+from gscodec.splat._native import MIN_SCALE
+from gscodec.splat.cuda_params import (
+    SLOTS,
+    THREADS,
+    WARPS,
+    DrawParams,
+    FitParams,
+    GatherParams,
+    Lists,
+    LossParams,
+    SolveParams,
+)
 from gscodec.splat.cuda_scene import Active, CudaGaussians, CudaTarget, Params
 from gscodec.splat.gaussians import N_PARAMS
-from gscodec.splat.raster import FitResult, FitSchedule
+from gscodec.splat.projected_fit import fit_projected
+from gscodec.splat.raster import FitResult, FitSchedule, Project
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
@@ -93,6 +105,52 @@ def solve_colors(
     work.wait()
     _write_back(solved, job.placed, params, active, [True] * job.n)
     return [float(loss) for loss in losses]
+
+
+def fit_drawn(
+    batch: CudaBatch,
+    target: CudaTarget,
+    params: np.ndarray,
+    active: np.ndarray | None,
+    schedule: FitSchedule,
+    project: Project,
+) -> FitResult:
+    """raster.Rasterizer.fit with a projection: an iteration goes to the host and back."""
+    work = batch.work
+    moving, pixels = _split(batch, target, [params], [active])
+    now = moving[0] if active is not None else moving[0].copy()
+    rest = work.buffer("drawn rest", batch.width * batch.height * 16)
+    roi_pixels = work.download(target.roi_pixels.address, np.empty(1, np.uint32))
+    work.wait()
+    roi_values = max(1.0, 3.0 * float(roi_pixels[0]))
+
+    def evaluate(drawn: np.ndarray) -> tuple[float, float, np.ndarray]:
+        placed = batch.place_as("drawn", [drawn])
+        batch.draw(placed, DrawParams(target=pixels, rest=rest))
+        losses = losses_of(batch, rest, 1)
+        (gradient,) = batch.gather(placed, GatherParams(rest=rest))
+        return float(losses[0, 0]), float(losses[0, 1]) / roi_values, gradient
+
+    limits = (MIN_SCALE, float(max(batch.width, batch.height)))
+    result = fit_projected(evaluate, now, schedule, project, limits)
+    if result.finite:
+        params[slice(None) if active is None else active] = now
+    return result
+
+
+def losses_of(batch: CudaBatch, rest: int, pictures: int) -> np.ndarray:
+    """Σ weight·d² and Σ over the ROI of d² of each picture, float64 [pictures, 2]; valid from the next `wait` on.
+
+    Args:
+        rest: address of target minus sum, weight, float32 [pictures, H, W, 4].
+    """
+    work, n_pixels = batch.work, batch.width * batch.height
+    p = LossParams(rest=rest, pixels=n_pixels, pictures=pictures)
+    p.losses = work.buffer("losses", pictures * 16)
+    work.zero(p.losses, pictures * 16)
+    kernel = batch.device.kernel("frame_cuda", "loss")
+    work.launch(kernel, (min(256, -(-n_pixels // THREADS)), pictures), p)
+    return work.download(p.losses, np.empty((pictures, 2)))
 
 
 def _fit(job: _Job, schedule: FitSchedule, roi_pixels: int) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 
 from gscodec.config import EncoderConfig
 from gscodec.splat import pursuit
-from gscodec.splat.cuda_params import THREADS, DrawParams, LookParams, LossParams, ScoreParams
+from gscodec.splat.cuda_fit import losses_of
+from gscodec.splat.cuda_params import THREADS, DrawParams, LookParams, ScoreParams
 from gscodec.splat.cuda_pursuit import pursue
 from gscodec.splat.cuda_scene import CudaPictures
 from gscodec.splat.frame_store import look_at, roi_of
@@ -66,18 +67,13 @@ class CudaFrameStore:
         self._launch("look", p)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
-        batch, work = self._batch, self._work
-        n = len(candidates)
+        batch, n = self._batch, len(candidates)
         placed = batch.place_as("candidates", candidates)
-        rest = work.buffer("candidates' rest", n * self._n_pixels * 16)
+        rest = self._work.buffer("candidates' rest", n * self._n_pixels * 16)
         batch.draw(placed, DrawParams(target=self._target.address, rest=rest, one_target=1))
-        p = LossParams(rest=rest, pixels=self._n_pixels, pictures=n)
-        p.losses = work.buffer("candidates' losses", n * 8)
-        work.zero(p.losses, n * 8)
-        self._launch("loss", p, n)
-        found = work.download(p.losses, np.empty(n))
-        work.wait()
-        return [float(loss) for loss in found]
+        found = losses_of(batch, rest, n)
+        self._work.wait()
+        return [float(loss) for loss in found[:, 0]]
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float

@@ -83,7 +83,7 @@ class TargetParams(ctypes.Structure):
 
 
 class GatherParams(ctypes.Structure):
-    _fields_ = [("scene", Scene), ("residual", c_void_p), ("gradient", c_void_p)]
+    _fields_ = [("scene", Scene), ("residual", c_void_p), ("rest", c_void_p), ("gradient", c_void_p)]
 
 
 class FitParams(ctypes.Structure):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from gscodec.config import EncoderConfig
-from gscodec.errors import BackendError
+from gscodec.splat import cuda_fit
 from gscodec.splat.cuda_batch import CudaBatch
 from gscodec.splat.cuda_driver import device, n_devices
 from gscodec.splat.cuda_frame_store import CudaFrameStore
@@ -55,7 +55,7 @@ class CudaRasterizer:
         project: Project | None = None,
     ) -> FitResult:
         if project is not None:
-            raise BackendError("learned quantisers (--quantization qat) run on the CPU; take --backend cpu")
+            return cuda_fit.fit_drawn(self.batch, target, params, active, schedule, project)
         return self.batch.fit(target, [params], [active], schedule)[0]
 
     def solve_colors(

@@ -27,7 +27,7 @@ struct ScoreParams {
 
 struct LossParams {
   const float4* rest;  // [pictures, H, W]: target minus the sum, weight
-  double* losses;      // [pictures], zero at the launch
+  double2* losses;     // [pictures], zero at the launch: Σ weight·d², Σ over the ROI of d²
   int pixels, pictures;
 };
 
@@ -82,16 +82,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) score(const ScoreParams p)
   }
 }
 
-// Grid (any, pictures): Σ weight·d².
+// Grid (any, pictures).
 extern "C" __global__ void __launch_bounds__(THREADS) loss(const LossParams p) {
   const float4* rest = p.rest + (long long)blockIdx.y * p.pixels;
-  double sum = 0.0;
+  double sum = 0.0, roi = 0.0;
   for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
     const float4 r = rest[i];
-    sum += double(r.w * (r.x * r.x + r.y * r.y + r.z * r.z));
+    const float square = r.x * r.x + r.y * r.y + r.z * r.z;
+    sum += double(r.w * square);
+    roi += r.w > 0.5f ? double(square) : 0.0;
   }
-  for (int bit = 16; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
-  if (lane_id() == 0 && sum != 0.0) atomicAdd(p.losses + blockIdx.y, sum);
+  for (int bit = 16; bit >= 1; bit /= 2) {
+    sum += __shfl_xor_sync(ALL, sum, bit);
+    roi += __shfl_xor_sync(ALL, roi, bit);
+  }
+  if (lane_id() == 0) {
+    atomicAdd(&p.losses[blockIdx.y].x, sum);
+    atomicAdd(&p.losses[blockIdx.y].y, roi);
+  }
 }
 
 }  // namespace gscodec

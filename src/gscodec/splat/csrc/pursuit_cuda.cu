@@ -10,7 +10,7 @@ namespace gscodec {
 constexpr int RATE_ENTRIES = 32;
 constexpr int N_GROUPS = 4;
 constexpr int LOCK = 16;            // pixels of the side of a tile that one change may touch at a time
-constexpr int LARGE = 1 << 13;      // pixels of a box from which on a whole block works on it
+constexpr int LARGE = 1 << 11;      // pixels of a box from which on a whole block works on it
 constexpr int LOCK_INDEX_BITS = 20, LOCK_ROUND_SHIFT = 52;  // a key: round, gain, Gaussian
 constexpr float PI = 3.14159265f;
 
@@ -100,15 +100,19 @@ GS_DEVICE void crew_barrier(const Crew& crew) {
     __syncwarp();
 }
 
-// Calls use(x, y) for this thread's pixels of a box: 8 x 4 of them to a warp at a time.
+// Calls use(x, y, index, inside) for this thread's pixels of a box, 8 x 4 of them to a warp at a time; those past its
+// edge are given the index of one inside. Nothing depends on `inside` before the loads, so that they overlap.
 template <typename Use>
-GS_DEVICE void for_pixels(const Crew& crew, short4 box, const Use& use) {
-  const int lane = crew.thread & 31, warp = crew.thread >> 5, warps = crew.size >> 5;
+GS_DEVICE void for_pixels(const PursuitParams& p, const Crew& crew, short4 box, const Use& use) {
+  if (area(box) == 0) return;
+  const int lane = crew.thread & 31, warps = crew.size >> 5;
   const int columns = (box.y - box.x + 8) >> 3, rows = (box.w - box.z + 4) >> 2;
-  for (int i = warp; i < columns * rows; i += warps) {
-    const int row = i / columns, column = i - row * columns;
-    const int x = box.x + 8 * column + (lane & 7), y = box.z + 4 * row + (lane >> 3);
-    if (x <= box.y && y <= box.w) use(x, y);
+  for (int row = crew.thread >> 5; row < rows; row += warps) {
+    const int y = box.z + 4 * row + (lane >> 3), line = (y < box.w ? y : box.w) * p.scene.width;
+    int x = box.x + (lane & 7);
+#pragma unroll 4
+    for (int column = 0; column < columns; ++column, x += 8)
+      use(x, y, line + (x < box.y ? x : box.y), x <= box.y && y <= box.w);
   }
 }
 
@@ -319,11 +323,10 @@ GS_DEVICE bool stale(const PursuitParams& p, const Crew& crew, int i, short4 box
 GS_DEVICE void value(const PursuitParams& p, PursuitShared& s, const Crew& crew, int i, short4 box, unsigned round) {
   const float4 a = p.scene.prepared[2 * i], b = p.scene.prepared[2 * i + 1];
   float m[10] = {};
-  for_pixels(crew, box, [&](int x, int y) {
+  for_pixels(p, crew, box, [&](int x, int y, int pixel, bool inside) {
+    const float4 r = p.rest[pixel];
     float u, v;
-    const float w = weight_of(a, b, x, y, u, v);
-    if (w == 0.0f) return;
-    const float4 r = p.rest[y * p.scene.width + x];
+    const float reached = weight_of(a, b, x, y, u, v), w = inside ? reached : 0.0f;
     const float e = -w * r.w, e0 = e * r.x, e1 = e * r.y, e2 = e * r.z;
     const float t = e0 * b.y + e1 * b.z + e2 * b.w, tu = t * u, tv = t * v;
     m[0] += tu, m[1] += tv, m[2] += u * tu, m[3] += u * tv, m[4] += v * tv;
@@ -351,6 +354,7 @@ GS_DEVICE unsigned long long key_of(unsigned round, float gain, int i) {
 // Claims the tiles that the candidate of Gaussian i changes.
 GS_DEVICE void claim(const PursuitParams& p, int i, unsigned round) {
   const short4 box = p.reach[i];
+  if (lane_id() == 0) p.flags[0] = round;
   if (area(box) == 0) return;
   const int x0 = box.x / LOCK, y0 = box.z / LOCK, columns = box.y / LOCK - x0 + 1, rows = box.w / LOCK - y0 + 1;
   const unsigned long long key = key_of(round, p.gain[i], i);
@@ -395,20 +399,24 @@ GS_DEVICE void attempt(const PursuitParams& p, PursuitShared& s, const Crew& cre
     change[2] = now * d.w - old * b.w;
   };
   float sum[1] = {0.0f};
-  for_pixels(crew, box, [&](int x, int y) {
-    const float4 r = p.rest[y * scene.width + x];
+  for_pixels(p, crew, box, [&](int x, int y, int pixel, bool inside) {
+    const float4 r = p.rest[pixel];
     float e[3];
     difference(x, y, e);
-    sum[0] += r.w * (e[0] * (e[0] - 2.0f * r.x) + e[1] * (e[1] - 2.0f * r.y) + e[2] * (e[2] - 2.0f * r.z));
+    const float weight = inside ? r.w : 0.0f;
+    sum[0] += weight * (e[0] * (e[0] - 2.0f * r.x) + e[1] * (e[1] - 2.0f * r.y) + e[2] * (e[2] - 2.0f * r.z));
   });
   crew_sum<1>(s, crew, sum);
   const bool good = sum[0] + p.lambda * (bits(p, s, first, symbols, base) - before) < 0.0f;
   if (good) {
-    for_pixels(crew, box, [&](int x, int y) {
-      float4& r = p.rest[y * scene.width + x];
+    // Nobody else writes there; additions that return nothing need not wait for what they add to.
+    for_pixels(p, crew, box, [&](int x, int y, int pixel, bool inside) {
       float e[3];
       difference(x, y, e);
-      r.x -= e[0], r.y -= e[1], r.z -= e[2];
+      if (!inside) return;
+      atomicAdd(&p.rest[pixel].x, -e[0]);
+      atomicAdd(&p.rest[pixel].y, -e[1]);
+      atomicAdd(&p.rest[pixel].z, -e[2]);
     });
     if (area(box)) {
       const int x0 = box.x / LOCK, y0 = box.z / LOCK, columns = box.y / LOCK - x0 + 1, rows = box.w / LOCK - y0 + 1;
@@ -476,16 +484,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) pursue(const PursuitPar
         [&](const Crew& crew, int i) {
           const short4 box = scene.boxes[i];
           if (stale(p, crew, i, box)) value(p, s, crew, i, box, round);
+          if (crew.thread < 32 && p.gain[i] > 0.0f) claim(p, i, round);
         });
     if (thread == 0 && group.rank == 0 && p.deadline_s > 0.0 && nanoseconds() > deadline) p.flags[1] = 1;
-    sync(group);
-    bool any = false;
-    for (int i = group.rank + warp_id() * p.group_size; i < n; i += p.group_size * WARPS)
-      if (p.gain[i] > 0.0f) {
-        claim(p, i, round);
-        any = true;
-      }
-    if (any && lane_id() == 0) p.flags[0] = round;
     volatile unsigned* flags = p.flags;
     if (sync(group, [&] { return flags[0] != round || flags[1] != 0; })) break;
     for_gaussians(

@@ -34,7 +34,8 @@ struct TargetParams {
 
 struct GatherParams {
   Scene scene;
-  const float* residual;  // [pictures, H, W, 3]
+  const float* residual;  // [pictures, H, W, 3], or null: then weight·(sum - target) of
+  const float4* rest;     // [pictures, H, W]: target minus the sum, weight
   float* gradient;        // [total, 8], zero at the launch
 };
 
@@ -204,7 +205,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) gather(const Gathe
   for (int r = 0; r < ROWS; ++r) {
     const long long pixel = ((long long)picture * scene.height + place.y + r) * scene.width + place.x;
     const bool inside = place.x < scene.width && place.y + r < scene.height;
-    for (int k = 0; k < 3; ++k) e[r][k] = inside ? p.residual[3 * pixel + k] : 0.0f;
+    if (p.residual) {
+      for (int k = 0; k < 3; ++k) e[r][k] = inside ? p.residual[3 * pixel + k] : 0.0f;
+    } else {
+      const float4 rest = inside ? p.rest[pixel] : float4{0.0f, 0.0f, 0.0f, 0.0f};
+      e[r][0] = -rest.w * rest.x, e[r][1] = -rest.w * rest.y, e[r][2] = -rest.w * rest.z;
+    }
   }
   int next = 0, parity = 0;
   while (next < source.n) {
