@@ -58,7 +58,20 @@ def test_weight_goes_to_zero_without_a_step() -> None:
 def test_constants_are_the_native_ones() -> None:
     native = pytest.importorskip("gscodec.splat._native")
     assert raster_torch.RADIUS_SQ == native.RADIUS_SQ
+    assert np.float32(raster_torch.EDGE) == np.float32(native.EDGE)
     assert np.float32(raster_torch.MIN_SCALE) == np.float32(native.MIN_SCALE)
+
+
+def test_closed_forms_are_the_sums_over_a_large_gaussian() -> None:
+    """∫w² and what couples colour and scale, over π·l1·l3: the pursuit's model of the loss."""
+    native = pytest.importorskip("gscodec.splat._native")
+    size, l1, l3 = 121, 15.0, 17.0
+    one = np.array([[size / 2, size / 2, l1, 4, l3, 1, 0, 0]])
+    twin = raster_torch.TorchRasterizer(size, size, torch.float64)
+    sums = twin.gradients(one, twin.render(one))[0] / (np.pi * l1 * l3)
+    assert sums[5] == pytest.approx(native.WEIGHT_ENERGY, rel=1e-4)
+    assert sums[2] == pytest.approx(native.WEIGHT_ENERGY / 2, rel=1e-4)
+    assert sums[4] == pytest.approx(native.WEIGHT_ENERGY / 2, rel=1e-4)
 
 
 def test_chunks_do_not_change_the_result(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,12 @@ namespace gscodec {
 constexpr float RADIUS_SQ = 9.0f;
 // Smallest l1 and l3, pixels. Below it a Gaussian falls between pixel centres.
 constexpr float MIN_SCALE = 0.3f;
-// sqrt(log2(e)/2): with u, v scaled by it, the weight is exp2(-(u² + v²)).
+// sqrt(log2(e)/2): with u, v scaled by it, exp(-r²/2) is exp2(-(u² + v²)).
 constexpr float LOG2_SCALE = 0.84932180028801904f;
 // exp(-RADIUS_SQ/2), which is subtracted.
 constexpr float EDGE = 1.1108996538242306e-2f;
 // Σ w² of a Gaussian over π·l1·l3; of an exponential that is never cut it would be 1.
-constexpr float ENERGY = 0.95704f;
+constexpr float WEIGHT_ENERGY = 0.95704f;
 
 constexpr int N_PARAMS = 8;  // mean x, mean y, l1, l2, l3, three colours
 constexpr int N_COLORS = 3;
