@@ -17,7 +17,7 @@ def brute_force(params: np.ndarray, changed: np.ndarray) -> np.ndarray:
     for mx, my, l1, l2, l3 in params[:, :5].astype(np.float64):
         u = (x - mx) / l1
         v = ((y - my) - l2 * u) / l3
-        weight = np.where(u * u + v * v <= 9, np.exp(-0.5 * (u * u + v * v)), 0)
+        weight = np.maximum(np.exp(-0.5 * (u * u + v * v)) - np.exp(-4.5), 0)
         shares.append((weight * changed).sum() / max(weight.sum(), 1e-6))
     return np.array(shares)
 

@@ -83,7 +83,7 @@ def squared_radii(params: np.ndarray, width: int, height: int) -> np.ndarray:  #
 
 
 def clear_pixels(params: np.ndarray, width: int, height: int, margin: float = 2e-4) -> np.ndarray:  # [H, W]
-    """True where no Gaussian is at its cut-off: there rounding decides whether it is drawn at all."""
+    """True where no Gaussian is at its cut-off, where gradients (not weights) have a step."""
     clear = np.ones((height, width), bool)
     for some in np.array_split(params, max(1, len(params) * width * height >> 22)):
         clear &= (np.abs(squared_radii(some, width, height) - RADIUS_SQ) > margin).all(0)
@@ -105,10 +105,28 @@ def gradient_scale(params: np.ndarray, residual: np.ndarray) -> np.ndarray:  # [
     return area * largest * np.hstack((np.repeat(color, 5, 1), np.ones((len(params), 3))))
 
 
+def edge_gaussians(rng: np.random.Generator, n: int, width: int, height: int) -> np.ndarray:
+    """float32 [n, 8]: strong colours, and each has pixel centres at its cut-off but for a few roundings.
+
+    Half of them are round, with radii of whole pixels; the others are scaled until a random pixel lies there.
+    """
+    params = random_gaussians(rng, n, width, height)
+    params[:, :2] = rng.integers(0, [width, height], (n, 2)) + 0.5
+    params[: n // 2, 2:5] = rng.choice([1, 2, 3, 4], (n // 2, 1)) * [1, 0, 1]
+    for row in params[n // 2 :]:
+        dx, dy = rng.choice([-1, 1], 2) * rng.integers(2, 12, 2)
+        u = dx / float(row[2])
+        radius = np.hypot(u, (dy - float(row[3]) * u) / float(row[4]))
+        row[2:5] *= radius / 3
+    params[:, [2, 4]] = np.maximum(params[:, [2, 4]], MIN_SCALE)
+    params[:, 5:] = rng.choice([-2, 2], (n, 3))
+    return params
+
+
 def draw_by_definition(params: np.ndarray, width: int, height: int) -> np.ndarray:  # [N, 8] -> [H, W, 3]
     """The picture in three lines of numpy, float64."""
     r_sq = squared_radii(params, width, height)
-    weight = np.where(r_sq <= RADIUS_SQ, np.exp(-r_sq / 2), 0)
+    weight = np.maximum(np.exp(-r_sq / 2) - np.exp(-RADIUS_SQ / 2), 0)
     return np.tensordot(weight, params[:, 5:].astype(np.float64), (0, 0))
 
 

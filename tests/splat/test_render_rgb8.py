@@ -49,7 +49,8 @@ def opponent_matrix_rows() -> np.ndarray:  # [3, 3]
 def test_white_black_and_beyond(backend) -> None:
     """Sums past either end are clamped, not wrapped around."""
     everywhere = [4, 4, 100, 0, 100]
-    white = opponent_from_rgb(np.full((1, 1, 3), 255, np.uint8))[0, 0]
+    largest = 1 - np.exp(-4.5)  # a weight
+    white = opponent_from_rgb(np.full((1, 1, 3), 255, np.uint8))[0, 0] / largest
     for factor, code in ((0, 0), (0.5, 128), (1, 255), (3, 255), (-3, 0)):
         params = np.array([[*everywhere, *(factor * white)]], np.float32)
         pixels, _ = backend(8, 8).render_rgb8(params)

@@ -19,7 +19,8 @@ from gscodec.splat.gaussians import CHOLESKY, COLOR, MEAN, N_PARAMS, RGB_FROM_OP
 from gscodec.splat.raster import FitResult, FitSchedule, Project
 
 # The constants of csrc/gaussian.h; tests compare the two.
-RADIUS_SQ = 9.0  # a weight is exp(-r²/2) where r² <= RADIUS_SQ and 0 beyond
+RADIUS_SQ = 9.0  # a weight is exp(-r²/2) - EDGE where r² < RADIUS_SQ and 0 from there on
+EDGE = math.exp(-RADIUS_SQ / 2)
 MIN_SCALE = 0.3  # smallest l1, l3, pixels
 
 # Gaussians [n, 8], height, width -> every pixel inside a cut-off: index of the Gaussian, x, y, each [P].
@@ -75,15 +76,15 @@ def chunks(params: Tensor, height: int, width: int) -> Iterator[Tensor]:  # [N, 
 def rasterize(
     params: Tensor, height: int, width: int, find_pairs: FindPairs = weighted_pairs
 ) -> Tensor:  # [N, 8] -> [H, W, 3]
-    """The picture: Σ colour · exp(−(u²+v²)/2) over the Gaussians with u²+v² <= RADIUS_SQ at a pixel's centre.
+    """The picture: Σ colour · max(exp(−(u²+v²)/2) − EDGE, 0) over the Gaussians, at each pixel's centre.
 
-    Differentiable in `params`; the cut-off itself is a constant, as in every backend.
+    Differentiable in `params`, with slope 0 at the cut-off and beyond, as in every backend.
     """
     picture = params.new_zeros(height * width, 3)
     for some in chunks(params, height, width):
         gaussian, x, y = find_pairs(some, height, width)
         u, v = local_coordinates(some[gaussian], x + 0.5, y + 0.5)
-        weight = torch.exp(-0.5 * (u.square() + v.square()))
+        weight = (torch.exp(-0.5 * (u.square() + v.square())) - EDGE).relu()  # relu: rounding, at the edge
         color = weight[:, None] * some[gaussian, COLOR]
         # Not index_add: on a GPU its order of summation, hence the last bit, differs from run to run.
         picture = picture.index_put((y * width + x,), color, accumulate=True)

@@ -87,6 +87,8 @@ Canvas* make_canvas(int width, int height, int threads, const std::string& isa) 
 NB_MODULE(_native, m) {
   m.doc() = "gscodec's native core: rasteriser, fit, superpixels.";
   m.attr("RADIUS_SQ") = gscodec::RADIUS_SQ;
+  m.attr("EDGE") = gscodec::EDGE;
+  m.attr("WEIGHT_ENERGY") = gscodec::WEIGHT_ENERGY;
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
 
   nb::class_<gscodec::Target>(m, "Target", "A picture to fit, with the weight of each pixel; belongs to one Canvas.")

@@ -12,14 +12,17 @@
 
 namespace gscodec {
 
-// A Gaussian's weight is exp(-r²/2) where r² <= RADIUS_SQ and 0 beyond.
+// A Gaussian's weight is exp(-r²/2) - exp(-RADIUS_SQ/2) where r² < RADIUS_SQ and 0 from there on: without a step,
+// so that rounding at the edge moves no pixel. As the exponential falls, it is max(exp(-r²/2) - EDGE, 0) anywhere.
 constexpr float RADIUS_SQ = 9.0f;
 // Smallest l1 and l3, pixels. Below it a Gaussian falls between pixel centres.
 constexpr float MIN_SCALE = 0.3f;
-// sqrt(log2(e)/2): with u, v scaled by it, the weight is exp2(-(u² + v²)).
+// sqrt(log2(e)/2): with u, v scaled by it, exp(-r²/2) is exp2(-(u² + v²)).
 constexpr float LOG2_SCALE = 0.84932180028801904f;
-// exp(-RADIUS_SQ/2): the smallest weight that is not cut off.
-constexpr float MIN_WEIGHT = 1.1108996538242306e-2f;
+// exp(-RADIUS_SQ/2), which is subtracted.
+constexpr float EDGE = 1.1108996538242306e-2f;
+// Σ w² of a Gaussian over π·l1·l3; of an exponential that is never cut it would be 1.
+constexpr float WEIGHT_ENERGY = 0.95704f;
 
 constexpr int N_PARAMS = 8;  // mean x, mean y, l1, l2, l3, three colours
 constexpr int N_COLORS = 3;
@@ -45,7 +48,8 @@ GS_INLINE T local_v(const Inverse& g, T dx, T dy) {
   return dy * g.inv_l3 + dx * g.shear;
 }
 
-// Raw moments of t = w·(e·c) about the mean, and Σ w·e per colour: what one backward pass gathers.
+// Raw moments of t = s·(e·c) about the mean, and Σ w·e per colour: what one backward pass gathers. s is
+// exp(-r²/2) where the weight w is above 0: that is what w changes by.
 struct Moments {
   float x, y, xx, xy, yy;  // Σ t·dx, Σ t·dy, Σ t·dx², Σ t·dx·dy, Σ t·dy², pixels and pixels²
   float color[N_COLORS];

@@ -7,6 +7,10 @@
 // different instruction sets, and a shared inline function would leak one into another.
 #include "kernels.h"
 
+#if defined(__SSE__)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 
 #ifndef GSCODEC_ISA
@@ -53,6 +57,22 @@ GS_INLINE Vec iota() {
   return v;
 }
 
+// The larger and the smaller of each lane's two, b where either is a NaN: one instruction each, where compilers
+// make two of a ?:.
+#if defined(__AVX512F__)
+GS_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
+GS_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX__)
+GS_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
+GS_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
+#elif defined(__SSE__)
+GS_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm_max_ps((__m128)a, (__m128)b); }
+GS_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm_min_ps((__m128)a, (__m128)b); }
+#else
+GS_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+GS_INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
+#endif
+
 GS_INLINE float sum(Vec v) {
   float s = 0;
   for (int i = 0; i < LANES; ++i) s += v[i];
@@ -62,9 +82,8 @@ GS_INLINE float sum(Vec v) {
 // 2^x to 3e-7 relative for x in [-126, 126]; 0 below, 2^126 above.
 GS_INLINE Vec exp2(Vec x) {
   const Vec low = splat(-126.0f), high = splat(126.0f);
-  const Vec magic = splat(12582912.0f);  // 1.5·2^23: adding it rounds to the nearest integer
-  Vec clamped = x > high ? high : x;
-  clamped = clamped < low ? low : clamped;
+  const Vec magic = splat(12582912.0f);               // 1.5·2^23: adding it rounds to the nearest integer
+  const Vec clamped = larger(low, smaller(high, x));  // a NaN stays one
   const Vec rounded = clamped + magic;
   const Vec f = clamped - (rounded - magic);
   Vec p = splat(1.3333558e-3f);
@@ -78,9 +97,9 @@ GS_INLINE Vec exp2(Vec x) {
   return x < low ? splat(0.0f) : result;
 }
 
-// The weights of one Gaussian down a block of rows of one column block.
+// exp(-r²/2) of one Gaussian down a block of rows of one column block.
 struct Column {
-  Vec weight, ratio, row_ratio;
+  Vec gaussian, ratio, row_ratio;
   Vec u_sq, v;  // these and inv_l3: only the direct road
   float inv_l3;
 };
@@ -93,24 +112,27 @@ GS_INLINE Column start_column(const Prepared& g, Vec dx, float dy) {
   c.u_sq = u * u;
   c.v = v;
   c.inv_l3 = i3;
-  c.weight = exp2(-(c.u_sq + v * v));
+  c.gaussian = exp2(-(c.u_sq + v * v));
   c.ratio = exp2((v + v + splat(i3)) * splat(-i3));
   c.row_ratio = splat(g.row_ratio);
   return c;
 }
 
-// Weight in the current row, 0 beyond the cut-off; steps to the next row.
+// The weight, from exp(-r²/2); a NaN draws nothing.
+GS_INLINE Vec weight_from(Vec gaussian) { return larger(gaussian - splat(EDGE), splat(0.0f)); }
+
+// exp(-r²/2) in the current row; steps to the next row.
 template <bool DIRECT>
 GS_INLINE Vec next_row(Column& c) {
-  const Vec w = c.weight;
+  const Vec now = c.gaussian;
   if (DIRECT) {
     c.v = c.v + splat(c.inv_l3);
-    c.weight = exp2(-(c.u_sq + c.v * c.v));
+    c.gaussian = exp2(-(c.u_sq + c.v * c.v));
   } else {
-    c.weight = c.weight * c.ratio;
+    c.gaussian = c.gaussian * c.ratio;
     c.ratio = c.ratio * c.row_ratio;
   }
-  return w >= splat(MIN_WEIGHT) ? w : splat(0.0f);
+  return now;
 }
 
 // Adds the thin Gaussians of a list; apart from `accumulate` so that its loop keeps its registers.
@@ -123,7 +145,7 @@ static __attribute__((noinline)) void accumulate_direct(const Prepared* gaussian
       const Vec dx = iota() + splat(float(x0 + cb * LANES) + 0.5f - g.mean_x);
       Column column = start_column(g, dx, float(y0) + 0.5f - g.mean_y);
       for (int r = 0; r < TILE_H; ++r) {
-        const Vec w = next_row<true>(column);
+        const Vec w = weight_from(next_row<true>(column));
         for (int k = 0; k < N_COLORS; ++k) {
           float* p = acc + k * TILE_PIXELS + r * TILE_W + cb * LANES;
           store(p, load(p) + w * splat(g.color[k]));
@@ -153,7 +175,7 @@ static void accumulate(const Prepared* gaussians, const uint32_t* list, int n, i
         const Vec c0 = splat(g.color[0]), c1 = splat(g.color[1]), c2 = splat(g.color[2]);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r) {
-          const Vec w = next_row<false>(column);
+          const Vec w = weight_from(next_row<false>(column));
           sums[r][0] += w * c0;
           sums[r][1] += w * c1;
           sums[r][2] += w * c2;
@@ -177,22 +199,22 @@ template <bool DIRECT>
 GS_INLINE void gather_block(const Prepared& g, const float* e, Vec dx, float dy, LaneMoments& m) {
   Column column = start_column(g, dx, dy);
   const Vec c0 = splat(g.color[0]), c1 = splat(g.color[1]), c2 = splat(g.color[2]);
-  Vec b0 = splat(0.0f), b1 = b0, b2 = b0, t_y = b0, t_yy = b0;  // t_y, t_yy: about the block's top row
+  Vec b0 = splat(0.0f), b1 = b0, b2 = b0, t_0 = b0, t_y = b0, t_yy = b0;  // t_…: about the block's top row
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r) {
-    const Vec w = next_row<DIRECT>(column);
+    const Vec gaussian = next_row<DIRECT>(column), w = weight_from(gaussian);
     const Vec e0 = load(e + r * TILE_W), e1 = load(e + TILE_PIXELS + r * TILE_W),
               e2 = load(e + 2 * TILE_PIXELS + r * TILE_W);
     b0 += w * e0;
     b1 += w * e1;
     b2 += w * e2;
+    const Vec t = (w > splat(0.0f) ? gaussian : splat(0.0f)) * (e0 * c0 + e1 * c1 + e2 * c2);
+    t_0 += t;
     if (r > 0) {
-      const Vec t = w * (e0 * c0 + e1 * c1 + e2 * c2);
       t_y += t * splat(float(r));
       t_yy += t * splat(float(r * r));
     }
   }
-  const Vec t_0 = b0 * c0 + b1 * c1 + b2 * c2;
   const Vec tx = t_0 * dx, ty = t_y + t_0 * splat(dy);
   m.x += tx;
   m.xx += tx * dx;
@@ -244,7 +266,7 @@ GS_INLINE void gather_color_tiles(const Prepared& g, const uint32_t* tiles, int 
         Column column = start_column(g, dx, dy0 + float(rb * ROWS));
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r) {
-          const Vec w = next_row<DIRECT>(column);
+          const Vec w = weight_from(next_row<DIRECT>(column));
           for (int k = 0; k < N_COLORS; ++k) b[k] += w * load(p + k * TILE_PIXELS + r * TILE_W);
         }
       }

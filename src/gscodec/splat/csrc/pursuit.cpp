@@ -21,7 +21,7 @@ struct Candidate {
   float gain = 0;  // expected fall of D + lambda·R
 };
 
-// Closed-form block of JᵀJ of one Gaussian in natural coordinates, without mask (DESIGN: π·l1·l3 × …).
+// Closed-form block of JᵀJ of one Gaussian in natural coordinates, without mask (docs/fitting.md, "The cut-off").
 void fill_block(const float* p, double scale, double h[N_PARAMS][N_PARAMS]) {
   std::memset(h, 0, sizeof(double) * N_PARAMS * N_PARAMS);
   const double s = PI * p[2] * p[4] * scale;
@@ -31,8 +31,8 @@ void fill_block(const float* p, double scale, double h[N_PARAMS][N_PARAMS]) {
   h[2][4] = h[4][2] = 0.25 * c2 * s;
   h[3][3] = 0.25 * c2 * s;
   for (int k = 0; k < N_COLORS; ++k) {
-    h[5 + k][5 + k] = s;
-    h[2][5 + k] = h[5 + k][2] = h[4][5 + k] = h[5 + k][4] = 0.5 * p[5 + k] * s;
+    h[5 + k][5 + k] = WEIGHT_ENERGY * s;
+    h[2][5 + k] = h[5 + k][2] = h[4][5 + k] = h[5 + k][4] = 0.5 * WEIGHT_ENERGY * p[5 + k] * s;
   }
 }
 

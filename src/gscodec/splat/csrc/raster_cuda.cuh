@@ -199,11 +199,13 @@ GS_DEVICE float exp2_fast(float x) {
 #endif
 }
 
-// The weight at u, v, given -u²; 0 beyond the cut-off.
-GS_DEVICE float weight_at(float minus_u_sq, float v) {
-  const float exponent = minus_u_sq - v * v;
-  return exponent >= -CUT ? exp2_fast(exponent) : 0.0f;
-}
+// exp(-r²/2) at u, v, given -u².
+GS_DEVICE float gaussian_at(float minus_u_sq, float v) { return exp2_fast(minus_u_sq - v * v); }
+
+// The weight, from that; a NaN draws nothing.
+GS_DEVICE float weight_from(float gaussian) { return fmaxf(gaussian - EDGE, 0.0f); }
+
+GS_DEVICE float weight_at(float minus_u_sq, float v) { return weight_from(gaussian_at(minus_u_sq, v)); }
 
 // Numbers, within a group of 32 of the list, of the Gaussians that reach the warp's strip.
 GS_DEVICE unsigned reaching(const Shared& s, int base, int count, const Place& place) {
@@ -262,20 +264,21 @@ GS_DEVICE float reduce(float* values) {
 GS_DEVICE void sums_of(float4 a, float4 b, const Place& place, const float e[ROWS][3], float m[8]) {
   const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
   const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
-  float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, t_1 = 0.0f, t_2 = 0.0f;  // t_1, t_2: moments about the first row, in rows
+  float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f;
+  float t_0 = 0.0f, t_1 = 0.0f, t_2 = 0.0f;  // moments about the first row, in rows
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    const float w = weight_at(minus_u_sq, v + float(r) * a.w);
+    const float gaussian = gaussian_at(minus_u_sq, v + float(r) * a.w), w = weight_from(gaussian);
     c0 += w * e[r][0];
     c1 += w * e[r][1];
     c2 += w * e[r][2];
+    const float t = (w > 0.0f ? gaussian : 0.0f) * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
+    t_0 += t;
     if (r > 0) {
-      const float t = w * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
       t_1 += t * float(r);
       t_2 += t * float(r * r);
     }
   }
-  const float t_0 = c0 * b.y + c1 * b.z + c2 * b.w;
   // Rounded product by product: what cancels exactly, at a mean on a pixel's centre, must stay exact.
   const float step = __fmul_rn(a.w, t_1), t_u = u * t_0, t_v = __fadd_rn(__fmul_rn(v, t_0), step);
   m[0] = t_u, m[1] = t_v, m[2] = u * t_u, m[3] = u * t_v;
