@@ -139,7 +139,7 @@ def fit_drawn(
 
 
 def losses_of(batch: CudaBatch, rest: int, pictures: int) -> np.ndarray:
-    """Σ weight·d² and Σ over the ROI of d² of each picture, float64 [pictures, 2]; valid from the next `wait` on.
+    """Σ weight·d² and Σ over the ROI of d², float64 [pictures, 2]; valid from the next `wait` on.
 
     Args:
         rest: address of target minus sum, weight, float32 [pictures, H, W, 4].

@@ -1,7 +1,7 @@
-"""Fits that draw something else than what they move: what learned quantisers need where a whole fit is one launch.
+"""Fits that draw something else than what they move, where a whole fit is one launch: for learned quantisers.
 
-The loop of raster_torch.TorchRasterizer.fit in NumPy, around a drawing that happens elsewhere: one way there and
-back an iteration. The native core has it inside (csrc/fit.cpp).
+The loop of raster_torch.TorchRasterizer.fit in NumPy, around a drawing that happens elsewhere: an iteration
+goes there and back. The native core has it inside (csrc/fit.cpp).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from gscodec.splat.gaussians import CHOLESKY, COLOR, MEAN
 from gscodec.splat.raster import FitResult, FitSchedule, Project
 
-# Params float32 [n, 8] -> Σ weight·d², the ROI's mean squared error, and the gradient in each Gaussian's own frame.
+# Params float32 [n, 8] -> Σ weight·d², the ROI's mean squared error, the gradient in each Gaussian's frame.
 Evaluate = Callable[[np.ndarray], tuple[float, float, np.ndarray]]
 
 
@@ -74,7 +74,7 @@ def plain_gradient(params: np.ndarray, natural: np.ndarray) -> np.ndarray:  # [n
 
 
 def moved(params: np.ndarray, step: np.ndarray) -> np.ndarray:  # [n, 8], [n, 8] -> [n, 8]
-    """Gaussians after a step in their own frame: μ += L·(A, B), L <- L·[[e^C, 0], [D, e^E]], colour += step."""
+    """After a step in their own frame: μ += L·(A, B), L <- L·[[e^C, 0], [D, e^E]], colour += step."""
     l1, l2, l3 = params[:, CHOLESKY].T
     grow1, grow3 = np.exp(step[:, 2]), np.exp(step[:, 4])
     out = params.copy()

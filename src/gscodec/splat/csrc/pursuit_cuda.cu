@@ -9,8 +9,8 @@ namespace gscodec {
 
 constexpr int RATE_ENTRIES = 32;
 constexpr int N_GROUPS = 4;
-constexpr int LOCK = 16;            // pixels of the side of a tile that one change may touch at a time
-constexpr int LARGE = 1 << 11;      // pixels of a box from which on a whole block works on it
+constexpr int LOCK = 16;        // pixels of the side of a tile that one change may touch at a time
+constexpr int LARGE = 1 << 11;  // pixels of a box from which on a whole block works on it
 constexpr int LOCK_INDEX_BITS = 20, LOCK_ROUND_SHIFT = 52;  // a key: round, gain, Gaussian
 constexpr float PI = 3.14159265f;
 
@@ -21,22 +21,22 @@ struct PursuitOutcome {
 };
 
 struct PursuitParams {
-  Scene scene;           // of one picture; params, prepared and boxes are kept up to date
-  int* symbols;          // [n, 8]
-  const int* base;       // [n, 8]
-  const double* step;    // [n, 8]
-  const double* offset;  // [n, 8]
-  const int* low;        // [n, 8]
-  const int* high;       // [n, 8]
-  const float* first;    // [n], or null: all are coded anyway
-  const float* rates;    // [8, RATE_ENTRIES], then group_on and group_off [N_GROUPS] each
-  float4* rest;          // [H, W]: target minus the sum, weight; kept up to date
-  float2* state;         // [n]: mean loss weight under a Gaussian, stiffness
-  int* delta;            // [n, 8]: the best candidate's change of symbols
-  float* gain;           // [n]: expected fall of D + lambda·R of it
-  short4* reach;         // [n]: pixels that change with it
-  unsigned* valued;      // [n]: round it was valued in, 0: not yet
-  unsigned* stamp;       // [locks]: last round that changed a tile, zero at the launch
+  Scene scene;                // of one picture; params, prepared and boxes are kept up to date
+  int* symbols;               // [n, 8]
+  const int* base;            // [n, 8]
+  const double* step;         // [n, 8]
+  const double* offset;       // [n, 8]
+  const int* low;             // [n, 8]
+  const int* high;            // [n, 8]
+  const float* first;         // [n], or null: all are coded anyway
+  const float* rates;         // [8, RATE_ENTRIES], then group_on and group_off [N_GROUPS] each
+  float4* rest;               // [H, W]: target minus the sum, weight; kept up to date
+  float2* state;              // [n]: mean loss weight under a Gaussian, stiffness
+  int* delta;                 // [n, 8]: the best candidate's change of symbols
+  float* gain;                // [n]: expected fall of D + lambda·R of it
+  short4* reach;              // [n]: pixels that change with it
+  unsigned* valued;           // [n]: round it was valued in, 0: not yet
+  unsigned* stamp;            // [locks]: last round that changed a tile, zero at the launch
   unsigned long long* locks;  // [locks], zero at the launch
   PursuitOutcome* outcome;    // zero at the launch
   unsigned* flags;            // [2]: last round with a candidate; time is up; zero at the launch
@@ -173,7 +173,8 @@ struct Block {
 };
 
 GS_DEVICE Block block_of(const float p[8], float weight) {
-  const float c_sq = p[5] * p[5] + p[6] * p[6] + p[7] * p[7], color = PI * p[2] * p[4] * weight, unit = c_sq * color;
+  const float c_sq = p[5] * p[5] + p[6] * p[6] + p[7] * p[7], area = PI * p[2] * p[4] * weight, unit = c_sq * area;
+  const float color = WEIGHT_ENERGY * area;
   return {0.5f * unit, 0.75f * unit, 0.25f * unit, 0.25f * unit, color, {p[5], p[6], p[7]}, c_sq};
 }
 
@@ -216,8 +217,8 @@ GS_DEVICE float expected(const Block& h, const float g[8], const float x[8]) {
 GS_DEVICE void to_symbols(const PursuitParams& p, int i, const float now[8], const int symbols[8], const float x[8],
                           int delta[8]) {
   const float l1 = now[2], l2 = now[3], l3 = now[4];
-  const float change[8] = {l1 * x[0], l2 * x[0] + l3 * x[1], l1 * x[2], l2 * x[2] + l3 * x[3],
-                           l3 * x[4], x[5],                  x[6],      x[7]};
+  const float change[8] = {l1 * x[0], l2 * x[0] + l3 * x[1], l1 * x[2], l2 * x[2] + l3 * x[3], l3 * x[4], x[5], x[6],
+                           x[7]};
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     const float wanted = rintf(change[j] / float(p.step[8 * i + j]));
@@ -251,7 +252,7 @@ GS_DEVICE bool candidate(const PursuitParams& p, int i, const float now[8], cons
     // luma; colours; means; means, luma; shape; means, shape; all
     float x[8];
     solve(block, g, lane == 2 || lane == 3 || lane >= 5, lane >= 4, lane == 0 || lane == 1 || lane == 3 || lane == 6,
-                lane == 1 || lane == 6, x);
+          lane == 1 || lane == 6, x);
     to_symbols(p, i, now, symbols, x, delta);
   } else if (p.first) {
     if (lane > 7) return false;
@@ -328,7 +329,8 @@ GS_DEVICE void value(const PursuitParams& p, PursuitShared& s, const Crew& crew,
     float u, v;
     const float reached = weight_of(a, b, x, y, u, v), w = inside ? reached : 0.0f;
     const float e = -w * r.w, e0 = e * r.x, e1 = e * r.y, e2 = e * r.z;
-    const float t = e0 * b.y + e1 * b.z + e2 * b.w, tu = t * u, tv = t * v;
+    const float slope = w > 0.0f ? (w + EDGE) * -r.w : 0.0f;
+    const float t = slope * (r.x * b.y + r.y * b.z + r.z * b.w), tu = t * u, tv = t * v;
     m[0] += tu, m[1] += tv, m[2] += u * tu, m[3] += u * tv, m[4] += v * tv;
     m[5] += e0, m[6] += e1, m[7] += e2;
     m[8] += w * r.w, m[9] += w;
