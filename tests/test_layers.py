@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "gscodec"
 # Module or package of ours -> what of ours it may import; the longest name that fits counts, and what is
 # not listed is forbidden. Everyone may import errors and config.
 LAYERS = (
+    "ahead",
     "analysis",
     "coding",
     "decoder",
@@ -31,6 +32,7 @@ LAYERS = (
 MAY_IMPORT = {
     "__init__": ("coding", "decoder", "encoder", "transcode"),
     "__main__": ("cli",),
+    "ahead": (),
     "analysis": ("analysis", "splat._native", "splat.gaussians", "splat.raster", "video.frame"),
     "analysis.mattefile": ("analysis", "video"),  # a matte may be a video
     "bench": ("__init__", "bench", *LAYERS),
@@ -45,7 +47,16 @@ MAY_IMPORT = {
     "errors": (),
     "gop": ("coding.headers",),
     "metrics": (),
-    "parallel": ("coding", "encoder", "encoder_paper", "metrics", "rate", "splat.raster", "video.frame"),
+    "parallel": (
+        "ahead",
+        "coding",
+        "encoder",
+        "encoder_paper",
+        "metrics",
+        "rate",
+        "splat.raster",
+        "video.frame",
+    ),
     "progress": ("transcode",),
     "rate": (),
     "splat": ("splat",),

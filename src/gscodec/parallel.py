@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
-from queue import Empty, Queue
-from threading import Event, Thread, local
+from threading import Event, local
 
 import numpy as np
 
+from gscodec.ahead import ahead
 from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
 from gscodec.encoder import EncodedFrame, Encoder
@@ -80,7 +80,7 @@ def _one_by_one(
     encoder = make_encoder(config, raster)
     control = RateControl(config)
     gop: list[EncodedFrame] = []
-    with closing(_ahead(jobs)) as prepared:
+    with closing(ahead(jobs)) as prepared:
         for job in prepared:
             if not isinstance(job, Job):
                 yield job, None
@@ -150,33 +150,3 @@ def _gops(jobs: Iterable[Item]) -> Iterator[list[Item]]:
         gop.append(job)
     if gop:
         yield gop
-
-
-def _ahead(jobs: Iterable[Item]) -> Generator[Item, None, None]:
-    """The same jobs, prepared (read, matted) on a thread of its own while the last one is encoded."""
-    ready: Queue[Item | BaseException | None] = Queue(maxsize=2)
-    stop = Event()
-
-    def prepare() -> None:
-        try:
-            for job in jobs:
-                ready.put(job)
-                if stop.is_set():
-                    return
-            ready.put(None)
-        except BaseException as error:  # handed over to whoever waits
-            ready.put(error)
-
-    worker = Thread(target=prepare, daemon=True)
-    worker.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        while worker.is_alive():  # it may wait to put one more
-            with suppress(Empty):
-                ready.get(timeout=0.01)
-        worker.join()

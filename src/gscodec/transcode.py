@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gscodec.ahead import ahead
 from gscodec.analysis.matting import make_matter
 from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
@@ -141,8 +142,9 @@ def encode_file(
         )
         with (
             GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer,
+            closing(ahead(reader)) as items,
             # Closed at once on an error, so that the other cores stop too.
-            closing(encode_jobs(_jobs(reader, matter, config), config, reader.format, threads)) as results,
+            closing(encode_jobs(_jobs(items, matter, config), config, reader.format, threads)) as results,
         ):
             for item, coded in results:
                 if isinstance(item, SidePacket):
@@ -164,10 +166,10 @@ def encode_file(
     return tally
 
 
-def _jobs(reader: VideoReader, matter: Any, config: EncoderConfig) -> Iterator[Item]:
+def _jobs(items: Iterable[Frame | SidePacket], matter: Any, config: EncoderConfig) -> Iterator[Item]:
     since: int | None = None
     before: np.ndarray | None = None
-    for item in reader:
+    for item in items:
         if isinstance(item, SidePacket):
             yield item
             continue
@@ -216,6 +218,11 @@ def _pack_frame(frame: Frame, coded: EncodedFrame) -> Packet:
 
 def _pack_side(p: SidePacket) -> Packet:
     return Packet(p.stream + 1, p.pts, p.is_keyframe, p.payload, p.duration, p.dts)
+
+
+def _unpack_side(p: Packet) -> SidePacket:
+    dts = p.pts if p.dts is None else p.dts
+    return SidePacket(p.stream - 1, p.pts, dts, p.duration, p.is_keyframe, p.payload)
 
 
 def _count(tally: Tally, frame: Frame, coded: EncodedFrame, video: VideoFormat) -> None:
@@ -276,27 +283,22 @@ def decode_file(
             container=container,
         ) as writer:
             try:
-                for p in reader:
-                    kind = p.frame_type
-                    if kind is None:
-                        dts = p.pts if p.dts is None else p.dts
-                        writer.write_side(
-                            SidePacket(p.stream - 1, p.pts, dts, p.duration, p.is_keyframe, p.payload)
-                        )
-                        continue
-                    decoder.decode(p.payload, kind)
-                    pixels = decoder.render() if color is None else decoder.render_person(color)[0]
-                    writer.write(Frame(pixels, p.pts, p.duration))
-                    tally.n_frames += 1
-                    tally.n_iframes += kind == FrameType.I
-                    tally.n_bytes, tally.n_video_bytes = reader.offset, tally.n_video_bytes + len(p.payload)
-                    tally.n_gaussians = len(decoder.state)
-                    tally.duration_s += float(p.duration * video.time_base)
-                    tally.seconds = time.perf_counter() - began
-                    if progress:
-                        progress(tally)
-                    if tally.n_frames == max_frames:
-                        break
+                with closing(ahead(_decoded(reader, decoder, color))) as items:
+                    for p, pixels, n_gaussians, offset in items:
+                        if pixels is None:
+                            writer.write_side(_unpack_side(p))
+                            continue
+                        writer.write(Frame(pixels, p.pts, p.duration))
+                        tally.n_frames += 1
+                        tally.n_iframes += p.frame_type == FrameType.I
+                        tally.n_bytes, tally.n_video_bytes = offset, tally.n_video_bytes + len(p.payload)
+                        tally.n_gaussians = n_gaussians
+                        tally.duration_s += float(p.duration * video.time_base)
+                        tally.seconds = time.perf_counter() - began
+                        if progress:
+                            progress(tally)
+                        if tally.n_frames == max_frames:
+                            break
             except BitstreamError as error:
                 if not allow_partial or tally.n_frames == 0:
                     raise
@@ -306,6 +308,19 @@ def decode_file(
             tally.warnings += writer.warnings
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+def _decoded(
+    reader: GsvReader, decoder: Decoder, color: np.ndarray | None
+) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
+    """Packets; of a frame its picture and its number of Gaussians too; and how far the file has been read."""
+    for p in reader:
+        if p.frame_type is None:
+            yield p, None, 0, reader.offset
+            continue
+        decoder.decode(p.payload, p.frame_type)
+        pixels = decoder.render() if color is None else decoder.render_person(color)[0]
+        yield p, pixels, len(decoder.state), reader.offset
 
 
 def video_format(reader: GsvReader) -> VideoFormat:

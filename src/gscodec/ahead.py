@@ -1,0 +1,46 @@
+"""An iterable's items, made on a thread of their own while the last ones are used."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+T = TypeVar("T")
+HELD = 2  # items that are ready and not yet taken
+
+
+def ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items in the same order; close it, or use it up, to end the thread.
+
+    Raises:
+        whatever `items` raises, when its turn comes.
+    """
+    ready: Queue[tuple[T] | BaseException | None] = Queue(maxsize=HELD)
+    stop = Event()
+
+    def prepare() -> None:
+        try:
+            for item in items:
+                ready.put((item,))
+                if stop.is_set():
+                    return
+            ready.put(None)
+        except BaseException as error:  # handed over to whoever waits
+            ready.put(error)
+
+    worker = Thread(target=prepare, daemon=True)
+    worker.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        stop.set()
+        while worker.is_alive():  # it may wait to put one more
+            with suppress(Empty):
+                ready.get(timeout=0.01)
+        worker.join()
