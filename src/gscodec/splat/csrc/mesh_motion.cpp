@@ -1,0 +1,287 @@
+#include "mesh_motion.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace gscodec {
+
+namespace {
+
+constexpr int BLOCK_LOG2 = 3;  // points count for blocks of 8x8 pixels, and half for those around
+constexpr int N_LEVELS = 4;
+constexpr int SMALLEST = 12;              // rows or columns of the coarsest level, at least
+constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half
+constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
+constexpr int STEPS = 4, LAST_STEPS = 2;  // of a level; of the finest
+constexpr float SETTLED = 0.02f;          // pixels; a step that moves no point by more is the level's last
+constexpr int PIXELS_PER_STEP = 12000;    // a larger area is looked at by every second, fourth … row in turn
+
+struct Plane {
+  int width, height;
+  std::vector<float> v;
+};
+
+Plane half(const Plane& p) {
+  Plane q{p.width / 2, p.height / 2, {}};
+  q.v.resize(std::size_t(q.width) * q.height);
+  for (int y = 0; y < q.height; ++y) {
+    const float* a = p.v.data() + std::size_t(2 * y) * p.width;
+    const float* b = a + p.width;
+    for (int x = 0; x < q.width; ++x)
+      q.v[std::size_t(y) * q.width + x] = 0.25f * (a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1]);
+  }
+  return q;
+}
+
+std::vector<Plane> pyramid(const uint8_t* grey, int width, int height) {
+  std::vector<Plane> levels{{width, height, std::vector<float>(grey, grey + std::size_t(width) * height)}};
+  while (int(levels.size()) < N_LEVELS && std::min(levels.back().width, levels.back().height) >= 2 * SMALLEST)
+    levels.push_back(half(levels.back()));
+  return levels;
+}
+
+// How much each block counts.
+struct Blocks {
+  int columns, rows;
+  std::vector<float> weight;
+};
+
+Blocks count_points(const float* points, int n, int width, int height) {
+  Blocks b{((width - 1) >> BLOCK_LOG2) + 1, ((height - 1) >> BLOCK_LOG2) + 1, {}};
+  std::vector<float> count(std::size_t(b.columns) * b.rows);
+  for (int i = 0; i < n; ++i) {
+    const int x = int(std::clamp(points[2 * i], 0.0f, float(width - 1)));
+    const int y = int(std::clamp(points[2 * i + 1], 0.0f, float(height - 1)));
+    count[std::size_t(y >> BLOCK_LOG2) * b.columns + (x >> BLOCK_LOG2)] += 1;
+  }
+  b.weight.assign(count.size(), 0.0f);
+  for (int y = 0; y < b.rows; ++y)
+    for (int x = 0; x < b.columns; ++x) {
+      const float c = count[std::size_t(y) * b.columns + x];
+      if (c == 0) continue;
+      for (int v = std::max(0, y - 1); v <= std::min(b.rows - 1, y + 1); ++v)
+        for (int u = std::max(0, x - 1); u <= std::min(b.columns - 1, x + 1); ++u)
+          b.weight[std::size_t(v) * b.columns + u] += u == x && v == y ? c : 0.5f * c;
+    }
+  return b;
+}
+
+// Sums of one cell of the mesh. A pixel's displacement is a product of weights (1 - f, f) along y and along x, so
+// products of two such weights are (1-f)², f(1-f), f² along each axis.
+struct CellSums {
+  float stiffness[3][3][3] = {};  // [along y][along x][gx², gx·gy, gy²]
+  float force[2][2][2] = {};      // [corner along y][corner along x][x, y]
+};
+
+// Symmetric positive definite, banded: column j holds its entries from the diagonal down.
+class Banded {
+ public:
+  Banded(int n, int band) : n_(n), width_(band + 1), a_(std::size_t(n) * width_) {}
+  double& at(int i, int j) { return i >= j ? column(j)[i - j] : column(i)[j - i]; }
+
+  // Cholesky, in place; then x = a⁻¹·x.
+  void solve(std::vector<double>& x) {
+    for (int j = 0; j < n_; ++j) {
+      double* c = column(j);
+      const int length = std::min(width_, n_ - j);
+      const double scale = 1.0 / std::sqrt(std::max(c[0], 1e-12));
+      for (int i = 0; i < length; ++i) c[i] *= scale;
+      for (int k = 1; k < length; ++k) {
+        double* to = column(j + k);
+        const double f = c[k];
+        for (int i = k; i < length; ++i) to[i - k] -= f * c[i];
+      }
+    }
+    for (int j = 0; j < n_; ++j) {
+      const double* c = column(j);
+      x[j] /= c[0];
+      for (int i = 1; i < std::min(width_, n_ - j); ++i) x[j + i] -= c[i] * x[j];
+    }
+    for (int j = n_ - 1; j >= 0; --j) {
+      const double* c = column(j);
+      for (int i = 1; i < std::min(width_, n_ - j); ++i) x[j] -= c[i] * x[j + i];
+      x[j] /= c[0];
+    }
+  }
+
+ private:
+  double* column(int j) { return a_.data() + std::size_t(j) * width_; }
+  int n_, width_;
+  std::vector<double> a_;
+};
+
+class Level {
+ public:
+  Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid)
+      : before_(before),
+        now_(now),
+        blocks_(blocks),
+        block_log2_(block_log2),
+        grid_(grid),
+        cells_(std::size_t(grid.rows - 1) * (grid.columns - 1)) {
+    for (int x = 0; x < before.width; ++x) {
+      const float g = std::min((float(x) + 0.5f) / grid.spacing_x, float(grid.columns) - 1.001f);
+      cell_x_.push_back(int(g));
+      share_x_.push_back(g - float(int(g)));
+    }
+    const auto used = std::count_if(blocks.weight.begin(), blocks.weight.end(), [](float w) { return w > 0; });
+    while ((used << (2 * block_log2)) > PIXELS_PER_STEP * stride_) stride_ *= 2;
+  }
+
+  // One Gauss-Newton step on the mesh, in pixels of this level; how far the point that moved most has moved.
+  float step(float* mesh) {
+    std::fill(cells_.begin(), cells_.end(), CellSums{});
+    for (int y = n_steps_++ & (stride_ - 1); y < before_.height; y += stride_) gather_row(y, mesh);
+    const int n = 2 * grid_.rows * grid_.columns, band = 2 * grid_.columns + 3;
+    Banded matrix(n, band);
+    std::vector<double> x(n);
+    spread(matrix, x);
+    smooth(matrix, x, mesh);
+    matrix.solve(x);
+    float largest = 0;
+    for (int i = 0; i < n; ++i) {
+      mesh[i] += float(x[i]);
+      largest = std::max(largest, std::fabs(float(x[i])));
+    }
+    return largest;
+  }
+
+ private:
+  void gather_row(int y, const float* mesh) {
+    const int width = before_.width, height = before_.height;
+    const float g = std::min((float(y) + 0.5f) / grid_.spacing_y, float(grid_.rows) - 1.001f);
+    const int cell_y = int(g);
+    const float share = g - float(cell_y);
+    line_.resize(2 * grid_.columns);
+    for (int i = 0; i < 2 * grid_.columns; ++i) {
+      const float* m = mesh + cell_y * 2 * grid_.columns + i;
+      line_[i] = m[0] + share * (m[2 * grid_.columns] - m[0]);
+    }
+    const float* row = before_.v.data() + std::size_t(y) * width;
+    const float* above = y ? row - width : row;
+    const float* below = y + 1 < height ? row + width : row;
+    const float* weights =
+        blocks_.weight.data() + std::size_t(std::min(y >> block_log2_, blocks_.rows - 1)) * blocks_.columns;
+    int x = 0;
+    while (x < width) {
+      const int cell = cell_x_[x], block = std::min(x >> block_log2_, blocks_.columns - 1);
+      const int block_end = block == blocks_.columns - 1 ? width : (block + 1) << block_log2_;
+      int end = x + 1;
+      while (end < block_end && cell_x_[end] == cell) ++end;
+      const float weight = weights[block];
+      if (weight == 0) {
+        x = end;
+        continue;
+      }
+      const float* d = line_.data() + 2 * cell;
+      float h[3][3] = {}, f[2][2] = {};
+      for (; x < end; ++x) {
+        const float s = share_x_[x];
+        const float u = std::clamp(float(x) + d[0] + s * (d[2] - d[0]), 0.0f, float(width) - 1.001f);
+        const float v = std::clamp(float(y) + d[1] + s * (d[3] - d[1]), 0.0f, float(height) - 1.001f);
+        const int iu = int(u), iv = int(v);
+        const float tu = u - float(iu), tv = v - float(iv);
+        const float* p = now_.v.data() + std::size_t(iv) * width + iu;
+        const float top = p[0] + tu * (p[1] - p[0]), bottom = p[width] + tu * (p[width + 1] - p[width]);
+        const float r = top + tv * (bottom - top) - row[x];
+        // Of both pictures, which converges faster than either alone.
+        const float gx = 0.5f * ((p[1] - p[0]) + tv * (p[width + 1] - p[width] - p[1] + p[0])) +
+                         0.25f * (row[std::min(x + 1, width - 1)] - row[std::max(x - 1, 0)]);
+        const float gy = 0.5f * (bottom - top) + 0.25f * (below[x] - above[x]);
+        const float w = weight / (1.0f + r * r / (ROBUST * ROBUST));
+        const float a = 1.0f - s, wx = w * gx, wy = w * gy;
+        const float share2[3] = {a * a, a * s, s * s};
+        const float gg[3] = {wx * gx, wx * gy, wy * gy};
+        for (int i = 0; i < 3; ++i)
+          for (int k = 0; k < 3; ++k) h[i][k] += share2[i] * gg[k];
+        f[0][0] += a * wx * r, f[0][1] += a * wy * r, f[1][0] += s * wx * r, f[1][1] += s * wy * r;
+      }
+      CellSums& sums = cells_[std::size_t(cell_y) * (grid_.columns - 1) + cell];
+      const float b = 1.0f - share, along_y[3] = {b * b, b * share, share * share};
+      for (int j = 0; j < 3; ++j)
+        for (int i = 0; i < 3; ++i)
+          for (int k = 0; k < 3; ++k) sums.stiffness[j][i][k] += along_y[j] * h[i][k];
+      for (int i = 0; i < 2; ++i)
+        for (int k = 0; k < 2; ++k) {
+          sums.force[0][i][k] += b * f[i][k];
+          sums.force[1][i][k] += share * f[i][k];
+        }
+    }
+  }
+
+  int index(int row, int column) const { return 2 * (row * grid_.columns + column); }
+
+  // The cells' sums into the matrix of all points.
+  void spread(Banded& matrix, std::vector<double>& x) const {
+    for (int row = 0; row + 1 < grid_.rows; ++row)
+      for (int column = 0; column + 1 < grid_.columns; ++column) {
+        const CellSums& sums = cells_[std::size_t(row) * (grid_.columns - 1) + column];
+        for (int p = 0; p < 4; ++p) {
+          const int a = index(row + p / 2, column + p % 2);
+          for (int k = 0; k < 2; ++k) x[a + k] -= sums.force[p / 2][p % 2][k];
+          for (int q = 0; q <= p; ++q) {
+            const int b = index(row + q / 2, column + q % 2);
+            const float* g = sums.stiffness[p / 2 + q / 2][p % 2 + q % 2];
+            matrix.at(a, b) += g[0];
+            matrix.at(a + 1, b + 1) += g[2];
+            matrix.at(a + 1, b) += g[1];
+            if (a != b) matrix.at(a, b + 1) += g[1];
+          }
+        }
+      }
+  }
+
+  // Neighbouring points want to move alike, and a point that nothing holds stays.
+  void smooth(Banded& matrix, std::vector<double>& x, const float* mesh) const {
+    const int points = grid_.rows * grid_.columns;
+    double stiffness = 0;
+    for (int i = 0; i < 2 * points; ++i) stiffness += matrix.at(i, i);
+    const double s = SMOOTHNESS * stiffness / (2 * points) + 1e-3;
+    const auto tie = [&](int a, int b) {
+      for (int k = 0; k < 2; ++k) {
+        const double apart = s * (double(mesh[a + k]) - mesh[b + k]);
+        matrix.at(a + k, a + k) += s, matrix.at(b + k, b + k) += s;
+        matrix.at(a + k, b + k) -= s;
+        x[a + k] -= apart, x[b + k] += apart;
+      }
+    };
+    for (int row = 0; row < grid_.rows; ++row)
+      for (int column = 0; column < grid_.columns; ++column) {
+        if (column) tie(index(row, column), index(row, column - 1));
+        if (row) tie(index(row, column), index(row - 1, column));
+        for (int k = 0; k < 2; ++k) matrix.at(index(row, column) + k, index(row, column) + k) += 1e-3 * s;
+      }
+  }
+
+  int n_steps_ = 0, stride_ = 1;
+  const Plane& before_;
+  const Plane& now_;
+  const Blocks& blocks_;
+  int block_log2_;
+  MeshGrid grid_;
+  std::vector<CellSums> cells_;
+  std::vector<int> cell_x_;
+  std::vector<float> share_x_, line_;
+};
+
+}  // namespace
+
+void fit_mesh(const uint8_t* before, const uint8_t* now, int width, int height, const float* points, int n,
+              const MeshGrid& grid, float* mesh) {
+  std::fill(mesh, mesh + std::size_t(2) * grid.rows * grid.columns, 0.0f);
+  if (n == 0 || width < 2 || height < 2) return;
+  const std::vector<Plane> from = pyramid(before, width, height), to = pyramid(now, width, height);
+  const Blocks blocks = count_points(points, n, width, height);
+  for (int level = int(from.size()) - 1; level >= 0; --level) {
+    const float scale = 1.0f / float(1 << level);
+    Level at(from[level], to[level], blocks, BLOCK_LOG2 - level,
+             {grid.rows, grid.columns, grid.spacing_x * scale, grid.spacing_y * scale});
+    for (int i = 0; i < (level ? STEPS : LAST_STEPS); ++i)
+      if (at.step(mesh) < SETTLED) break;
+    if (level)
+      for (int i = 0; i < 2 * grid.rows * grid.columns; ++i) mesh[i] *= 2;
+  }
+}
+
+}  // namespace gscodec
