@@ -22,6 +22,16 @@ def warped(picture: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
     return cv2.remap(picture, x - dx, y - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
+def fit_mesh(
+    before: np.ndarray, now: np.ndarray, points: np.ndarray, rows: int, columns: int, sx: float, sy: float
+) -> np.ndarray:
+    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy)
+    search.look(before)
+    assert not search.fit(points).any()  # nothing is known to move yet
+    search.look(now)
+    return search.fit(points)
+
+
 @pytest.mark.parametrize(
     ("width", "height", "spacing", "n"),
     [(96, 64, 32.0, 60), (101, 53, 24.0, 7), (160, 120, 32.0, 500), (24, 30, 64.0, 5), (40, 2, 16.0, 5)],
@@ -33,7 +43,7 @@ def test_native_equals_twin(width: int, height: int, spacing: float, n: int) -> 
     now = warped(before, 1.5 + np.sin(y / 20), np.cos(x / 25) - 0.5)
     points = rng.uniform(-5, [width + 5, height + 5], (n, 2)).astype(np.float32)
     rows, columns = int((height - 1) // spacing) + 2, int((width - 1) // spacing) + 2
-    native = _native.fit_mesh(before, now, points, rows, columns, spacing, spacing)
+    native = fit_mesh(before, now, points, rows, columns, spacing, spacing)
     twin = mesh_motion_twin.fit_mesh(before, now, points, rows, columns, spacing, spacing)
     assert native.shape == (rows, columns, 2)
     np.testing.assert_allclose(native, twin, atol=0.01)
@@ -47,7 +57,7 @@ def test_a_bend_is_found() -> None:
     dx, dy = 3 * np.sin(y / 60), 2 * np.cos(x / 80)
     now = warped(before, dx, dy)
     points = np.stack([x[::8, ::8].ravel(), y[::8, ::8].ravel()], axis=1)
-    mesh = _native.fit_mesh(before, now, points, 7, 11, 32.0, 32.0)
+    mesh = fit_mesh(before, now, points, 7, 11, 32.0, 32.0)
     inner = mesh[1:6, 1:10]
     for k, true in enumerate((dx, dy)):
         assert np.abs(inner[:, :, k] - true[32:180:32, 32:320:32]).max() < 0.4
@@ -57,23 +67,25 @@ def test_far_motion_is_found_from_coarse_to_fine() -> None:
     world = scene(400, 260, 3)
     before, now = (np.ascontiguousarray(world[40:220, x : x + 320]) for x in (40, 26))
     points = np.random.default_rng(0).uniform(30, [290, 150], (300, 2)).astype(np.float32)
-    mesh = _native.fit_mesh(before, now, points, 7, 11, 32.0, 32.0)
+    mesh = fit_mesh(before, now, points, 7, 11, 32.0, 32.0)
     assert np.abs(mesh[1:6, 1:10] - [14, 0]).max() < 0.5
 
 
 def test_flat_pictures_and_no_points_move_nothing() -> None:
     flat, bright = np.zeros((48, 64), np.uint8), np.full((48, 64), 255, np.uint8)
     points = np.array([[10.0, 10.0]], np.float32)
-    assert not _native.fit_mesh(flat, bright, points, 3, 3, 32.0, 32.0).any()
+    assert not fit_mesh(flat, bright, points, 3, 3, 32.0, 32.0).any()
     picture = scene(64, 48, 4)
-    assert not _native.fit_mesh(picture, picture[::-1].copy(), points[:0], 3, 3, 32.0, 32.0).any()
+    assert not fit_mesh(picture, picture[::-1].copy(), points[:0], 3, 3, 32.0, 32.0).any()
 
 
 def test_arguments_are_checked() -> None:
-    picture, points = np.zeros((8, 8), np.uint8), np.zeros((1, 2), np.float32)
-    with pytest.raises(ValueError, match="second picture"):
-        _native.fit_mesh(picture, np.zeros((8, 9), np.uint8), points, 2, 2, 8.0, 8.0)
     with pytest.raises(ValueError, match="two rows"):
-        _native.fit_mesh(picture, picture, points, 1, 2, 8.0, 8.0)
+        _native.MeshSearch(8, 8, 1, 2, 8.0, 8.0)
     with pytest.raises(ValueError, match="two rows"):
-        _native.fit_mesh(picture, picture, points, 2, 2, float("nan"), 8.0)
+        _native.MeshSearch(8, 8, 2, 2, float("nan"), 8.0)
+    with pytest.raises(ValueError, match="positive"):
+        _native.MeshSearch(0, 8, 2, 2, 8.0, 8.0)
+    search = _native.MeshSearch(8, 8, 2, 2, 8.0, 8.0)
+    with pytest.raises(ValueError, match="the picture"):
+        search.look(np.zeros((8, 9), np.uint8))

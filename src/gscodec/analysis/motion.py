@@ -25,15 +25,18 @@ class MotionEstimator:
 
     def __init__(self, size: tuple[int, int], mesh_log2: int) -> None:
         self._width, self._height = size
-        self._spacing = 1 << mesh_log2
         self.rows = ((self._height - 1) >> mesh_log2) + 2
         self.columns = ((self._width - 1) >> mesh_log2) + 2
-        self._before: np.ndarray | None = None
+        height = min(MATCHED_HEIGHT, self._height)
+        self._matched = max(1, round(self._width * height / self._height)), height
+        self._scale = np.array([self._width, self._height], np.float32) / np.float32(self._matched)
+        spacing = ((1 << mesh_log2) / self._scale).tolist()
+        self._search = _native.MeshSearch(*self._matched, self.rows, self.columns, *spacing)
         self._unsaid = np.zeros((2, self.rows, self.columns, 2), np.float32)
 
     def start(self, pixels: np.ndarray) -> None:
         """Begin at an I-frame."""
-        self._before = self._small(pixels)
+        self._look(pixels)
         self._unsaid[:] = 0
 
     def estimate(self, pixels: np.ndarray, points: np.ndarray, is_room: np.ndarray) -> np.ndarray:
@@ -45,16 +48,12 @@ class MotionEstimator:
             One mesh per hypothesis, int32 [2, rows, columns, 2], quarter pixels; the second is all zero where
             no Gaussian is the room's.
         """
-        now, before = self._small(pixels), self._before
-        self._before = now
-        if before is None or min(now.shape) < SMALLEST:
+        self._look(pixels)
+        if min(self._matched) < SMALLEST:
             return np.zeros(self._unsaid.shape, np.int32)
-        scale = np.array([self._width / now.shape[1], self._height / now.shape[0]], np.float32)
-        at = np.ascontiguousarray(points / scale, np.float32)
-        spacing = (self._spacing / scale).tolist()
+        at = np.ascontiguousarray(points / self._scale, np.float32)
         for hypothesis, seen in enumerate((at[~is_room], at if is_room.any() else at[:0])):
-            mesh = _native.fit_mesh(before, now, seen, self.rows, self.columns, *spacing)
-            self._unsaid[hypothesis] += mesh * scale
+            self._unsaid[hypothesis] += self._search.fit(seen) * self._scale
         return np.rint(np.clip(self._unsaid, -64, 64) * UNITS_PER_PIXEL).astype(np.int32)
 
     def said(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:
@@ -65,9 +64,6 @@ class MotionEstimator:
             else:
                 self._unsaid[hypothesis] -= mesh / np.float32(UNITS_PER_PIXEL)
 
-    def _small(self, pixels: np.ndarray) -> np.ndarray:
-        height = min(MATCHED_HEIGHT, self._height)
-        width = max(1, round(self._width * height / self._height))
-        return cv2.cvtColor(
-            cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-        )
+    def _look(self, pixels: np.ndarray) -> None:
+        small = cv2.resize(pixels, self._matched, interpolation=cv2.INTER_AREA)
+        self._search.look(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))

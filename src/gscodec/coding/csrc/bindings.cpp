@@ -51,6 +51,13 @@ std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, 
   return out;
 }
 
+// Work on a coder's own data: other threads may run meanwhile.
+template <typename Work>
+auto released(Work work) {
+  nb::gil_scoped_release release;
+  return work();
+}
+
 nb::bytes to_bytes(const std::vector<uint8_t>& v) {
   return nb::bytes(reinterpret_cast<const char*>(v.data()), v.size());
 }
@@ -85,17 +92,20 @@ NB_MODULE(_native, m) {
       .def(
           "encode_iframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r) {
-            return to_bytes(c.encode_iframe(to_gaussians(s, k, e, r)));
+            return to_bytes(released([&] { return c.encode_iframe(to_gaussians(s, k, e, r)); }));
           },
           "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
       .def(
           "encode_pframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, std::optional<Mesh> mesh, bool room) {
-            return to_bytes(c.encode_pframe(to_gaussians(s, k, e, r), to_motion(mesh, room)));
+            return to_bytes(released([&] { return c.encode_pframe(to_gaussians(s, k, e, r), to_motion(mesh, room)); }));
           },
           "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "mesh"_a.none(), "room_moves"_a)
       .def(
-          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(mesh, room))); },
+          "moved",
+          [](FrameCoder& c, Mesh mesh, bool room) {
+            return to_arrays(released([&] { return c.moved(to_motion(mesh, room)); }));
+          },
           "mesh"_a, "room_moves"_a)
       .def(
           "used_points",
@@ -109,14 +119,19 @@ NB_MODULE(_native, m) {
           "room_moves"_a, "columns"_a)
       .def(
           "decode_iframe",
-          [](FrameCoder& c, nb::bytes b, int n) { return to_arrays(c.decode_iframe(data_of(b), b.size(), n)); },
+          [](FrameCoder& c, nb::bytes b, int n) {
+            return to_arrays(released([&] { return c.decode_iframe(data_of(b), b.size(), n); }));
+          },
           "data"_a, "n"_a)
       .def(
-          "decode_pframe", [](FrameCoder& c, nb::bytes b) { return to_arrays(c.decode_pframe(data_of(b), b.size())); },
+          "decode_pframe",
+          [](FrameCoder& c, nb::bytes b) {
+            return to_arrays(released([&] { return c.decode_pframe(data_of(b), b.size()); }));
+          },
           "data"_a)
       .def("change_costs",
            [](FrameCoder& c) {
-             const std::vector<float> costs = c.change_costs();
+             const std::vector<float> costs = released([&] { return c.change_costs(); });
              float* out;
              auto array = make_array<float>({costs.size()}, &out);
              std::copy(costs.begin(), costs.end(), out);

@@ -46,7 +46,6 @@ using Rates =
     nb::ndarray<const float, nb::numpy, nb::shape<N_PARAMS, gscodec::RATE_ENTRIES>, nb::c_contig, nb::device::cpu>;
 using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, gscodec::N_GROUPS>, nb::c_contig, nb::device::cpu>;
 using Costs = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Grey = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Points = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -273,22 +272,35 @@ NB_MODULE(_native, m) {
         return nb::make_tuple(array, found);
       },
       "picture"_a, "mask"_a, "density"_a, "count"_a, "iterations"_a = 4, "compactness"_a = 0.12f);
-  m.def(
-      "fit_mesh",
-      [](Grey before, Grey now, Points points, int rows, int columns, float spacing_x, float spacing_y) {
-        const std::size_t h = before.shape(0), w = before.shape(1);
-        check_size(now, int(w), int(h), "the second picture");
-        if (rows < 2 || columns < 2 || !(spacing_x > 0) || !(spacing_y > 0))
-          throw std::invalid_argument("a mesh has two rows and columns at least, and space between them");
-        float* data;
-        auto mesh = make_array<float>({std::size_t(rows), std::size_t(columns), 2}, &data);
-        nb::gil_scoped_release release;
-        gscodec::fit_mesh(before.data(), now.data(), int(w), int(h), points.data(), int(points.shape(0)),
-                          {rows, columns, spacing_x, spacing_y}, data);
-        return mesh;
-      },
-      "before"_a, "now"_a, "points"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a,
-      "Displacements, pixels [rows, columns, 2], of control points between two grey pictures.");
+  nb::class_<gscodec::MeshSearch>(m, "MeshSearch", "Motion of a clip as a mesh of displacements.")
+      .def(
+          "__init__",
+          [](gscodec::MeshSearch* self, int width, int height, int rows, int columns, float spacing_x,
+             float spacing_y) {
+            if (width < 1 || height < 1) throw std::invalid_argument("width and height must be positive");
+            if (rows < 2 || columns < 2 || !(spacing_x > 0) || !(spacing_y > 0))
+              throw std::invalid_argument("a mesh has two rows and columns at least, and space between them");
+            new (self) gscodec::MeshSearch(width, height, {rows, columns, spacing_x, spacing_y});
+          },
+          "width"_a, "height"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a)
+      .def(
+          "look",
+          [](gscodec::MeshSearch& self, Mask grey) {
+            check_size(grey, self.width(), self.height(), "the picture");
+            nb::gil_scoped_release release;
+            self.look(grey.data());
+          },
+          "grey"_a, "The next picture, uint8 [height, width].")
+      .def(
+          "fit",
+          [](const gscodec::MeshSearch& self, Points points) {
+            float* data;
+            auto mesh = make_array<float>({std::size_t(self.grid().rows), std::size_t(self.grid().columns), 2}, &data);
+            nb::gil_scoped_release release;
+            self.fit(points.data(), int(points.shape(0)), data);
+            return mesh;
+          },
+          "points"_a, "Displacements, pixels [rows, columns, 2], from the picture before the last one to it.");
   m.def(
       "steady",
       [](PictureInOut picture, PlaneInOut weight, Picture before, Pixels decoded,

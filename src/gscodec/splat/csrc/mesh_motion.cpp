@@ -13,33 +13,28 @@ constexpr int N_LEVELS = 4;
 constexpr int SMALLEST = 12;              // rows or columns of the coarsest level, at least
 constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half
 constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
-constexpr int STEPS = 4, LAST_STEPS = 2;  // of a level; of the finest
+constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
 constexpr float SETTLED = 0.02f;          // pixels; a step that moves no point by more is the level's last
 constexpr int PIXELS_PER_STEP = 12000;    // a larger area is looked at by every second, fourth … row in turn
 
-struct Plane {
-  int width, height;
-  std::vector<float> v;
-};
-
-Plane half(const Plane& p) {
-  Plane q{p.width / 2, p.height / 2, {}};
-  q.v.resize(std::size_t(q.width) * q.height);
+void halve(const Plane& p, Plane& q) {
   for (int y = 0; y < q.height; ++y) {
     const float* a = p.v.data() + std::size_t(2 * y) * p.width;
     const float* b = a + p.width;
-    for (int x = 0; x < q.width; ++x)
-      q.v[std::size_t(y) * q.width + x] = 0.25f * (a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1]);
+    float* to = q.v.data() + std::size_t(y) * q.width;
+    for (int x = 0; x < q.width; ++x) to[x] = 0.25f * (a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1]);
   }
-  return q;
 }
 
-std::vector<Plane> pyramid(const uint8_t* grey, int width, int height) {
-  std::vector<Plane> levels{{width, height, std::vector<float>(grey, grey + std::size_t(width) * height)}};
+std::vector<Plane> empty_pyramid(int width, int height) {
+  std::vector<Plane> levels{{width, height, {}}};
   while (int(levels.size()) < N_LEVELS && std::min(levels.back().width, levels.back().height) >= 2 * SMALLEST)
-    levels.push_back(half(levels.back()));
+    levels.push_back({levels.back().width / 2, levels.back().height / 2, {}});
+  for (Plane& p : levels) p.v.resize(std::size_t(p.width) * p.height);
   return levels;
 }
+
+using Four = float __attribute__((vector_size(16)));
 
 // How much each block counts.
 struct Blocks {
@@ -78,37 +73,37 @@ struct CellSums {
 class Banded {
  public:
   Banded(int n, int band) : n_(n), width_(band + 1), a_(std::size_t(n) * width_) {}
-  double& at(int i, int j) { return i >= j ? column(j)[i - j] : column(i)[j - i]; }
+  float& at(int i, int j) { return i >= j ? column(j)[i - j] : column(i)[j - i]; }
 
   // Cholesky, in place; then x = a⁻¹·x.
-  void solve(std::vector<double>& x) {
+  void solve(std::vector<float>& x) {
     for (int j = 0; j < n_; ++j) {
-      double* c = column(j);
+      float* c = column(j);
       const int length = std::min(width_, n_ - j);
-      const double scale = 1.0 / std::sqrt(std::max(c[0], 1e-12));
+      const float scale = 1.0f / std::sqrt(std::max(c[0], 1e-12f));
       for (int i = 0; i < length; ++i) c[i] *= scale;
       for (int k = 1; k < length; ++k) {
-        double* to = column(j + k);
-        const double f = c[k];
+        float* to = column(j + k);
+        const float f = c[k];
         for (int i = k; i < length; ++i) to[i - k] -= f * c[i];
       }
     }
     for (int j = 0; j < n_; ++j) {
-      const double* c = column(j);
+      const float* c = column(j);
       x[j] /= c[0];
       for (int i = 1; i < std::min(width_, n_ - j); ++i) x[j + i] -= c[i] * x[j];
     }
     for (int j = n_ - 1; j >= 0; --j) {
-      const double* c = column(j);
+      const float* c = column(j);
       for (int i = 1; i < std::min(width_, n_ - j); ++i) x[j] -= c[i] * x[j + i];
       x[j] /= c[0];
     }
   }
 
  private:
-  double* column(int j) { return a_.data() + std::size_t(j) * width_; }
+  float* column(int j) { return a_.data() + std::size_t(j) * width_; }
   int n_, width_;
-  std::vector<double> a_;
+  std::vector<float> a_;
 };
 
 class Level {
@@ -135,7 +130,7 @@ class Level {
     for (int y = n_steps_++ & (stride_ - 1); y < before_.height; y += stride_) gather_row(y, mesh);
     const int n = 2 * grid_.rows * grid_.columns, band = 2 * grid_.columns + 3;
     Banded matrix(n, band);
-    std::vector<double> x(n);
+    std::vector<float> x(n);
     spread(matrix, x);
     smooth(matrix, x, mesh);
     matrix.solve(x);
@@ -175,7 +170,7 @@ class Level {
         continue;
       }
       const float* d = line_.data() + 2 * cell;
-      float h[3][3] = {}, f[2][2] = {};
+      Four h[3] = {}, f = {};
       for (; x < end; ++x) {
         const float s = share_x_[x];
         const float u = std::clamp(float(x) + d[0] + s * (d[2] - d[0]), 0.0f, float(width) - 1.001f);
@@ -189,13 +184,11 @@ class Level {
         const float gx = 0.5f * ((p[1] - p[0]) + tv * (p[width + 1] - p[width] - p[1] + p[0])) +
                          0.25f * (row[std::min(x + 1, width - 1)] - row[std::max(x - 1, 0)]);
         const float gy = 0.5f * (bottom - top) + 0.25f * (below[x] - above[x]);
-        const float w = weight / (1.0f + r * r / (ROBUST * ROBUST));
+        const float w = weight / (1.0f + r * r * (1.0f / (ROBUST * ROBUST)));
         const float a = 1.0f - s, wx = w * gx, wy = w * gy;
-        const float share2[3] = {a * a, a * s, s * s};
-        const float gg[3] = {wx * gx, wx * gy, wy * gy};
-        for (int i = 0; i < 3; ++i)
-          for (int k = 0; k < 3; ++k) h[i][k] += share2[i] * gg[k];
-        f[0][0] += a * wx * r, f[0][1] += a * wy * r, f[1][0] += s * wx * r, f[1][1] += s * wy * r;
+        const Four gg = {wx * gx, wx * gy, wy * gy, 0.0f}, ends = {a, a, s, s}, pull = {wx * r, wy * r, wx * r, wy * r};
+        h[0] += a * a * gg, h[1] += a * s * gg, h[2] += s * s * gg;
+        f += ends * pull;
       }
       CellSums& sums = cells_[std::size_t(cell_y) * (grid_.columns - 1) + cell];
       const float b = 1.0f - share, along_y[3] = {b * b, b * share, share * share};
@@ -204,8 +197,8 @@ class Level {
           for (int k = 0; k < 3; ++k) sums.stiffness[j][i][k] += along_y[j] * h[i][k];
       for (int i = 0; i < 2; ++i)
         for (int k = 0; k < 2; ++k) {
-          sums.force[0][i][k] += b * f[i][k];
-          sums.force[1][i][k] += share * f[i][k];
+          sums.force[0][i][k] += b * f[2 * i + k];
+          sums.force[1][i][k] += share * f[2 * i + k];
         }
     }
   }
@@ -213,7 +206,7 @@ class Level {
   int index(int row, int column) const { return 2 * (row * grid_.columns + column); }
 
   // The cells' sums into the matrix of all points.
-  void spread(Banded& matrix, std::vector<double>& x) const {
+  void spread(Banded& matrix, std::vector<float>& x) const {
     for (int row = 0; row + 1 < grid_.rows; ++row)
       for (int column = 0; column + 1 < grid_.columns; ++column) {
         const CellSums& sums = cells_[std::size_t(row) * (grid_.columns - 1) + column];
@@ -233,14 +226,14 @@ class Level {
   }
 
   // Neighbouring points want to move alike, and a point that nothing holds stays.
-  void smooth(Banded& matrix, std::vector<double>& x, const float* mesh) const {
+  void smooth(Banded& matrix, std::vector<float>& x, const float* mesh) const {
     const int points = grid_.rows * grid_.columns;
-    double stiffness = 0;
+    float stiffness = 0;
     for (int i = 0; i < 2 * points; ++i) stiffness += matrix.at(i, i);
-    const double s = SMOOTHNESS * stiffness / (2 * points) + 1e-3;
+    const float s = SMOOTHNESS * stiffness / (2 * points) + 1e-3f;
     const auto tie = [&](int a, int b) {
       for (int k = 0; k < 2; ++k) {
-        const double apart = s * (double(mesh[a + k]) - mesh[b + k]);
+        const float apart = s * (float(mesh[a + k]) - mesh[b + k]);
         matrix.at(a + k, a + k) += s, matrix.at(b + k, b + k) += s;
         matrix.at(a + k, b + k) -= s;
         x[a + k] -= apart, x[b + k] += apart;
@@ -250,7 +243,7 @@ class Level {
       for (int column = 0; column < grid_.columns; ++column) {
         if (column) tie(index(row, column), index(row, column - 1));
         if (row) tie(index(row, column), index(row - 1, column));
-        for (int k = 0; k < 2; ++k) matrix.at(index(row, column) + k, index(row, column) + k) += 1e-3 * s;
+        for (int k = 0; k < 2; ++k) matrix.at(index(row, column) + k, index(row, column) + k) += 1e-3f * s;
       }
   }
 
@@ -267,20 +260,29 @@ class Level {
 
 }  // namespace
 
-void fit_mesh(const uint8_t* before, const uint8_t* now, int width, int height, const float* points, int n,
-              const MeshGrid& grid, float* mesh) {
-  std::fill(mesh, mesh + std::size_t(2) * grid.rows * grid.columns, 0.0f);
-  if (n == 0 || width < 2 || height < 2) return;
-  const std::vector<Plane> from = pyramid(before, width, height), to = pyramid(now, width, height);
-  const Blocks blocks = count_points(points, n, width, height);
-  for (int level = int(from.size()) - 1; level >= 0; --level) {
+MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid)
+    : grid_(grid), before_(empty_pyramid(width, height)), now_(before_) {}
+
+void MeshSearch::look(const uint8_t* grey) {
+  std::swap(before_, now_);
+  std::copy_n(grey, now_[0].v.size(), now_[0].v.begin());
+  for (std::size_t level = 1; level < now_.size(); ++level) halve(now_[level - 1], now_[level]);
+  n_seen_ = std::min(n_seen_ + 1, 2);
+}
+
+void MeshSearch::fit(const float* points, int n, float* mesh) const {
+  const int size = 2 * grid_.rows * grid_.columns;
+  std::fill(mesh, mesh + size, 0.0f);
+  if (n == 0 || n_seen_ < 2 || width() < 2 || height() < 2) return;
+  const Blocks blocks = count_points(points, n, width(), height());
+  for (int level = int(now_.size()) - 1; level >= 0; --level) {
     const float scale = 1.0f / float(1 << level);
-    Level at(from[level], to[level], blocks, BLOCK_LOG2 - level,
-             {grid.rows, grid.columns, grid.spacing_x * scale, grid.spacing_y * scale});
+    Level at(before_[level], now_[level], blocks, BLOCK_LOG2 - level,
+             {grid_.rows, grid_.columns, grid_.spacing_x * scale, grid_.spacing_y * scale});
     for (int i = 0; i < (level ? STEPS : LAST_STEPS); ++i)
       if (at.step(mesh) < SETTLED) break;
     if (level)
-      for (int i = 0; i < 2 * grid.rows * grid.columns; ++i) mesh[i] *= 2;
+      for (int i = 0; i < size; ++i) mesh[i] *= 2;
   }
 }
 

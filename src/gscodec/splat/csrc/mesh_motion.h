@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 namespace gscodec {
 
@@ -11,9 +12,31 @@ struct MeshGrid {
   float spacing_x, spacing_y;
 };
 
-// Finds displacements, pixels [rows, columns, 2], such that now(x + d(x)) looks like before(x) around the points,
-// float [n, 2]. Both pictures are grey, 8 bits, [height, width].
-void fit_mesh(const uint8_t* before, const uint8_t* now, int width, int height, const float* points, int n,
-              const MeshGrid& grid, float* mesh);
+// A grey picture, or one of the smaller ones made of it.
+struct Plane {
+  int width, height;
+  std::vector<float> v;
+};
+
+// Follows a clip of grey pictures, 8 bits [height, width].
+class MeshSearch {
+ public:
+  MeshSearch(int width, int height, const MeshGrid& grid);
+
+  void look(const uint8_t* grey);  // the next picture
+
+  // Finds displacements, pixels [rows, columns, 2], such that the last picture at x + d(x) looks like the one before
+  // it at x, around the points, float [n, 2]. Without a picture before: none.
+  void fit(const float* points, int n, float* mesh) const;
+
+  const MeshGrid& grid() const { return grid_; }
+  int width() const { return now_[0].width; }
+  int height() const { return now_[0].height; }
+
+ private:
+  MeshGrid grid_;
+  int n_seen_ = 0;
+  std::vector<Plane> before_, now_;  // from fine to coarse
+};
 
 }  // namespace gscodec
