@@ -29,7 +29,7 @@ class MotionEstimator:
         self.columns = ((self._width - 1) >> mesh_log2) + 2
         height = min(MATCHED_HEIGHT, self._height)
         self._matched = max(1, round(self._width * height / self._height)), height
-        self._scale = np.array([self._width, self._height], np.float32) / np.float32(self._matched)
+        self._scale = np.array([self._width, self._height], np.float32) / np.array(self._matched, np.float32)
         spacing = ((1 << mesh_log2) / self._scale).tolist()
         self._search = _native.MeshSearch(*self._matched, self.rows, self.columns, *spacing)
         self._unsaid = np.zeros((2, self.rows, self.columns, 2), np.float32)
