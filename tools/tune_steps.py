@@ -115,11 +115,13 @@ def steps(mean: float, scale: float, shear: float) -> Iterator[None]:
 
     quantize.SCALE_STEP, quantize.SHEAR_STEP = before[0] * scale, before[1] * shear
     quantize.mean_log2_steps = frames.mean_log2_steps = mean_log2_steps
+    quantize.step_table.cache_clear()
     try:
         yield
     finally:
         quantize.SCALE_STEP, quantize.SHEAR_STEP = before[:2]
         quantize.mean_log2_steps = frames.mean_log2_steps = before[2]
+        quantize.step_table.cache_clear()
 
 
 def iframe(sample: Sample, quality: float) -> tuple[float, float]:

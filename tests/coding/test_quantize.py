@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import quantize_twin
 from adaptive_twin import clamp
 from adaptive_twin_frames import luma, morton, round_scale, round_sq
 
@@ -18,7 +19,6 @@ from gscodec.coding.quantize import (
     MAX_ENERGY_CLASS,
     MAX_SIZE_CLASS,
     MAX_SYMBOL,
-    MIN_SCALE,
     State,
     affine_arrays,
     canonical_order,
@@ -150,7 +150,7 @@ def test_dequantised_parameters_round_to_themselves() -> None:
     params = dequantize(state)
     quantize_geometry(params, again, slice(None), SIZE)
     quantize_colors(params, again, slice(None))
-    same = (params[:, [2, 4]] > np.float32(MIN_SCALE)).all(axis=1)  # not clamped
+    same = (params[:, [2, 4]] > np.float32(quantize_twin.MIN_SCALE)).all(axis=1)  # not clamped
     np.testing.assert_array_equal(again.symbols[same], state.symbols[same])
 
 
@@ -189,6 +189,34 @@ def test_cells_are_the_documents() -> None:
 
 
 @pytest.mark.parametrize("make", [random_state, extreme_state])
+@pytest.mark.parametrize("quality", [1.0, 307 / 256, 13 / 256])
+def test_native_equals_twin(make, quality: float) -> None:
+    state = make(np.random.default_rng(11), 400)
+    state.quality = quality
+    k, e = np.mgrid[: MAX_SIZE_CLASS + 1, : MAX_ENERGY_CLASS + 1].reshape(2, -1).astype(np.int32)
+    every = State(np.ones((len(k), 8), np.int32), k, e, np.zeros(len(k), bool), quality)
+    for s in (state, every):
+        assert dequantize(s).tobytes() == quantize_twin.dequantize(s).tobytes()
+        pairs = zip(affine_arrays(s, SIZE), quantize_twin.affine_arrays(s, SIZE), strict=True)
+        for native, twin in pairs:
+            assert native.dtype == twin.dtype
+            np.testing.assert_array_equal(native, twin)
+
+
+def test_native_checks_classes_and_lengths() -> None:
+    state = grid_state()
+    state.size_class[0] = MAX_SIZE_CLASS + 1
+    for use in (dequantize, lambda s: affine_arrays(s, SIZE)):
+        with pytest.raises(ValueError, match="leaves its range"):
+            use(state)
+    state = grid_state()
+    state.energy_class = state.energy_class[1:]
+    for use in (dequantize, lambda s: affine_arrays(s, SIZE)):
+        with pytest.raises(ValueError, match="differ in length"):
+            use(state)
+
+
+@pytest.mark.parametrize("make", [random_state, extreme_state])
 def test_affine_arrays_agree_with_dequantize(make) -> None:
     state = make(np.random.default_rng(9), 300)
     state.quality = 307 / 256
@@ -202,7 +230,7 @@ def test_affine_arrays_agree_with_dequantize(make) -> None:
     ):
         state.symbols = symbols.astype(np.int32)
         values = (symbols * step + offset).astype(np.float32)
-        values[:, [2, 4]] = np.maximum(values[:, [2, 4]], np.float32(MIN_SCALE))
+        values[:, [2, 4]] = np.maximum(values[:, [2, 4]], np.float32(quantize_twin.MIN_SCALE))
         np.testing.assert_array_equal(values, dequantize(state))
     assert step.dtype == offset.dtype == np.float64
     assert low.dtype == high.dtype == np.int32

@@ -13,9 +13,11 @@ Dequantisation is one multiplication and at most one addition per value in float
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
+from gscodec.coding import _native
 from gscodec.splat.gaussians import COLOR, MEAN, N_PARAMS
 
 BASE_SIZE = 0.25  # pixels, of size class 0
@@ -25,7 +27,7 @@ MAX_SYMBOL = (1 << 20) - 1
 MARGIN = 64  # pixels a mean may lie outside the picture
 CELL_LOG2 = 3  # means are ordered by cells of 8 x 8 pixels
 MIN_MEAN_LOG2 = -4  # finest step of a mean: 1/16 pixel
-MIN_SCALE = 0.3  # pixels; the rasteriser's
+MIN_SCALE: float = _native.MIN_SCALE  # pixels; the rasteriser's
 
 # Calibrated by tools/tune_steps.py; docs/bits.md, "Steps".
 COLOR_STEP = 0.14  # of a Gaussian of size 1 pixel at quality 1, opponent units
@@ -124,18 +126,22 @@ def quantize_colors(params: np.ndarray, state: State, rows: np.ndarray | slice) 
     state.symbols[rows, COLOR] = np.clip(np.rint(params[rows, COLOR] / step), -MAX_SYMBOL, MAX_SYMBOL)
 
 
+@cache
+def step_table() -> np.ndarray:
+    """Steps of all eight symbols by class, float64 [(MAX_SIZE_CLASS + 1)·(MAX_ENERGY_CLASS + 1), 8].
+
+    The colours' are those at which a Gaussian of size class 0 has 1.
+    """
+    k, e = np.mgrid[: MAX_SIZE_CLASS + 1, : MAX_ENERGY_CLASS + 1].astype(np.int32).reshape(2, -1)
+    mean, color = np.ldexp(1.0, mean_log2_steps(k, e)), _half_powers(-k)
+    scale, shear = geometry_steps(k, e)
+    return np.stack([mean, mean, scale, shear, scale, color, color, color], axis=1)
+
+
 def dequantize(state: State) -> np.ndarray:  # -> [N, 8]
     """Parameters of the state, float32: identical on every machine."""
-    s = state.symbols.astype(np.float64)
-    out = np.empty_like(s)
-    step = np.ldexp(1.0, mean_log2_steps(state.size_class, state.energy_class))[:, None]
-    out[:, MEAN] = (s[:, MEAN] + 0.5) * step - MARGIN
-    scale, shear = geometry_steps(state.size_class, state.energy_class)
-    out[:, L1] = np.maximum(s[:, L1] * scale, MIN_SCALE)
-    out[:, L2] = s[:, L2] * shear
-    out[:, L3] = np.maximum(s[:, L3] * scale, MIN_SCALE)
-    out[:, COLOR] = s[:, COLOR] * color_steps(state.size_class, state.quality)[:, None]
-    return out.astype(np.float32)
+    color = COLOR_STEP * state.quality / BASE_SIZE
+    return _native.dequantize(step_table(), state.symbols, state.size_class, state.energy_class, color)
 
 
 def cells(state: State) -> np.ndarray:  # -> [N]
@@ -196,16 +202,5 @@ def affine_arrays(
         step and offset, float64 [N, 8], with value = symbol·step + offset; lowest and
         highest symbol, int32 [N, 8].
     """
-    n = len(state)
-    log2_step = mean_log2_steps(state.size_class, state.energy_class)
-    scale, shear = geometry_steps(state.size_class, state.energy_class)
-    mean, color = np.ldexp(1.0, log2_step), color_steps(state.size_class, state.quality)
-    step = np.stack([mean, mean, scale, shear, scale, color, color, color], axis=1)
-    offset = np.zeros((n, N_PARAMS))
-    offset[:, MEAN] = (0.5 * mean - MARGIN)[:, None]
-    low = np.full((n, N_PARAMS), -MAX_SYMBOL, np.int32)
-    high = np.full((n, N_PARAMS), MAX_SYMBOL, np.int32)
-    low[:, MEAN] = 0
-    high[:, MEAN] = np.ceil(np.ldexp(np.array(size) + 2.0 * MARGIN, -log2_step[:, None])) - 1
-    low[:, [L1, L3]] = 1
-    return step, offset, low, high
+    color = COLOR_STEP * state.quality / BASE_SIZE
+    return _native.affine(step_table(), state.size_class, state.energy_class, color, *size)

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "arrays.h"
+#include "quantize.h"
 #include "syntax.h"
 
 namespace nb = nanobind;
@@ -25,6 +26,25 @@ using Classes = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig,
 using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 using Mesh = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, -1, 2>, nb::c_contig, nb::device::cpu>;
+
+using Table = nb::ndarray<const double, nb::numpy,
+                          nb::shape<(gscodec::MAX_CLASS_SIZE + 1) * (gscodec::MAX_CLASS_ENERGY + 1), N_SYMBOLS>,
+                          nb::c_contig, nb::device::cpu>;
+
+// Calls use(i, steps) for every Gaussian of these classes.
+template <typename Use>
+void for_steps(const Table& table, const Classes& size, const Classes& energy, double color, const Use& use) {
+  const std::size_t n = size.shape(0);
+  if (energy.shape(0) != n) throw std::invalid_argument("classes differ in length");
+  double step[N_SYMBOLS];
+  for (std::size_t i = 0; i < n; ++i) {
+    const int32_t k = size.data()[i], e = energy.data()[i];
+    if (k < 0 || k > gscodec::MAX_CLASS_SIZE || e < 0 || e > gscodec::MAX_CLASS_ENERGY)
+      throw std::invalid_argument("a class leaves its range");
+    gscodec::steps_of(table.data(), k, e, color, step);
+    use(i, step);
+  }
+}
 
 gscodec::Motion to_motion(const std::optional<Mesh>& mesh, bool room) {
   gscodec::Motion motion;
@@ -86,7 +106,40 @@ const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8
 NB_MODULE(_native, m) {
   m.doc() = "gscodec's adaptive entropy coder.";
   m.attr("MESH_LOG2") = gscodec::MESH_LOG2;
+  m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
   m.attr("MAX_MOTION") = gscodec::MAX_MOTION;
+  m.def(
+      "dequantize",
+      [](Table table, Symbols symbols, Classes size, Classes energy, double color) {
+        const std::size_t n = symbols.shape(0);
+        if (size.shape(0) != n) throw std::invalid_argument("symbols and classes differ in length");
+        float* out;
+        auto params = make_array<float>({n, std::size_t(N_SYMBOLS)}, &out);
+        for_steps(table, size, energy, color, [&](std::size_t i, const double* step) {
+          gscodec::dequantize(symbols.data() + i * N_SYMBOLS, step, out + i * N_SYMBOLS);
+        });
+        return params;
+      },
+      "table"_a, "symbols"_a, "size_class"_a, "energy_class"_a, "color"_a, "Parameters, float32 [n, 8].");
+  m.def(
+      "affine",
+      [](Table table, Classes size, Classes energy, double color, int width, int height) {
+        const std::size_t n = size.shape(0);
+        double *step, *offset;
+        int32_t *low, *high;
+        auto a = make_array<double>({n, std::size_t(N_SYMBOLS)}, &step);
+        auto b = make_array<double>({n, std::size_t(N_SYMBOLS)}, &offset);
+        auto c = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &low);
+        auto d = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &high);
+        for_steps(table, size, energy, color, [&](std::size_t i, const double* s) {
+          std::copy_n(s, N_SYMBOLS, step + i * N_SYMBOLS);
+          const std::size_t at = i * N_SYMBOLS;
+          gscodec::affine(s, width, height, offset + at, low + at, high + at);
+        });
+        return nb::make_tuple(a, b, c, d);
+      },
+      "table"_a, "size_class"_a, "energy_class"_a, "color"_a, "width"_a, "height"_a,
+      "Step and offset, float64 [n, 8]; lowest and highest symbol, int32 [n, 8].");
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
       .def(nb::init<int, int>(), "width"_a, "height"_a)
       .def(

@@ -15,7 +15,7 @@ constexpr float ROBUST = 10.0f;           // code values of a residual that coun
 constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
 constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
 constexpr float SETTLED = 0.02f;          // pixels; a step that moves no point by more is the level's last
-constexpr int PIXELS_PER_STEP = 12000;    // a larger area is looked at by every second, fourth … row in turn
+constexpr int PIXELS_PER_STEP = 6000;     // a larger area is looked at by every second, fourth … row in turn
 
 void halve(const Plane& p, Plane& q) {
   for (int y = 0; y < q.height; ++y) {
@@ -128,17 +128,19 @@ class Level {
   float step(float* mesh) {
     std::fill(cells_.begin(), cells_.end(), CellSums{});
     for (int y = n_steps_++ & (stride_ - 1); y < before_.height; y += stride_) gather_row(y, mesh);
-    const int n = 2 * grid_.rows * grid_.columns, band = 2 * grid_.columns + 3;
+    const int n = 2 * grid_.rows * grid_.columns, band = 2 * std::min(grid_.rows, grid_.columns) + 3;
     Banded matrix(n, band);
     std::vector<float> x(n);
     spread(matrix, x);
     smooth(matrix, x, mesh);
     matrix.solve(x);
     float largest = 0;
-    for (int i = 0; i < n; ++i) {
-      mesh[i] += float(x[i]);
-      largest = std::max(largest, std::fabs(float(x[i])));
-    }
+    for (int i = 0; i < n; i += 2)
+      for (int k = 0; k < 2; ++k) {
+        const float moved = x[index(i / 2 / grid_.columns, i / 2 % grid_.columns) + k];
+        mesh[i + k] += moved;
+        largest = std::max(largest, std::fabs(moved));
+      }
     return largest;
   }
 
@@ -203,7 +205,10 @@ class Level {
     }
   }
 
-  int index(int row, int column) const { return 2 * (row * grid_.columns + column); }
+  // Of a point among the unknowns, which are counted along the shorter side: the band is narrower so.
+  int index(int row, int column) const {
+    return 2 * (grid_.rows < grid_.columns ? column * grid_.rows + row : row * grid_.columns + column);
+  }
 
   // The cells' sums into the matrix of all points.
   void spread(Banded& matrix, std::vector<float>& x) const {
@@ -231,9 +236,11 @@ class Level {
     float stiffness = 0;
     for (int i = 0; i < 2 * points; ++i) stiffness += matrix.at(i, i);
     const float s = SMOOTHNESS * stiffness / (2 * points) + 1e-3f;
-    const auto tie = [&](int a, int b) {
+    const auto tie = [&](int row_a, int column_a, int row_b, int column_b) {
+      const int a = index(row_a, column_a), b = index(row_b, column_b);
       for (int k = 0; k < 2; ++k) {
-        const float apart = s * (float(mesh[a + k]) - mesh[b + k]);
+        const float apart =
+            s * (mesh[2 * (row_a * grid_.columns + column_a) + k] - mesh[2 * (row_b * grid_.columns + column_b) + k]);
         matrix.at(a + k, a + k) += s, matrix.at(b + k, b + k) += s;
         matrix.at(a + k, b + k) -= s;
         x[a + k] -= apart, x[b + k] += apart;
@@ -241,8 +248,8 @@ class Level {
     };
     for (int row = 0; row < grid_.rows; ++row)
       for (int column = 0; column < grid_.columns; ++column) {
-        if (column) tie(index(row, column), index(row, column - 1));
-        if (row) tie(index(row, column), index(row - 1, column));
+        if (column) tie(row, column, row, column - 1);
+        if (row) tie(row, column, row - 1, column);
         for (int k = 0; k < 2; ++k) matrix.at(index(row, column) + k, index(row, column) + k) += 1e-3f * s;
       }
   }
