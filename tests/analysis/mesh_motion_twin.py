@@ -43,6 +43,34 @@ def fit_mesh(
     return mesh
 
 
+def drift(before: np.ndarray, now: np.ndarray, points: np.ndarray) -> float:
+    """Most pixels that a quarter of the picture moves as a whole, around the points."""
+    a, b = before.astype(float), now.astype(float)
+    level = 0
+    while level < 2 and min(a.shape) >= 2 * SMALLEST:
+        a, b, level = _half(a), _half(b), level + 1
+    blocks = _block_weights(points, before.shape)
+    at = [
+        np.minimum(np.arange(n) // (BLOCK >> level), m - 1)
+        for n, m in zip(a.shape, blocks.shape, strict=True)
+    ]
+    weight = blocks[at[0][:, None], at[1][None]]
+    weight[[0, -1]] = weight[:, [0, -1]] = 0
+    gy, gx = np.gradient((a + b) / 2)
+    r = b - a
+    weight = weight / (1 + (r / ROBUST) ** 2)
+    rows, columns = np.arange(a.shape[0]) * 2 >= a.shape[0], np.arange(a.shape[1]) * 2 >= a.shape[1]
+    largest = 0.0
+    for lower in (False, True):
+        for right in (False, True):
+            w = weight * (rows == lower)[:, None] * (columns == right)
+            matrix = np.array([[(w * p * q).sum() for p in (gx, gy)] for q in (gx, gy)])
+            matrix += (1e-3 * np.trace(matrix) + 1e-6) * np.eye(2)
+            step = np.linalg.solve(matrix, [(w * gx * r).sum(), (w * gy * r).sum()])
+            largest = max(largest, float(np.abs(step).max()))
+    return largest * 2**level
+
+
 def _half(p: np.ndarray) -> np.ndarray:
     p = p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2]
     return (p[::2, ::2] + p[::2, 1::2] + p[1::2, ::2] + p[1::2, 1::2]) / 4

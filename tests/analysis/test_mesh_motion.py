@@ -79,6 +79,23 @@ def test_flat_pictures_and_no_points_move_nothing() -> None:
     assert not fit_mesh(picture, picture[::-1].copy(), points[:0], 3, 3, 32.0, 32.0).any()
 
 
+@pytest.mark.parametrize(("width", "height"), [(320, 180), (96, 64), (33, 40)])
+def test_drift_equals_twin(width: int, height: int) -> None:
+    before = scene(width, height, 5)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    now = warped(before, np.where(x > width / 2, np.float32(0.5), np.float32(0.3)), 0 * y)
+    points = np.random.default_rng(6).uniform(0, [width, height], (40, 2)).astype(np.float32)
+    search = _native.MeshSearch(width, height, 2, 2, 64.0, 64.0)
+    search.look(before)
+    assert search.drift(points) == 0
+    search.look(now)
+    assert search.drift(points) == pytest.approx(mesh_motion_twin.drift(before, now, points), rel=1e-3)
+    assert 0.2 < search.drift(points) < 1
+    assert search.drift(points[:0]) == 0
+    search.look(now)
+    assert search.drift(points) == 0
+
+
 def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="two rows"):
         _native.MeshSearch(8, 8, 1, 2, 8.0, 8.0)

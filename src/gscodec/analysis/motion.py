@@ -14,6 +14,7 @@ from gscodec.splat import _native
 MATCHED_HEIGHT = 180  # rows of the pictures that are compared
 SMALLEST = 16  # rows or columns of them; of smaller pictures nothing is said to move
 UNITS_PER_PIXEL = 4
+STILL = 0.05  # pixels; a room that drifts less from frame to frame is not looked at closer
 
 
 class MotionEstimator:
@@ -46,14 +47,15 @@ class MotionEstimator:
             points: means of the Gaussians, pixels [N, 2]. is_room: bool [N].
         Returns:
             One mesh per hypothesis, int32 [2, rows, columns, 2], quarter pixels; the second is all zero where
-            no Gaussian is the room's.
+            no Gaussian is the room's, or the room stands still.
         """
         self._look(pixels)
         if min(self._matched) < SMALLEST:
             return np.zeros(self._unsaid.shape, np.int32)
         at = np.ascontiguousarray(points / self._scale, np.float32)
-        for hypothesis, seen in enumerate((at[~is_room], at if is_room.any() else at[:0])):
-            self._unsaid[hypothesis] += self._search.fit(seen) * self._scale
+        self._unsaid[0] += self._search.fit(at[~is_room]) * self._scale
+        if is_room.any() and self._search.drift(at[is_room]) * self._scale.max() > STILL:
+            self._unsaid[1] += self._search.fit(at) * self._scale
         return np.rint(np.clip(self._unsaid, -64, 64) * UNITS_PER_PIXEL).astype(np.int32)
 
     def said(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:

@@ -300,7 +300,14 @@ NB_MODULE(_native, m) {
             self.fit(points.data(), int(points.shape(0)), data);
             return mesh;
           },
-          "points"_a, "Displacements, pixels [rows, columns, 2], from the picture before the last one to it.");
+          "points"_a, "Displacements, pixels [rows, columns, 2], from the picture before the last one to it.")
+      .def(
+          "drift",
+          [](const gscodec::MeshSearch& self, Points points) {
+            nb::gil_scoped_release release;
+            return self.drift(points.data(), int(points.shape(0)));
+          },
+          "points"_a, "Most pixels that a quarter of the picture moves as a whole, around the points.");
   m.def(
       "steady",
       [](PictureInOut picture, PlaneInOut weight, Picture before, Pixels decoded,

@@ -14,6 +14,7 @@ constexpr int SMALLEST = 12;              // rows or columns of the coarsest lev
 constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half
 constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
 constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
+constexpr int DRIFT_LEVEL = 2;            // of the pyramid, where a drift is looked for
 constexpr float SETTLED = 0.02f;          // pixels; a step that moves no point by more is the level's last
 constexpr int PIXELS_PER_STEP = 6000;     // a larger area is looked at by every second, fourth … row in turn
 
@@ -33,6 +34,8 @@ std::vector<Plane> empty_pyramid(int width, int height) {
   for (Plane& p : levels) p.v.resize(std::size_t(p.width) * p.height);
   return levels;
 }
+
+float trust(float residual) { return 1.0f / (1.0f + residual * residual * (1.0f / (ROBUST * ROBUST))); }
 
 using Four = float __attribute__((vector_size(16)));
 
@@ -186,7 +189,7 @@ class Level {
         const float gx = 0.5f * ((p[1] - p[0]) + tv * (p[width + 1] - p[width] - p[1] + p[0])) +
                          0.25f * (row[std::min(x + 1, width - 1)] - row[std::max(x - 1, 0)]);
         const float gy = 0.5f * (bottom - top) + 0.25f * (below[x] - above[x]);
-        const float w = weight / (1.0f + r * r * (1.0f / (ROBUST * ROBUST)));
+        const float w = weight * trust(r);
         const float a = 1.0f - s, wx = w * gx, wy = w * gy;
         const Four gg = {wx * gx, wx * gy, wy * gy, 0.0f}, ends = {a, a, s, s}, pull = {wx * r, wy * r, wx * r, wy * r};
         h[0] += a * a * gg, h[1] += a * s * gg, h[2] += s * s * gg;
@@ -291,6 +294,34 @@ void MeshSearch::fit(const float* points, int n, float* mesh) const {
     if (level)
       for (int i = 0; i < size; ++i) mesh[i] *= 2;
   }
+}
+
+float MeshSearch::drift(const float* points, int n) const {
+  const int level = std::min(DRIFT_LEVEL, int(now_.size()) - 1);
+  const Plane &a = before_[level], &b = now_[level];
+  if (n == 0 || n_seen_ < 2 || a.width < 4 || a.height < 4) return 0.0f;
+  const Blocks blocks = count_points(points, n, width(), height());
+  float sums[4][5] = {};  // per quarter: gx², gx·gy, gy², gx·r, gy·r
+  for (int y = 1; y + 1 < a.height; ++y)
+    for (int x = 1; x + 1 < a.width; ++x) {
+      const int block_x = std::min(x >> (BLOCK_LOG2 - level), blocks.columns - 1);
+      const int block_y = std::min(y >> (BLOCK_LOG2 - level), blocks.rows - 1);
+      const float weight = blocks.weight[std::size_t(block_y) * blocks.columns + block_x];
+      if (weight == 0) continue;
+      const std::size_t i = std::size_t(y) * a.width + x;
+      const auto both = [&](std::size_t j) { return a.v[j] + b.v[j]; };
+      const float gx = 0.25f * (both(i + 1) - both(i - 1)), gy = 0.25f * (both(i + a.width) - both(i - a.width));
+      const float r = b.v[i] - a.v[i], w = weight * trust(r);
+      float* s = sums[2 * (2 * y >= a.height) + (2 * x >= a.width)];
+      s[0] += w * gx * gx, s[1] += w * gx * gy, s[2] += w * gy * gy, s[3] += w * gx * r, s[4] += w * gy * r;
+    }
+  float largest = 0;
+  for (const float* s : sums) {
+    const float ridge = 1e-3f * (s[0] + s[2]) + 1e-6f, xx = s[0] + ridge, yy = s[2] + ridge,
+                det = xx * yy - s[1] * s[1];
+    largest = std::max({largest, std::fabs(yy * s[3] - s[1] * s[4]) / det, std::fabs(xx * s[4] - s[1] * s[3]) / det});
+  }
+  return largest * float(1 << level);
 }
 
 }  // namespace gscodec

@@ -29,6 +29,9 @@ class MeshSearch {
   // it at x, around the points, float [n, 2]. Without a picture before: none.
   void fit(const float* points, int n, float* mesh) const;
 
+  // By how much the picture around the points moves as a whole, pixels: the most that any of its quarters does.
+  float drift(const float* points, int n) const;
+
   const MeshGrid& grid() const { return grid_; }
   int width() const { return now_[0].width; }
   int height() const { return now_[0].height; }

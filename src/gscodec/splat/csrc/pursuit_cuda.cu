@@ -11,6 +11,7 @@ constexpr int RATE_ENTRIES = 32;
 constexpr int N_GROUPS = 4;
 constexpr int LOCK = 16;        // pixels of the side of a tile that one change may touch at a time
 constexpr int LARGE = 1 << 11;  // pixels of a box from which on a whole block works on it
+constexpr int VAST = 1 << 13;   // … it is looked at in every fourth round only: all wait for the slowest
 constexpr int LOCK_INDEX_BITS = 20, LOCK_ROUND_SHIFT = 52;  // a key: round, gain, Gaussian
 constexpr float PI = 3.14159265f;
 
@@ -441,6 +442,8 @@ GS_DEVICE void attempt(const PursuitParams& p, PursuitShared& s, const Crew& cre
   crew_barrier(crew);
 }
 
+GS_DEVICE bool rests(int pixels, unsigned round) { return pixels >= VAST && round % 4 != 1; }
+
 // Calls use(crew, i) for this block's share of the Gaussians: large ones, then small ones, by the size that
 // box_of_work(i) has; Gaussians without work give -1.
 template <typename Size, typename Use>
@@ -485,6 +488,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) pursue(const PursuitPar
         p, group.rank, [&](int i) { return area(scene.boxes[i]); },
         [&](const Crew& crew, int i) {
           const short4 box = scene.boxes[i];
+          if (rests(area(box), round)) {
+            if (p.gain[i] > 0.0f && crew.thread == 0) p.flags[0] = round;  // its turn will come
+            return;
+          }
           if (stale(p, crew, i, box)) value(p, s, crew, i, box, round);
           if (crew.thread < 32 && p.gain[i] > 0.0f) claim(p, i, round);
         });
@@ -492,7 +499,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) pursue(const PursuitPar
     volatile unsigned* flags = p.flags;
     if (sync(group, [&] { return flags[0] != round || flags[1] != 0; })) break;
     for_gaussians(
-        p, group.rank, [&](int i) { return p.gain[i] > 0.0f ? area(p.reach[i]) : -1; },
+        p, group.rank,
+        [&](int i) { return p.gain[i] > 0.0f && !rests(area(scene.boxes[i]), round) ? area(p.reach[i]) : -1; },
         [&](const Crew& crew, int i) {
           if (may_change(p, crew, i, round)) attempt(p, s, crew, i, round);
         });
