@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gscodec.errors import BackendError, LimitError
-from gscodec.splat.cuda_params import LOCK, WARPS, DrawParams, PursuitParams
+from gscodec.splat.cuda_params import LOCK, DrawParams, PursuitParams
 from gscodec.splat.cuda_scene import expect_shape
 from gscodec.splat.gaussians import N_PARAMS
 from gscodec.splat.pursuit import Effort, SymbolArrays
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
 
 ROUNDS_PER_PASS = 32  # a round changes Gaussians all over the picture, but neighbours take turns
+GAUSSIANS_PER_BLOCK = 3
 STIFFNESS = 1.3  # csrc/pursuit.h
 MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
 MAX_GAUSSIANS = 1 << 20
@@ -109,5 +110,5 @@ def pursue(
 
 @lru_cache(maxsize=256)
 def _blocks(resident: int, n: int) -> int:
-    """Blocks of a pursuit: a warp for each Gaussian, as far as the card holds them."""
-    return max(1, min(resident, -(-n // WARPS)))
+    """Blocks of a pursuit: one for every few Gaussians, because it takes the large ones in turn."""
+    return max(1, min(resident, -(-n // GAUSSIANS_PER_BLOCK)))

@@ -10,7 +10,7 @@ namespace gscodec {
 constexpr int RATE_ENTRIES = 32;
 constexpr int N_GROUPS = 4;
 constexpr int LOCK = 16;        // pixels of the side of a tile that one change may touch at a time
-constexpr int LARGE = 1 << 11;  // pixels of a box from which on a whole block works on it
+constexpr int LARGE = 1 << 10;  // pixels of a box from which on a whole block works on it
 constexpr int VAST = 1 << 13;   // … it is looked at in every fourth round only: all wait for the slowest
 constexpr int LOCK_INDEX_BITS = 20, LOCK_ROUND_SHIFT = 52;  // a key: round, gain, Gaussian
 constexpr float PI = 3.14159265f;
