@@ -87,6 +87,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "devices": "",
         "update": "refit",
         "profile": "paper",
+        "hold": 0,
         "quantization": "qat",
         "entropy": "zstd",
     }

@@ -28,6 +28,7 @@ from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.errors import BitstreamError, CorruptError, FitError, LimitError, UnsupportedError
 from gscodec.metrics import psnr, psnr_db
 from gscodec.splat.frame_store import loss_weight
+from gscodec.splat.hold import Holder
 from gscodec.splat.raster import FitResult, make_rasterizer
 
 pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
@@ -69,7 +70,7 @@ def sequence_header(encoder: Encoder, config: EncoderConfig) -> dict[str, Any]:
     assert quality == int(quality)  # the header can say it
     header = {field.name: field.low for field in SEQUENCE_HEADER}
     header |= {"width": WIDTH, "height": HEIGHT, "quality_q8": int(quality)}
-    header |= {"entropy": ENTROPY_CODES.index(config.entropy)}
+    header |= {"entropy": ENTROPY_CODES.index(config.entropy), "hold": config.hold}
     return header | {"background": BACKGROUND_CODES.index(config.background)}
 
 
@@ -94,7 +95,7 @@ def check_decoding(
 ) -> list[np.ndarray]:
     """Decode; every state is the encoder's, every picture what the encoder scored."""
     decoder = Decoder(header, backend="cpu", threads=1)
-    raster = make_rasterizer("cpu", WIDTH, HEIGHT, 1)
+    raster, holder = make_rasterizer("cpu", WIDTH, HEIGHT, 1), Holder(header["hold"])
     pictures = []
     for frame, state, pixels in zip(frames, states, clip, strict=False):
         gaussians = decoder.decode(frame.payload, frame.frame_type)
@@ -102,7 +103,9 @@ def check_decoding(
         assert len(gaussians) == frame.n_gaussians == len(state)
         np.testing.assert_array_equal(gaussians.params, dequantize(state))
         picture = decoder.render()
-        np.testing.assert_array_equal(picture, raster.render_rgb8(dequantize(state))[0])
+        wanted = raster.render_rgb8(dequantize(state))[0]
+        holder.show(wanted, frame.frame_type == FrameType.I)
+        np.testing.assert_array_equal(picture, wanted)
         error = ((picture.astype(np.float64) - pixels) ** 2).sum()
         assert frame.error == pytest.approx(error)
         assert frame.samples == picture.size
@@ -292,6 +295,27 @@ def test_a_p_frame_needs_its_reference() -> None:
         decoder.decode(frames[1].payload, FrameType.P)
     decoder.decode(frames[3].payload, FrameType.I)
     decoder.decode(frames[4].payload, FrameType.P)
+
+
+def test_pictures_are_the_same_whichever_are_looked_at() -> None:
+    frames, _, header = encode(replace(FAST, hold=30))
+    every, some, last = (Decoder(header, backend="cpu", threads=1) for _ in range(3))
+    for i, frame in enumerate(frames):
+        for decoder in (every, some, last):
+            decoder.decode(frame.payload, frame.frame_type)
+        picture = every.render()
+        np.testing.assert_array_equal(every.render(), picture)
+        if i == 2:
+            assert (picture != make_picture(every)).any()  # held: not what its Gaussians alone would give
+            np.testing.assert_array_equal(last.render(), picture)
+        if i == 4:
+            some.render()[:] = 0  # the caller's own
+            np.testing.assert_array_equal(some.render(), picture)
+    assert header["hold"] == 30
+
+
+def make_picture(decoder: Decoder) -> np.ndarray:
+    return make_rasterizer("cpu", WIDTH, HEIGHT, 1).render_rgb8(dequantize(decoder.state))[0]
 
 
 def test_limits_and_unknown_values_of_the_sequence_header() -> None:

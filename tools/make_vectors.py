@@ -49,6 +49,7 @@ MAX_BYTES = 6000
 # Name -> settings of an encoder; "extremes" is made of states no encoder would choose.
 VECTORS: dict[str, dict[str, Any]] = {
     "adaptive-coarse": {"entropy": "adaptive", "background": "coarse"},
+    "hold-coarse": {"entropy": "adaptive", "background": "coarse", "hold": 9},
     "adaptive-none": {"entropy": "adaptive", "background": "none", "update": "refit"},
     "ans-coarse": {"entropy": "ans", "background": "coarse"},
     "zstd-none": {"entropy": "zstd", "background": "none"},
@@ -81,7 +82,9 @@ def clip() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
     """Header fields and packets of an encoder's work."""
-    config = EncoderConfig(gaussians=90, quality=0.8, iterations=60, p_iterations=10, **settings)
+    config = EncoderConfig(
+        gaussians=90, quality=0.8, iterations=60, p_iterations=10, **{"hold": 0, **settings}
+    )
     encoder = make_encoder(config, make_rasterizer("cpu", WIDTH, HEIGHT, 1))
     packets = []
     for i, (pixels, matte) in enumerate(clip()):
@@ -91,7 +94,7 @@ def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes,
     quality = getattr(encoder.state, "quality", 1.0)  # the other profiles have none
     header = {"quality_q8": round(quality * QUALITY_ONE), "profile": PROFILE_CODES.index(config.profile)}
     header["background"] = BACKGROUND_CODES.index(config.background)
-    return header | {"entropy": ENTROPY_CODES.index(config.entropy)}, packets
+    return header | {"entropy": ENTROPY_CODES.index(config.entropy), "hold": config.hold}, packets
 
 
 def extremes() -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:

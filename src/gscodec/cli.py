@@ -63,6 +63,7 @@ _ENCODER_HELP = {
     "quantization": ("MODE", f"Steps of the other profiles: {', '.join(config.QUANTIZATIONS)}."),
     "quality": ("FACTOR", "On every quantiser step; default from --crf."),
     "update": ("MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
+    "hold": ("N", "Code values by which a decoder lets the last frame stand."),
     "stability": ("WEIGHT", "Of standing still where the source does."),
     "motion": ("", "Whether P-frames first move what moved."),
     "polish_passes": ("N", "Most greedy passes over an I-frame's symbols."),

@@ -26,6 +26,7 @@ CRF_CENTER = 26.0  # where quality is 1 and 640x360 gets GAUSSIANS_AT_CENTER
 GAUSSIANS_AT_CENTER = 1000
 QUALITY_ONE = 256  # quality is a whole number of 1/256: what the sequence header can say
 MAX_PIXELS = 1 << 26
+MAX_HOLD = 64  # code values
 MAX_GAUSSIANS = 1 << 20
 
 
@@ -69,7 +70,8 @@ class EncoderConfig:
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
     polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
     update_passes: int = 3  # of a P-frame's symbols, upper bound
-    stability: float = 0.5  # weight of standing still where the source does; the picture has 1
+    hold: int = 5  # code values by which a decoder lets the last frame's green stand; 0: not at all
+    stability: float = 0.0  # weight of standing still where the source does; the picture has 1
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
@@ -104,6 +106,9 @@ class EncoderConfig:
             _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)
         _within("update-passes", self.update_passes, 0, 10_000)
+        _within("hold", self.hold, 0, MAX_HOLD)
+        if self.hold and self.profile != "default":
+            raise ConfigError(f"--hold {self.hold} does not go under --profile {self.profile}; permitted: 0")
         _within("stability", self.stability, 0.0, 100.0)
         _within("lambda-scale", self.lambda_scale, 0.01, 100.0)
         _within("threads", self.threads, 0, 256)
@@ -168,12 +173,14 @@ PROFILE_VALUES: dict[str, dict[str, Any]] = {
         "change_threshold": 14.0,
         "detail": 0.0,
         "motion": False,
+        "hold": 0,
     },
     "gaussianimage": {
         "entropy": "ans",
         "init": "random",
         "gop_length": 1,
         "motion": False,
+        "hold": 0,
         "quantization": "qat",
     },
 }

@@ -13,6 +13,7 @@ from gscodec.coding.profile import AnyState, dequantize, make_profile_coder, tak
 from gscodec.config import QUALITY_ONE, DecoderLimits
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
+from gscodec.splat.hold import Holder
 from gscodec.splat.raster import Rasterizer, make_rasterizer
 
 PROFILES = tuple(range(len(PROFILE_CODES)))
@@ -28,6 +29,7 @@ class Sequence:
     profile: str
     entropy: str
     quality: float
+    hold: int
 
 
 def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
@@ -51,7 +53,7 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
         raise UnsupportedError(
             f"the profile {profile} with adaptive coding is unknown; please update gscodec"
         )
-    return Sequence(width, height, profile, entropy, header["quality_q8"] / QUALITY_ONE)
+    return Sequence(width, height, profile, entropy, header["quality_q8"] / QUALITY_ONE, header["hold"])
 
 
 class Decoder:
@@ -81,6 +83,9 @@ class Decoder:
         s = self.sequence
         self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height))
         self._state: AnyState | None = None
+        self._holder = Holder(s.hold)
+        self._restart = True  # what is drawn next follows an I-frame that was not drawn, or is one
+        self._shown: np.ndarray | None = None  # the picture of the last packet, once drawn
         self._n_frames = 0
 
     @property
@@ -97,6 +102,10 @@ class Decoder:
             BitstreamError: the payload is damaged, past the limits, or a P-frame without its reference.
         """
         s = self.sequence
+        if s.hold and frame_type != FrameType.I and self._state is not None and self._shown is None:
+            self.render()  # what is shown next depends on it
+        self._shown = None
+        self._restart |= frame_type == FrameType.I
         reference, self._state = self._state, None  # after an error only an I-frame can follow
         if frame_type == FrameType.I:
             self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
@@ -108,11 +117,15 @@ class Decoder:
         return Gaussians(dequantize(self._state), self._state.is_room)
 
     def render(self) -> np.ndarray:
-        """The picture of the last packet, R'G'B' uint8 [H, W, 3]."""
-        return self._raster.render_rgb8(dequantize(self.state))[0]
+        """The picture of the last packet, R'G'B' uint8 [H, W, 3]; the caller's own."""
+        if self._shown is None:
+            self._shown = self._raster.render_rgb8(dequantize(self.state))[0]
+            self._holder.show(self._shown, self._restart)
+            self._restart = False
+        return self._shown.copy()
 
     def render_person(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The person alone over one colour.
+        """The person alone over one colour; nothing is held.
 
         Args:
             background: R'G'B' in [0, 1], float32 [3].

@@ -128,7 +128,7 @@ class Encoder:
             payload = self._pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1
-        errors = self._frames.show(dequantize(state))
+        errors = self._frames.show(dequantize(state), frame_type == FrameType.I)
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,

@@ -206,6 +206,7 @@ def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
         "quality_q8": round(config.operating_point(f.width * f.height)[1] * QUALITY_ONE),
         "color_space": 0,
         "flags": 0,
+        "hold": config.hold,
     }
     step = 1 / (f.frame_rate * f.time_base) if f.frame_rate else Fraction(0)
     video = Stream("video", "gsv", f.time_base, pack(SEQUENCE_HEADER, sequence), round(step))

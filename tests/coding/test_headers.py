@@ -41,6 +41,7 @@ SEQUENCE = {
     "quality_q8": 384,
     "color_space": 0,
     "flags": 4,
+    "hold": 6,
 }
 GOLDEN = [
     ("VERSION", {"version_major": 1, "version_minor": 0}, "01 00"),
@@ -72,7 +73,7 @@ GOLDEN = [
     (
         "SEQUENCE_HEADER",
         SEQUENCE,
-        "80 02 68 01 01 01 b0 ea 01 e9 07 01 02 03 01 01 0a 14 1e 00 02 80 01 00 04",
+        "80 02 68 01 01 01 b0 ea 01 e9 07 01 02 03 01 01 0a 14 1e 00 02 80 01 00 04 06",
     ),
     ("INDEX_HEADER", {"n_frames": 60, "n_keyframes": 1}, "3c 01"),
     ("INDEX_ENTRY", {"offset_change": 56, "pts_change": -1, "n_frames": 60}, "38 01 3c"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gscodec.coding.container import GsvReader
+from gscodec.coding.headers import FrameType
 from gscodec.decoder import Decoder
 
 FOLDER = Path(__file__).parent
@@ -25,6 +26,7 @@ NAMES = (
     "bits-back-coarse",
     "extremes",
     "gaussianimage-none",
+    "hold-coarse",
     "paper-coarse",
     "paper-zstd",
     "zstd-none",
@@ -47,6 +49,14 @@ def exact_picture(params: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip(255 * (picture @ RGB.T), 0, 255)
 
 
+def held(before: np.ndarray, picture: np.ndarray, name: str, frame_type: FrameType) -> np.ndarray:
+    """docs/bitstream.md, "Hold", for the one vector that has it: 9."""
+    if name != "hold-coarse" or frame_type == FrameType.I:
+        return picture
+    tolerance = np.array([5, 9, 3])
+    return np.clip(before, picture - tolerance, picture + tolerance)
+
+
 def test_all_vectors_are_there_and_small() -> None:
     assert tuple(sorted(VECTORS)) == NAMES
     assert sorted(path.stem for path in FOLDER.glob("*.gsv")) == list(NAMES)
@@ -64,7 +74,7 @@ def test_parameters_are_exact_and_pixels_within_one(name: str) -> None:
     with GsvReader(FOLDER / f"{name}.gsv") as reader:
         decoder = Decoder(reader.sequence, backend="cpu", threads=1)
         height, width = reader.sequence["height"], reader.sequence["width"]
-        n_frames = 0
+        n_frames, shown = 0, np.empty(0)
         for packet, expected in zip(reader, VECTORS[name]["frames"], strict=True):
             assert packet.frame_type is not None
             gaussians = decoder.decode(packet.payload, packet.frame_type)
@@ -73,8 +83,8 @@ def test_parameters_are_exact_and_pixels_within_one(name: str) -> None:
             state = gaussians.params.astype("<f4").tobytes() + gaussians.is_room.astype("u1").tobytes()
             assert hashlib.sha256(state).hexdigest() == expected["sha256"], f"frame {n_frames}"
             if name != "extremes":  # colours of thousands are past any bound on float sums
-                off = np.abs(decoder.render() - exact_picture(gaussians.params, height, width))
-                assert off.max() <= 1
+                shown = held(shown, exact_picture(gaussians.params, height, width), name, packet.frame_type)
+                assert np.abs(decoder.render() - shown).max() <= 1
             n_frames += 1
     assert n_frames == 6
 

@@ -73,7 +73,7 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     clip, mattes = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     store.take(clip[0], mattes[0])
-    store.show(params)
+    store.show(params, True)
     store.take(clip[1], mattes[1])
     store.aim(0.5)
     shown = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0]
@@ -95,7 +95,7 @@ def test_what_is_shown_is_scored_inside_and_outside_the_roi(make_store, rng) -> 
     (pixels, _), (matte, _) = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     store.take(pixels, matte)
-    errors = store.show(params)
+    errors = store.show(params, True)
     square = (raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0].astype(float) - pixels) ** 2
     assert errors["roi_error"] == pytest.approx(square[matte >= 0.5].sum(), rel=1e-3)
     assert errors["roi_samples"] == 3 * (matte >= 0.5).sum()
@@ -108,7 +108,7 @@ def test_where_nobody_is_everything_matters(make_store, rng) -> None:
     (pixels, _), _ = frames(rng)
     store.take(pixels, np.full((HEIGHT, WIDTH), 0.3, np.float32))
     assert (store.matte == 1).all()
-    assert store.show(np.zeros((0, 8), np.float32))["roi_samples"] == pixels.size
+    assert store.show(np.zeros((0, 8), np.float32), True)["roi_samples"] == pixels.size
 
 
 @pytest.mark.parametrize("intra", [True, False])
@@ -166,3 +166,24 @@ def test_a_card_and_the_core_find_updates_of_like_worth(rng) -> None:
         store.update(arrays, np.full(60, 5, np.float32), pursuit.Effort(40), 1e-5)
         costs[name] = store.losses([arrays.values()])[0] / before
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=0.25)
+
+
+def test_pictures_are_held_until_an_iframe(make_store, rng) -> None:
+    """Three pictures, the third an I-frame's: errors are those of what hold.py's formula shows."""
+    config = EncoderConfig(hold=9)
+    store = make_store(config)
+    (pixels, _), _ = frames(rng)
+    matte = np.ones((HEIGHT, WIDTH), np.float32)
+    before = None
+    for i in range(4):
+        params = random_gaussians(rng, N, WIDTH, HEIGHT)
+        params[:, 5:] *= 0.1  # near each other, so that some pixels are held and some are not
+        picture = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0].astype(int)
+        t = np.array([5, 9, 3])
+        shown = picture if before is None or i == 2 else np.clip(before, picture - t, picture + t)
+        if i in (1, 3):
+            assert 0.05 < (shown == before).mean() < 0.95
+        before = shown
+        store.take(pixels, matte)
+        wanted = ((shown - pixels.astype(int)) ** 2).sum()
+        assert store.show(params, i == 2)["error"] == pytest.approx(wanted, rel=2e-3)

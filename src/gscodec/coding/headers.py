@@ -109,6 +109,7 @@ SEQUENCE_HEADER = (  # docs/bitstream.md, section "Sequence header"
     Field("quality_q8", "u16", 1, 65535),  # 256 times the factor on every quantiser step
     Field("color_space", "u8", 0, 255),
     Field("flags", "u8", 0, 255),
+    Field("hold", "u8", 0, 255, 0),  # code values
 )
 
 I_FRAME_HEADER = (  # docs/bitstream.md, section "Frame payloads"

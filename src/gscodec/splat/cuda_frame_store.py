@@ -10,11 +10,12 @@ import numpy as np
 from gscodec.config import EncoderConfig
 from gscodec.splat import pursuit
 from gscodec.splat.cuda_fit import losses_of
-from gscodec.splat.cuda_params import THREADS, DrawParams, LookParams, ScoreParams
+from gscodec.splat.cuda_params import THREADS, DrawParams, HoldParams, LookParams, ScoreParams
 from gscodec.splat.cuda_pursuit import pursue
 from gscodec.splat.cuda_scene import CudaPictures
 from gscodec.splat.frame_store import look_at, roi_of
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB
+from gscodec.splat.hold import tolerances
 from gscodec.splat.pursuit import Effort, SymbolArrays
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ class CudaFrameStore:
         self._source, self._matte = take(self._n_pixels * 3), take(self._n_pixels * 4)
         self._target = take(self._n_pixels * 16)
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
-        self._shown: CudaPictures | None = None
+        self._sum: CudaPictures | None = None
+        self._shown = take(self._n_pixels * 3)
+        self._tolerances = tolerances(config.hold).tolist()
+        self._is_shown = False
 
     @property
     def picture(self) -> np.ndarray:
@@ -59,8 +63,8 @@ class CudaFrameStore:
     def aim(self, stability: float = 0.0) -> None:
         p = LookParams(rgb=self._source.address, matte=self._matte.address, target=self._target.address)
         p.luma, p.luma_before = (luma.address for luma in self._lumas)
-        if stability and self._shown is not None:
-            p.shown, p.stability = self._shown.buffer.address, stability
+        if stability and self._is_shown:
+            p.shown, p.stability = self._shown.address, stability
         p.pixels, p.mask = self._n_pixels, int(self._config.background == "none")
         p.background_weight = self._config.background_weight
         p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
@@ -84,11 +88,15 @@ class CudaFrameStore:
         target = self._target.address
         return pursue(self._batch, target, arrays, *tables, change_costs, effort, lambda_).passes
 
-    def show(self, params: np.ndarray) -> dict[str, Any]:
+    def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         work = self._work
-        self._shown = self._batch.draw_rgb8([params], self._shown)
+        self._sum = self._batch.draw_rgb8([params], self._sum)
+        held = HoldParams(shown=self._shown.address, sum=self._sum.buffer.address, pixels=self._n_pixels)
+        held.restart, held.tolerance[:] = int(restart or not self._is_shown), self._tolerances
+        self._launch("hold", held)
+        self._is_shown = True
         p = ScoreParams(rgb=self._source.address, matte=self._matte.address, pixels=self._n_pixels)
-        p.shown, p.sums = self._shown.buffer.address, work.buffer("scores", 24)
+        p.shown, p.sums = self._shown.address, work.buffer("scores", 24)
         work.zero(p.sums, 24)
         self._launch("score", p)
         sums = work.download(p.sums, np.empty(3, np.uint64))

@@ -178,6 +178,16 @@ class LookParams(ctypes.Structure):
     ]
 
 
+class HoldParams(ctypes.Structure):
+    _fields_ = [
+        ("shown", c_void_p),
+        ("sum", c_void_p),
+        ("pixels", c_int),
+        ("restart", c_int),
+        ("tolerance", c_int * 3),
+    ]
+
+
 class ScoreParams(ctypes.Structure):
     _fields_ = [
         ("shown", c_void_p),

@@ -14,6 +14,7 @@ import numpy as np
 from gscodec.config import EncoderConfig
 from gscodec.splat import _native
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
+from gscodec.splat.hold import Holder
 from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
@@ -61,8 +62,12 @@ class FrameStore(Protocol):
             change_costs: bits of saying that a Gaussian of a P-frame changes, float32 [N]; None: an I-frame.
         """
 
-    def show(self, params: np.ndarray) -> dict[str, Any]:
-        """Draw what a decoder shows, and keep it; its errors, by the names of encoder.EncodedFrame."""
+    def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
+        """Draw what a decoder shows, and keep it; its errors, by the names of encoder.EncodedFrame.
+
+        Args:
+            restart: an I-frame, which holds nothing of the frames before.
+        """
 
 
 class CpuFrameStore:
@@ -77,6 +82,7 @@ class CpuFrameStore:
         self.matte = self.picture = self.weight = np.empty(0, np.float32)
         self._picture_before = np.empty(0, np.float32)
         self._shown = np.empty(0, np.uint8)
+        self._holder = Holder(config.hold)
         self._target: Any = None
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
@@ -100,8 +106,9 @@ class CpuFrameStore:
             return polish_iframe(self._core, self._target, arrays, effort, lambda_).passes
         return update_pframe(self._core, self._target, arrays, change_costs, effort, lambda_).passes
 
-    def show(self, params: np.ndarray) -> dict[str, Any]:
+    def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         self._shown = self._raster.render_rgb8(params)[0]
+        self._holder.show(self._shown, restart)
         return score(self._shown, self.pixels, self.matte)
 
 

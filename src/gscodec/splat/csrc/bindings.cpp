@@ -15,6 +15,7 @@
 #include "canvas.h"
 #include "ceiling.h"
 #include "fit.h"
+#include "hold.h"
 #include "mesh_motion.h"
 #include "pursuit.h"
 #include "steady.h"
@@ -38,6 +39,7 @@ using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb
 using PictureInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using PlaneInOut = nb::ndarray<float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Pixels = nb::ndarray<const uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
+using PixelsInOut = nb::ndarray<uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
 using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
@@ -320,6 +322,17 @@ NB_MODULE(_native, m) {
       },
       "picture"_a.noconvert(), "weight"_a.noconvert(), "before"_a, "decoded"_a, "matrix"_a, "stability"_a,
       "Blends target and weights towards the decoded picture where the source stands still, in place.");
+  m.def(
+      "hold",
+      [](PixelsInOut before, PixelsInOut picture, nb::ndarray<const uint8_t, nb::numpy, nb::shape<3>> tolerance) {
+        if (before.shape(0) != picture.shape(0) || before.shape(1) != picture.shape(1))
+          throw std::invalid_argument("two pictures of one size are expected");
+        const uint8_t t[3] = {tolerance(0), tolerance(1), tolerance(2)};
+        nb::gil_scoped_release release;
+        gscodec::hold(before.data(), picture.data(), t, picture.size() / N_COLORS);
+      },
+      "before"_a.noconvert(), "picture"_a.noconvert(), "tolerance"_a,
+      "Makes both pictures what is shown: the one before, within a tolerance of the new one.");
   m.def(
       "squared_errors",
       [](Pixels a, Pixels b, Mask mask) {

@@ -18,6 +18,13 @@ struct LookParams {
   float matrix[9];  // the sum's colours from R'G'B' codes, row by row
 };
 
+struct HoldParams {
+  unsigned char* shown;      // [H, W, 3]: what a decoder shows, of the frame before and then of this one
+  const unsigned char* sum;  // [H, W, 3]
+  int pixels, restart;       // restart: not 0 shows the sum as it is
+  int tolerance[3];
+};
+
 struct ScoreParams {
   const unsigned char *shown, *rgb;  // [H, W, 3]
   const float* matte;                // [H, W]
@@ -59,6 +66,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
     p.target[i] = {c[0], c[1], c[2], weight};
     if (p.luma) p.luma[i] = luma;
   }
+}
+
+// Grid (any): hold.cpp.
+extern "C" __global__ void __launch_bounds__(THREADS) hold(const HoldParams p) {
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS)
+    for (int k = 0; k < 3; ++k) {
+      const long long at = 3ll * i + k;
+      const int s = p.sum[at], t = p.tolerance[k], low = s - t, high = s + t;
+      int shown = p.restart ? s : int(p.shown[at]);
+      shown = shown < low ? low : shown > high ? high : shown;
+      p.shown[at] = (unsigned char)shown;
+    }
 }
 
 // Grid (any): squared_errors of the native core.
