@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "coding.entropy": ("coding.bits_back",),
     "coding.quantize": ("coding", "splat.gaussians"),
     "config": (),
-    "decoder": ("coding", "splat.gaussians", "splat.raster", "video.frame"),
+    "decoder": ("coding", "splat.gaussians", "splat.hold", "splat.raster", "video.frame"),
     "encoder": ("analysis", "coding", "gop", "metrics", "splat", "video.frame"),
     "encoder_paper": ("encoder", "analysis", "coding", "gop", "metrics", "splat", "video.frame"),
     "errors": (),
