@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gscodec.coding.headers import FrameType
-from gscodec.gop import CUT_THRESHOLD, frame_type, is_scene_cut, thumbnail
+from gscodec.gop import CUT_THRESHOLD, MOTION_THRESHOLD, frame_type, has_moved, is_scene_cut, thumbnail
 
 
 def types(gop_length: int, n_frames: int, cuts: tuple[int, ...] = ()) -> str:
@@ -50,8 +50,7 @@ def test_thumbnails_of_any_size(shape: tuple[int, int]) -> None:
 
 def test_a_thumbnail_is_of_block_averages() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
-    pixels = pixels.repeat(2, 0).repeat(2, 1)  # so that every other pixel is all of it
-    blocks = pixels.reshape(8, 16, 6, 16, 3).mean(axis=(1, 3))
+    blocks = pixels.reshape(4, 16, 3, 16, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(thumbnail(pixels), blocks, rtol=1e-5)
 
 
@@ -69,3 +68,13 @@ def test_a_cut_is_more_than_the_threshold() -> None:
     before = np.full((5, 5, 3), 100, np.float32)
     assert not is_scene_cut(before, before + CUT_THRESHOLD)
     assert is_scene_cut(before, before - CUT_THRESHOLD - 0.1)
+
+
+def test_what_moves_as_much_as_a_block_has_moved() -> None:
+    before = np.full((5, 5, 3), 100, np.float32)
+    now = before.copy()
+    assert not has_moved(before, now)
+    now[2, 3] += MOTION_THRESHOLD
+    assert not has_moved(before, now)
+    now[2, 3, 1] -= 2 * MOTION_THRESHOLD + 4
+    assert has_moved(before, now)

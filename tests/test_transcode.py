@@ -11,7 +11,16 @@ import pytest
 from video_clips import raw_packets, write_clip
 
 from cli_tools import disc_frames, make_clip
-from gscodec import Decoder, EncoderConfig, GsvReader, decode_file, encode_file, encoder_config, inspect_file
+from gscodec import (
+    Decoder,
+    EncoderConfig,
+    GsvReader,
+    decode_file,
+    encode_file,
+    encoder_config,
+    inspect_file,
+    transcode,
+)
 from gscodec.coding.headers import FrameType
 from gscodec.config import ENTROPY_CODERS
 from gscodec.errors import BitstreamError, ConfigError, CorruptError, MediaError
@@ -265,3 +274,47 @@ def test_decoded_video_is_readable_by_others(gsv, tmp_path):
         assert stream.codec_context.name == "h264"
         assert stream.codec_context.pix_fmt == "yuv420p"
         assert sum(1 for _ in container.decode(stream)) == 12
+
+
+class CountingMatter:
+    """Gives mattes that say how many came before, and counts."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.warnings, self.n_looks, self.n_resets = name, [], 0, 0
+        self.may_pause = name != "file"
+
+    def matte(self, pixels: np.ndarray) -> np.ndarray:
+        self.n_looks += 1
+        return np.full(pixels.shape[:2], self.n_looks / 255, np.float32)
+
+    def reset(self) -> None:
+        self.n_resets += 1
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "levels"),
+    [
+        ("portrait", 1, range(1, 13)),
+        ("portrait", 4, (1, 1, 1, 1, 2, 3, 3, 3, 4, 4, 4, 4)),  # anew, too, where it moves or is cut
+        ("file", 4, range(1, 13)),
+    ],
+)
+def test_a_matte_serves_while_nothing_moves(name, every, levels, monkeypatch, tmp_path):
+    still = np.full((64, 64, 3), 100, np.uint8)
+    moved, other = still.copy(), 255 - still
+    moved[16:32, 16:32] = 120
+    clip = [still] * 5 + [moved] * 3 + [other] * 4
+    matter, seen = CountingMatter(name), []
+    monkeypatch.setattr(transcode, "make_matter", lambda *_, **__: matter)
+    write_clip(tmp_path / "a.mkv", clip, codec="ffv1", pix_fmt="bgr0")
+    plain_jobs = transcode.encode_jobs
+
+    def spy(jobs, *rest):
+        return plain_jobs((seen.append(job) or job for job in jobs), *rest)
+
+    monkeypatch.setattr(transcode, "encode_jobs", spy)
+    encode_file(tmp_path / "a.mkv", tmp_path / "a.gsv", quick(matte_every=every))
+    assert [int(job.matte[0, 0]) for job in seen] == list(levels)
+    assert matter.n_looks == max(levels)
+    assert matter.n_resets == 1
+    assert seen[8].frame_type == FrameType.I

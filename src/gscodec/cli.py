@@ -39,6 +39,7 @@ _THREADS_HELP = "CPU threads; 0 is one per core."
 _ENCODER_HELP = {
     "roi": ("MODE", f"What matters: {', '.join(config.ROI_MODES)} or a matte's FILE."),
     "matte_model": ("FILE", "Matting model as ONNX, for --roi human."),
+    "matte_every": ("N", "Frames that one matte may serve while nothing moves."),
     "background": ("MODE", f"The room: {', '.join(config.BACKGROUND_MODES)}."),
     "background_share": ("SHARE", "Share of the Gaussians for the room."),
     "background_weight": ("WEIGHT", "Weight of a room pixel; the ROI has 1."),

@@ -41,6 +41,7 @@ class EncoderConfig:
     # What is coded
     roi: str = "auto"  # a name of ROI_MODES or the path of a matte file
     matte_model: str | None = None  # ONNX file for roi="human", instead of rembg's
+    matte_every: int = 1  # frames that one matte may serve while nothing moves
     background: str = "coarse"  # "coarse": the room is coded too; "none": only the person
     background_share: float = 0.15  # of the Gaussians, for the room
     background_weight: float = 0.05  # weight of a room pixel in the loss; a pixel of the ROI has 1
@@ -94,6 +95,7 @@ class EncoderConfig:
             _within("crf", self.crf, 0.0, 51.0)
         if self.gaussians is not None:
             _within("gaussians", self.gaussians, 1, MAX_GAUSSIANS)
+        _within("matte-every", self.matte_every, 1, 1 << 16)
         _within("gop", self.gop_length, 1, 1 << 16)
         _within("iterations", self.iterations, 0, 100_000)
         _within("p-iterations", self.p_iterations, 0, 100_000)
@@ -157,7 +159,13 @@ class EncoderConfig:
 
 # A preset is nothing but values for options that exist; docs/presets.md has what each costs and gives.
 PRESET_VALUES: dict[str, dict[str, Any]] = {
-    "realtime": {"iterations": 30, "p_iterations": 5, "polish_passes": 1, "update_passes": 1},
+    "realtime": {
+        "iterations": 30,
+        "p_iterations": 5,
+        "polish_passes": 1,
+        "update_passes": 1,
+        "matte_every": 4,
+    },
     "fast": {"iterations": 60, "p_iterations": 10, "polish_passes": 2, "update_passes": 2},
     "medium": {"iterations": 150, "p_iterations": 20, "polish_passes": 4, "update_passes": 3},
     "slow": {"iterations": 600, "p_iterations": 60, "polish_passes": 10, "update_passes": 6},

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gscodec.ahead import ahead
-from gscodec.analysis.matting import make_matter
+from gscodec.analysis.matting import Matter, make_matter
 from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
 from gscodec.coding.headers import (
@@ -31,7 +31,7 @@ from gscodec.config import QUALITY_ONE, DecoderLimits, EncoderConfig
 from gscodec.decoder import Decoder, check_sequence
 from gscodec.encoder import EncodedFrame
 from gscodec.errors import BitstreamError, MediaError
-from gscodec.gop import frame_type, is_scene_cut, thumbnail
+from gscodec.gop import frame_type, has_moved, is_scene_cut, thumbnail
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.rate import starting_crf
@@ -166,22 +166,40 @@ def encode_file(
     return tally
 
 
-def _jobs(items: Iterable[Frame | SidePacket], matter: Any, config: EncoderConfig) -> Iterator[Item]:
+def _jobs(items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderConfig) -> Iterator[Item]:
     since: int | None = None
     before: np.ndarray | None = None
+    mattes = _Mattes(matter, config.matte_every)
     for item in items:
         if isinstance(item, SidePacket):
             yield item
             continue
         now = thumbnail(item.pixels)
         cut = config.scene_cut and is_scene_cut(before, now)
-        if cut:
-            matter.reset()
         before = now
         kind = frame_type(since, config.gop_length, cut)
         since = 0 if kind == FrameType.I else (since or 0) + 1
-        matte = matter.matte(item.pixels)
-        yield Job(item, (matte * 255 + 0.5).astype(np.uint8), kind)
+        yield Job(item, mattes.of(item.pixels, now, cut), kind)
+
+
+class _Mattes:
+    """A matte for every frame, as Job wants it; while nothing moves one serves several."""
+
+    def __init__(self, matter: Matter, every: int) -> None:
+        self._matter = matter
+        self._every = every if matter.may_pause else 1
+        self._seen: tuple[np.ndarray, np.ndarray] | None = None  # matte, thumbnail of the frame it is of
+        self._age = 0  # frames
+
+    def of(self, pixels: np.ndarray, now: np.ndarray, cut: bool) -> np.ndarray:
+        """The matte of a frame, uint8 [H, W]; `now` is its thumbnail."""
+        if cut:
+            self._matter.reset()
+        self._age += 1
+        if self._seen is None or cut or self._age >= self._every or has_moved(self._seen[1], now):
+            self._seen = (self._matter.matte(pixels) * 255 + 0.5).astype(np.uint8), now
+            self._age = 0
+        return self._seen[0]
 
 
 def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:

@@ -57,6 +57,11 @@ class Matter:
             return np.ones(pixels.shape[:2], np.float32)
         return np.ascontiguousarray(matte, np.float32)
 
+    @property
+    def may_pause(self) -> bool:
+        """Whether frames may be left out; a matte file has a picture for each."""
+        return self.name != "file"
+
     def reset(self) -> None:
         """Tell that the next frame is of another scene. A matte file goes on with its next picture."""
         reset = getattr(self._source, "reset", None)
