@@ -124,7 +124,8 @@ class Encoder:
             update = self._refit_pframe if self._config.update == "refit" else self._update_pframe
             state, iterations = update(self._state)
             base = self._moved if self._moved is not None else self._state
-            n_coded = int((state.symbols != base.symbols).any(axis=1).sum())
+            n_old = len(base)
+            n_coded = int((state.symbols[:n_old] != base.symbols).any(axis=1).sum()) + len(state) - n_old
             payload = self._pack_pframe(self._state, state)
         self._state = state
         self._n_frames += 1

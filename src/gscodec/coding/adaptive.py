@@ -22,7 +22,7 @@ STREAMS = (
     "chroma-u", "chroma-v", "l1", "l3", "shear", "changed",
     "mean?", "shape?", "luma?", "chroma?", "Δx", "Δy",
     "Δl1", "Δl2", "Δl3", "Δluma", "Δu", "Δv",
-    "motion", "motion-x", "motion-y",
+    "motion", "motion-x", "motion-y", "births", "birth-gap",
     "plain",
 )
 # fmt: on

@@ -16,6 +16,7 @@ void FrameCoder::begin_gop() {
   history_.clear();
   changed_before_.clear();
   moved_before_ = 0;
+  born_before_ = 0;
 }
 
 void FrameCoder::check(const Gaussian& g) const {
@@ -29,20 +30,26 @@ void FrameCoder::check(const Gaussian& g) const {
 }
 
 template <typename Coder>
-void FrameCoder::walk_iframe(Coder& coder, int n) {
+void FrameCoder::walk_new(Coder& coder, Grid& grid, int first, int n) {
   constexpr bool D = Coder::DECODES;
-  Grid grid(width_, height_);
   uint32_t morton = 0;
+  const uint32_t last_morton = spread((width_ + 2 * MARGIN) / 8) | spread((height_ + 2 * MARGIN) / 8) << 1;
   int gaps[3] = {3, 3, 3};
-  for (int i = 0; i < n; ++i) {
+  const bool born = first > 0;
+  for (int i = first; i < first + n; ++i) {
     Gaussian& g = gaussians_[i];
     // Place: how many cells further along the Morton curve.
     const int mean_gap = bit_length(gaps[0] + gaps[1] + gaps[2]);
     int gap = D ? 0 : int(morton_number(g) - morton);
-    gap = code_unsigned(coder, gap,
-                        {GAP,
-                         {std::min(mean_gap, 31),
-                          std::min(bit_length(gaps[0]), 5) * 5 + std::min(bit_length(gaps[1]), 4), i == 0, -1}});
+    if (born) {
+      const int usual = bit_length((last_morton - std::min(morton, last_morton)) / (first + n - i + 1));
+      gap = code_unsigned(coder, gap, {BIRTH_GAP, {std::min(usual, 31), -1, -1, -1}});
+    } else {
+      gap = code_unsigned(coder, gap,
+                          {GAP,
+                           {std::min(mean_gap, 31),
+                            std::min(bit_length(gaps[0]), 5) * 5 + std::min(bit_length(gaps[1]), 4), i == 0, -1}});
+    }
     gaps[2] = gaps[1], gaps[1] = gaps[0], gaps[0] = gap;
     morton += uint32_t(gap);
     const int cx = int(gather(morton)), cy = int(gather(morton >> 1));
@@ -303,6 +310,20 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     h.delta = delta;
   }
   changed_before_ = std::move(changed_now);
+  int n_born = D ? 0 : int(next->size()) - n;
+  n_born = code_unsigned(coder, n_born, {BIRTHS, {born_before_, -1, -1, -1}});
+  born_before_ = std::min(bit_length(n_born), 7);
+  if (!n_born) return;
+  Grid grid(width_, height_);
+  for (int i = 0; i < n; ++i) grid.add(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i);
+  if (D) gaussians_.resize(n + n_born); else gaussians_.insert(gaussians_.end(), next->begin() + n, next->end());
+  walk_new(coder, grid, n, n_born);
+  history_.resize(n + n_born);
+  changed_before_.resize(n + n_born, 1);
+  for (int i = n; i < n + n_born; ++i) {
+    history_[i].frames_since_change = 0;
+    grid.near(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i, history_[i].near);
+  }
 }
 
 // Walks with the coder itself, or with one that counts bits on the way.
@@ -324,7 +345,7 @@ std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaus
   begin_gop();
   gaussians_ = gaussians;
   BitEncoder coder(model_);
-  metered(coder, [&](auto& c) { walk_iframe(c, int(gaussians_.size())); });
+  metered(coder, [&](auto& c) { { Grid grid(width_, height_); walk_new(c, grid, 0, int(gaussians_.size())); }; });
   find_neighbours();
   return coder.finish();
 }
@@ -333,7 +354,8 @@ const std::vector<Gaussian>& FrameCoder::decode_iframe(const uint8_t* data, std:
   begin_gop();
   return decode(data, size, [&](auto& coder) {
     gaussians_.assign(n, Gaussian{});
-    walk_iframe(coder, n);
+    Grid grid(width_, height_);
+    walk_new(coder, grid, 0, n);
     find_neighbours();
   });
 }
@@ -358,7 +380,7 @@ std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaus
   if (!motion.mesh.empty() && motion.mesh.size() != n_mesh) throw std::invalid_argument("the mesh has another size");
   for (int32_t v : motion.mesh)
     if (v < -MAX_MOTION || v > MAX_MOTION) throw std::invalid_argument("a motion leaves its range");
-  if (gaussians.size() != gaussians_.size()) throw std::invalid_argument("a P-frame keeps the number of Gaussians");
+  if (gaussians.size() < gaussians_.size()) throw std::invalid_argument("a P-frame keeps the number of Gaussians");
   for (const Gaussian& g : gaussians) check(g);
   BitEncoder coder(model_);
   metered(coder, [&](auto& c) { walk_pframe(c, &gaussians, motion); });

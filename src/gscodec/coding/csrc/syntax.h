@@ -55,6 +55,8 @@ struct History {
   std::array<int32_t, N_NEIGHBOURS> near{};  // nearest others when the GOP began, -1: none
 };
 
+class Grid;
+
 class FrameCoder {
  public:
   FrameCoder(int width, int height);
@@ -80,7 +82,7 @@ class FrameCoder {
   template <typename Coder, typename Walk>
   void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
-  void walk_iframe(Coder& coder, int n);
+  void walk_new(Coder& coder, Grid& grid, int first, int n);
   template <typename Coder>
   void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion);
   template <typename Coder>
@@ -96,6 +98,7 @@ class FrameCoder {
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
+  int born_before_ = 0;
   int moved_before_ = 0;                 // whether the previous P-frame had a motion
   std::vector<double> bits_;             // by stream, counted once take_bits was called
 };
