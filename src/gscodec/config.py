@@ -71,6 +71,7 @@ class EncoderConfig:
     update_passes: int = 3  # of a P-frame's symbols, upper bound
     stability: float = 0.5  # weight of standing still where the source does; the picture has 1
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
+    births: bool = True  # P-frames may add Gaussians where something appears
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
     seed: int = 0  # of init="random"

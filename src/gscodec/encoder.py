@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
+from gscodec.births import GROWTH, Births
 from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
@@ -22,6 +23,7 @@ from gscodec.coding.quantize import (
     COLOR_STEP,
     State,
     affine_arrays,
+    append,
     canonical_order,
     classify,
     dequantize,
@@ -41,6 +43,9 @@ RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
 LAMBDA_I = 1.8
 LAMBDA_P = 0.5
+LAMBDA_B = 1.0  # of Gaussians born in P-frames
+BIRTH_PASSES = 4
+BIRTHS_S = 0.004  # a search for births takes about that long
 MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
 FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much of an I-frame's fit
 # Of a frame's time, for everything up to the last update; drawing and coding take the rest.
@@ -91,6 +96,10 @@ class Encoder:
         # Of the P-frame being encoded: its motion, and the reference after it.
         self._motion: Motion | None = None
         self._moved: State | None = None
+        self._births: Births | None = None
+        if config.births and isinstance(self._coder, AdaptiveCoder):
+            self._births = Births(self._size)
+        self._n_at_start = 0  # Gaussians of the last I-frame
         self._estimator: Any = None
         if config.motion and isinstance(self._coder, AdaptiveCoder):
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
@@ -118,6 +127,7 @@ class Encoder:
             frame_type, n_coded = FrameType.I, len(state)
             payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
+            self._n_at_start = len(state)
             if self._estimator:
                 self._estimator.start(pixels)
         else:
@@ -225,7 +235,20 @@ class Encoder:
             change_costs = np.full(len(state), CHANGE_COST, np.float32)
         arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, self._size))
         effort = Effort(self._config.update_passes, self._time_left())
-        return state, self._frames.update(arrays, change_costs, effort, self._lambda(LAMBDA_P))
+        passes = self._frames.update(arrays, change_costs, effort, self._lambda(LAMBDA_P))
+        return self._renew(state), passes
+
+    def _renew(self, state: State) -> State:
+        """The state with newborns at its end, without those that went dark where there are some."""
+        if self._births is None or not self._is_time_for(BIRTHS_S):
+            return state
+        most = round(GROWTH * self._n_at_start) - int(state.symbols[:, COLOR_0:].any(axis=1).sum())
+        if most < 1:
+            return state
+        rest = self._frames.rest(dequantize(state))
+        effort = Effort(BIRTH_PASSES, self._time_left())
+        born = self._births.find(rest, self._frames.matte, state.quality, effort, self._lambda(LAMBDA_B), most)
+        return append(state, born)
 
     def _move(self, reference: State) -> State:
         """The reference after the motion that pays best (kept for the payload), or as it is."""

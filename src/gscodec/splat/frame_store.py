@@ -52,6 +52,9 @@ class FrameStore(Protocol):
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
 
+    def rest(self, params: np.ndarray) -> np.ndarray:
+        """What params, float32 [N, 8], leave of the target: target minus sum and weight, float32 [H, W, 4]."""
+
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
     ) -> int:
@@ -78,6 +81,7 @@ class CpuFrameStore:
         self._picture_before = np.empty(0, np.float32)
         self._shown = np.empty(0, np.uint8)
         self._target: Any = None
+        self._aimed = self.picture, self.weight  # what it is made of
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._picture_before, self.pixels = self.picture, pixels
@@ -88,10 +92,15 @@ class CpuFrameStore:
         if stability:
             picture, weight = picture.copy(), weight.copy()
             _native.steady(picture, weight, self._picture_before, self._shown, OPPONENT_FROM_RGB, stability)
+        self._aimed = picture, weight
         self._target = self._core.target(picture, weight)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
+
+    def rest(self, params: np.ndarray) -> np.ndarray:
+        picture, weight = self._aimed
+        return np.dstack([picture - self._core.render(params), weight])
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
