@@ -15,7 +15,7 @@ import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
 from gscodec.births import GROWTH, Births
-from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion
+from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion, renewed
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import (
@@ -23,7 +23,6 @@ from gscodec.coding.quantize import (
     COLOR_STEP,
     State,
     affine_arrays,
-    append,
     canonical_order,
     classify,
     dequantize,
@@ -43,8 +42,9 @@ RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
 LAMBDA_I = 1.8
 LAMBDA_P = 0.5
-LAMBDA_B = 1.0  # of Gaussians born in P-frames
+LAMBDA_BIRTH = 1.0  # of Gaussians born in P-frames
 BIRTH_PASSES = 4
+BIRTH_WAIT = 2  # after a search without births the next comes that many P-frames later
 BIRTHS_S = 0.004  # a search for births takes about that long
 MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
 FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much of an I-frame's fit
@@ -97,9 +97,10 @@ class Encoder:
         self._motion: Motion | None = None
         self._moved: State | None = None
         self._births: Births | None = None
-        if config.births and isinstance(self._coder, AdaptiveCoder):
+        if config.births and config.update == "greedy" and isinstance(self._coder, AdaptiveCoder):
             self._births = Births(self._size)
         self._n_at_start = 0  # Gaussians of the last I-frame
+        self._wait = 0  # P-frames until births are looked for
         self._estimator: Any = None
         if config.motion and isinstance(self._coder, AdaptiveCoder):
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
@@ -127,16 +128,19 @@ class Encoder:
             frame_type, n_coded = FrameType.I, len(state)
             payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
-            self._n_at_start = len(state)
+            self._n_at_start, self._wait = len(state), 0
             if self._estimator:
                 self._estimator.start(pixels)
         else:
             update = self._refit_pframe if self._config.update == "refit" else self._update_pframe
             state, iterations = update(self._state)
             base = self._moved if self._moved is not None else self._state
-            n_old = len(base)
-            n_coded = int((state.symbols[:n_old] != base.symbols).any(axis=1).sum()) + len(state) - n_old
-            payload = self._pack_pframe(self._state, state)
+            n_coded = int((state.symbols != base.symbols).any(axis=1).sum())
+            born = self._find_births(state)
+            payload = self._pack_pframe(self._state, state, born)
+            if born is not None:
+                n_coded += len(born)
+                state = renewed(state, born)
         self._state = state
         self._n_frames += 1
         errors = self._frames.show(dequantize(state))
@@ -220,9 +224,9 @@ class Encoder:
         low[room, :COLOR_0] = high[room, :COLOR_0] = state.symbols[room, :COLOR_0]
         return SymbolArrays(state.symbols, base, step, offset, low, high)
 
-    def _pack_pframe(self, reference: State, state: State) -> bytes:
+    def _pack_pframe(self, reference: State, state: State, born: State | None) -> bytes:
         if isinstance(self._coder, AdaptiveCoder):
-            return self._coder.pack_pframe(reference, state, self._motion)
+            return self._coder.pack_pframe(reference, state, self._motion, born)
         return self._coder.pack_pframe(reference, state)
 
     def _update_pframe(self, reference: State) -> tuple[State, int]:
@@ -235,20 +239,22 @@ class Encoder:
             change_costs = np.full(len(state), CHANGE_COST, np.float32)
         arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, self._size))
         effort = Effort(self._config.update_passes, self._time_left())
-        passes = self._frames.update(arrays, change_costs, effort, self._lambda(LAMBDA_P))
-        return self._renew(state), passes
+        return state, self._frames.update(arrays, change_costs, effort, self._lambda(LAMBDA_P))
 
-    def _renew(self, state: State) -> State:
-        """The state with newborns at its end, without those that went dark where there are some."""
-        if self._births is None or not self._is_time_for(BIRTHS_S):
-            return state
+    def _find_births(self, state: State) -> State | None:
+        """Gaussians that a P-frame adds to `state`; None where it leaves their number as it is."""
+        self._wait -= 1
+        if self._births is None or self._wait > 0 or not self._is_time_for(BIRTHS_S):
+            return None
         most = round(GROWTH * self._n_at_start) - int(state.symbols[:, COLOR_0:].any(axis=1).sum())
-        if most < 1:
-            return state
+        if most <= 0:
+            return None
         rest = self._frames.rest(dequantize(state))
         effort = Effort(BIRTH_PASSES, self._time_left())
-        born = self._births.find(rest, self._frames.matte, state.quality, effort, self._lambda(LAMBDA_B), most)
-        return append(state, born)
+        lambda_ = self._lambda(LAMBDA_BIRTH)
+        born = self._births.find(rest, self._frames.matte, state.quality, effort, lambda_, most)
+        self._wait = 1 if len(born) else BIRTH_WAIT
+        return born if len(born) else None
 
     def _move(self, reference: State) -> State:
         """The reference after the motion that pays best (kept for the payload), or as it is."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from gscodec.splat.gaussians import N_PARAMS
 
-LEVELS = 3  # each of half the size of the one before; the first is half the picture's
-SIGMAS = (1.25, 2.0)  # pixels of a level
+# Pixels of a level; each level is half the size of the one before, the first half the picture's.
+SIGMAS = ((1.25,), (1.0, 1.6), (1.25, 2.0))
 APART = 0.9  # of the sum of two spots' sizes: the closest that both are taken
 
 
@@ -27,15 +27,16 @@ def worst_spots(rest: np.ndarray, least_gain: float, most: int) -> np.ndarray:
         Their params with the best colours, float32 [K, 8].
     """
     height, width = rest.shape[:2]
-    level = rest.copy()
-    level[:, :, :3] *= rest[:, :, 3:]
-    found: list[np.ndarray] = []
-    for i in range(LEVELS):
+    level, found = rest, [np.zeros((0, 1 + N_PARAMS), np.float32)]
+    for i, sigmas in enumerate(SIGMAS):
         if min(level.shape[:2]) < 4:
             break
         level = cv2.resize(level, (-(-level.shape[1] // 2), -(-level.shape[0] // 2)), interpolation=cv2.INTER_AREA)
+        if i == 0:
+            *colors, weight = cv2.split(level)
+            level = cv2.merge([*(c * weight for c in colors), weight])
         scale = np.array([width / level.shape[1], height / level.shape[0]], np.float32)
-        for sigma in SIGMAS:
+        for sigma in sigmas:
             found.append(_peaks(level, sigma, float(2 << i), scale, least_gain))
     gains, params = np.split(np.concatenate(found), [1], axis=1)
     chosen: list[int] = []
@@ -53,13 +54,14 @@ def _peaks(
 ) -> np.ndarray:  # -> [n, 1 + 8]: gain, params
     """Local maxima of the gain at one size. `unit`: picture's pixels per pixel of the level."""
     area = np.float32(unit * unit * np.pi * sigma * sigma)
-    pull = cv2.GaussianBlur(level[:, :, :3], (0, 0), sigma) * (2 * area)
+    pull = cv2.GaussianBlur(level, (0, 0), sigma)
     hold = cv2.GaussianBlur(level[:, :, 3], (0, 0), sigma / 2**0.5) * area + np.float32(1e-3)
-    gain = np.einsum("hwc,hwc->hw", pull, pull) / hold
+    y, u, v, _ = cv2.split(pull)
+    gain = (y * y + u * u + v * v) * (4 * area * area) / hold
     at = np.nonzero((gain >= cv2.dilate(gain, np.ones((3, 3), np.uint8))) & (gain > least_gain))
     out = np.zeros((len(at[0]), 1 + N_PARAMS), np.float32)
     out[:, 0] = gain[at]
     out[:, 1:3] = (np.stack([at[1], at[0]], axis=1) + 0.5) * scale
     out[:, 3] = out[:, 5] = sigma * unit
-    out[:, 6:] = pull[at] / hold[at][:, None]
+    out[:, 6:] = pull[at][:, :3] * (2 * area) / hold[at][:, None]
     return out

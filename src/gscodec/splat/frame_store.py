@@ -81,7 +81,6 @@ class CpuFrameStore:
         self._picture_before = np.empty(0, np.float32)
         self._shown = np.empty(0, np.uint8)
         self._target: Any = None
-        self._aimed = self.picture, self.weight  # what it is made of
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._picture_before, self.pixels = self.picture, pixels
@@ -92,15 +91,13 @@ class CpuFrameStore:
         if stability:
             picture, weight = picture.copy(), weight.copy()
             _native.steady(picture, weight, self._picture_before, self._shown, OPPONENT_FROM_RGB, stability)
-        self._aimed = picture, weight
         self._target = self._core.target(picture, weight)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
 
     def rest(self, params: np.ndarray) -> np.ndarray:
-        picture, weight = self._aimed
-        return np.dstack([picture - self._core.render(params), weight])
+        return self._core.canvas.rest(self._target, params)
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
