@@ -65,6 +65,7 @@ _ENCODER_HELP = {
     "update": ("MODE", f"How P-frames change: {', '.join(config.UPDATE_MODES)}."),
     "stability": ("WEIGHT", "Of standing still where the source does."),
     "motion": ("", "Whether P-frames first move what moved."),
+    "births": ("", "Whether P-frames add Gaussians where something appears, and drop those that went dark."),
     "polish_passes": ("N", "Most greedy passes over an I-frame's symbols."),
     "update_passes": ("N", "Most greedy passes over a P-frame's symbols."),
     "lambda_scale": ("FACTOR", "On what a bit must buy: larger is smaller files."),

@@ -102,7 +102,7 @@ class AdaptiveCoder:
 
     @property
     def n_changed(self) -> int:
-        """Gaussians that the last P-frame changed, not counting those its motion alone moved."""
+        """Gaussians that the last P-frame changed or added, not counting those its motion alone moved."""
         return self._core.n_changed
 
     def take_bits(self) -> dict[str, float]:

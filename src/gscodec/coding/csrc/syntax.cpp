@@ -15,7 +15,7 @@ void FrameCoder::begin_gop() {
   gaussians_.clear();
   history_.clear();
   changed_before_.clear();
-  moved_before_ = 0;
+  n_changed_ = moved_before_ = 0;
   renewed_before_ = born_before_ = 0;
 }
 
@@ -311,6 +311,7 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     h.groups = groups;
     h.delta = delta;
   }
+  n_changed_ = int(std::count(changed_now.begin(), changed_now.end(), 1));
   changed_before_ = std::move(changed_now);
   if (renews) walk_renewal(coder, next, n_born);
 }
@@ -338,6 +339,7 @@ void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, i
   walk_new(coder, int(n), true);
   History newborn;
   newborn.frames_since_change = 0;
+  n_changed_ += n_born;
   history_.resize(n + n_born, newborn);
   changed_before_.resize(n + n_born, 1);
   find_neighbours();
@@ -427,8 +429,6 @@ std::vector<double> FrameCoder::take_bits() {
   std::swap(bits, bits_);
   return bits;
 }
-
-int FrameCoder::n_changed() const { return int(std::count(changed_before_.begin(), changed_before_.end(), 1)); }
 
 std::vector<float> FrameCoder::change_costs() {
   const int n = int(gaussians_.size());

@@ -74,8 +74,8 @@ class FrameCoder {
 
   // Bits by stream, plain bits last, of everything coded since the last call; counting starts with the first.
   std::vector<double> take_bits();
-  // Gaussians that the last P-frame changed, not counting those its motion alone moved.
-  int n_changed() const;
+  // Gaussians that the last P-frame changed or added, not counting those its motion alone moved.
+  int n_changed() const { return n_changed_; }
   // Bits of saying that Gaussian i changes in the next P-frame rather than not.
   std::vector<float> change_costs();
 
@@ -101,6 +101,7 @@ class FrameCoder {
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
+  int n_changed_ = 0;
   int moved_before_ = 0;                 // whether the previous P-frame had a motion
   int renewed_before_ = 0;               // whether it renewed the state
   int born_before_ = 0;                  // grade of the number born in the last renewal
