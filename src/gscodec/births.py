@@ -35,7 +35,9 @@ class Births:
         self._size = size
         self._core = CpuRasterizer(*size)
 
-    def find(self, rest: np.ndarray, matte: np.ndarray, quality: float, effort: Effort, lambda_: float, most: int) -> State:
+    def find(
+        self, rest: np.ndarray, matte: np.ndarray, quality: float, effort: Effort, lambda_: float, most: int
+    ) -> State:
         """Newborns that pay, in canonical order.
 
         Args:
@@ -46,7 +48,9 @@ class Births:
         params = worst_spots(rest, lambda_ * BIRTH_BITS, min(most, MOST))
         target = None
         if len(params):
-            target = self._core.target(np.ascontiguousarray(rest[:, :, :3]), np.ascontiguousarray(rest[:, :, 3]))
+            target = self._core.target(
+                np.ascontiguousarray(rest[:, :, :3]), np.ascontiguousarray(rest[:, :, 3])
+            )
             self._core.solve_colors(target, params, None, SWEEPS, RIDGE)
         column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
         is_room = matte[row, column] < 0.5

@@ -99,7 +99,7 @@ class Encoder:
         self._births: Births | None = None
         if config.births and config.update == "greedy" and isinstance(self._coder, AdaptiveCoder):
             self._births = Births(self._size)
-        self._n_at_start = 0  # Gaussians of the last I-frame
+        self._n_wanted = 0  # Gaussians of an I-frame as the last one
         self._wait = 0  # P-frames until births are looked for
         self._estimator: Any = None
         if config.motion and isinstance(self._coder, AdaptiveCoder):
@@ -128,7 +128,7 @@ class Encoder:
             frame_type, n_coded = FrameType.I, len(state)
             payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
-            self._n_at_start, self._wait = len(state), 0
+            self._n_wanted, self._wait = max(len(state), self._n_asked() // 2), 0
             if self._estimator:
                 self._estimator.start(pixels)
         else:
@@ -161,7 +161,7 @@ class Encoder:
             frames.pixels,
             picture,
             matte,
-            config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0],
+            self._n_asked(),
             room_share=config.background_share if config.background == "coarse" else 0.0,
             detail=config.detail,
             init=config.init,
@@ -199,6 +199,10 @@ class Encoder:
             frames.update(arrays, None, effort, self._lambda(LAMBDA_I))
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
+
+    def _n_asked(self) -> int:
+        """Gaussians that an I-frame starts from."""
+        return self._config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0]
 
     def _fit_room(
         self, params: np.ndarray, is_room: np.ndarray, picture: np.ndarray, matte: np.ndarray
@@ -246,7 +250,7 @@ class Encoder:
         self._wait -= 1
         if self._births is None or self._wait > 0 or not self._is_time_for(BIRTHS_S):
             return None
-        most = round(GROWTH * self._n_at_start) - int(state.symbols[:, COLOR_0:].any(axis=1).sum())
+        most = round(GROWTH * self._n_wanted) - int(state.symbols[:, COLOR_0:].any(axis=1).sum())
         if most <= 0:
             return None
         rest = self._frames.rest(dequantize(state))

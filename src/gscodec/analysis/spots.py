@@ -31,7 +31,9 @@ def worst_spots(rest: np.ndarray, least_gain: float, most: int) -> np.ndarray:
     for i, sigmas in enumerate(SIGMAS):
         if min(level.shape[:2]) < 4:
             break
-        level = cv2.resize(level, (-(-level.shape[1] // 2), -(-level.shape[0] // 2)), interpolation=cv2.INTER_AREA)
+        level = cv2.resize(
+            level, (-(-level.shape[1] // 2), -(-level.shape[0] // 2)), interpolation=cv2.INTER_AREA
+        )
         if i == 0:
             *colors, weight = cv2.split(level)
             level = cv2.merge([*(c * weight for c in colors), weight])

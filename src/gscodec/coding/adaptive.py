@@ -111,7 +111,7 @@ class AdaptiveCoder:
 
 
 def renewed(state: State, born: State) -> State:
-    """What a P-frame with births leaves: `state` without the Gaussians that have no colour, then the newborn."""
+    """What a P-frame with births leaves: `state` without Gaussians that have no colour, and the newborn."""
     return append(take(state, np.flatnonzero(state.symbols[:, COLOR_0:].any(axis=1))), born)
 
 

@@ -53,7 +53,7 @@ class FrameStore(Protocol):
         """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
 
     def rest(self, params: np.ndarray) -> np.ndarray:
-        """What params, float32 [N, 8], leave of the target: target minus sum and weight, float32 [H, W, 4]."""
+        """Target minus the sum of params, float32 [N, 8], and the target's weight: float32 [H, W, 4]."""
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float

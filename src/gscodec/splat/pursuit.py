@@ -85,7 +85,7 @@ def polish_newborn(
     lambda_: float,
     bits: float,
 ) -> _native.PursuitResult:
-    """Improve newborns in place as an I-frame's, each costing about `bits`; one that does not pay turns invisible.
+    """Improve newborns in place; one that does not pay for about `bits` turns invisible.
 
     Args:
         target: what those alive leave of the picture.

@@ -373,7 +373,10 @@ std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaus
   begin_gop();
   gaussians_ = gaussians;
   BitEncoder coder(model_);
-  metered(coder, [&](auto& c) { walk_new(c, 0, false);; });
+  metered(coder, [&](auto& c) {
+    walk_new(c, 0, false);
+    ;
+  });
   find_neighbours();
   return coder.finish();
 }

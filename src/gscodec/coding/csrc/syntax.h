@@ -102,11 +102,11 @@ class FrameCoder {
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
   int n_changed_ = 0;
-  int moved_before_ = 0;                 // whether the previous P-frame had a motion
-  int renewed_before_ = 0;               // whether it renewed the state
-  int born_before_ = 0;                  // grade of the number born in the last renewal
-  int max_gaussians_ = MAX_GAUSSIANS;    // of the P-frame in hand
-  std::vector<double> bits_;             // by stream, counted once take_bits was called
+  int moved_before_ = 0;               // whether the previous P-frame had a motion
+  int renewed_before_ = 0;             // whether it renewed the state
+  int born_before_ = 0;                // grade of the number born in the last renewal
+  int max_gaussians_ = MAX_GAUSSIANS;  // of the P-frame in hand
+  std::vector<double> bits_;           // by stream, counted once take_bits was called
 };
 
 }  // namespace gscodec
