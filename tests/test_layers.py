@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "coding",
         "encoder",
         "encoder_paper",
+        "gop",
         "metrics",
         "rate",
         "splat.raster",

@@ -47,6 +47,7 @@ class EncoderConfig:
     gaussians: int | None = None  # of an I-frame before pruning, person and room together; None: from crf
     gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
     scene_cut: bool = True  # a cut starts a GOP early
+    open_gop: bool = False  # at the end of a GOP an I-frame only where the P-frames have lost much
     change_threshold: float = 6.0  # mean |difference| of a pixel, in code values, that marks it as changed
 
     # How it is fitted
@@ -101,6 +102,8 @@ class EncoderConfig:
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
         _within("plateau", self.plateau, 0.0, 1.0)
         _within("detail", self.detail, 0.0, 2.0)
+        if self.open_gop and self.profile == "gaussianimage":
+            raise ConfigError("--open-gop does not go with --profile gaussianimage, which has no P-frames")
         if self.quality is not None:
             _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)

@@ -9,6 +9,7 @@ from gscodec.coding.headers import FrameType
 CUT_THRESHOLD = (
     22.0  # mean |difference| of 16x16 block averages, code values; hand-held motion stays below 12
 )
+WORN_DB = 3.0  # ROI-PSNR that P-frames may lose before an I-frame is due under --open-gop
 _BLOCK = 16
 
 
@@ -22,6 +23,15 @@ def frame_type(frames_since_iframe: int | None, gop_length: int, is_cut: bool) -
     if frames_since_iframe is None or is_cut or frames_since_iframe + 1 >= gop_length:
         return FrameType.I
     return FrameType.P
+
+
+def is_worn(iframe_db: float, last_db: float) -> bool:
+    """Whether the state has lost so much since its I-frame that a new one pays (docs/bits.md, "Open GOPs").
+
+    Args:
+        iframe_db, last_db: ROI-PSNR of the last I-frame and of the last frame.
+    """
+    return last_db < iframe_db - WORN_DB
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:

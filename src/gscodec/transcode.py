@@ -178,10 +178,10 @@ def _jobs(items: Iterable[Frame | SidePacket], matter: Any, config: EncoderConfi
         if cut:
             matter.reset()
         before = now
-        kind = frame_type(since, config.gop_length, cut)
+        kind, is_scene = frame_type(since, config.gop_length, cut), cut or since is None
         since = 0 if kind == FrameType.I else (since or 0) + 1
         matte = matter.matte(item.pixels)
-        yield Job(item, (matte * 255 + 0.5).astype(np.uint8), kind)
+        yield Job(item, (matte * 255 + 0.5).astype(np.uint8), kind, is_scene=is_scene)
 
 
 def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
