@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from gscodec.coding.headers import FrameType
-from gscodec.gop import CUT_THRESHOLD, MOTION_THRESHOLD, frame_type, has_moved, is_scene_cut, thumbnail
+from gscodec.gop import (
+    CUT_THRESHOLD,
+    MOTION_THRESHOLD,
+    WORN_DB,
+    frame_type,
+    has_moved,
+    is_scene_cut,
+    is_worn,
+    thumbnail,
+)
 
 
 def types(gop_length: int, n_frames: int, cuts: tuple[int, ...] = ()) -> str:
@@ -34,6 +43,12 @@ def types(gop_length: int, n_frames: int, cuts: tuple[int, ...] = ()) -> str:
 )
 def test_gops_have_their_length(gop_length: int, cuts: tuple[int, ...], expected: str) -> None:
     assert types(gop_length, 8, cuts) == expected
+
+
+def test_a_state_is_worn_when_it_lost_enough() -> None:
+    assert is_worn(30.0, 30.0 - WORN_DB - 0.1)
+    assert not is_worn(30.0, 30.0 - WORN_DB + 0.1)
+    assert not is_worn(30.0, 31.0)
 
 
 @pytest.mark.parametrize("shape", [(360, 640), (48, 64), (17, 31), (15, 40), (1, 1), (40, 15)])

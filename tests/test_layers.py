@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "gscodec"
 LAYERS = (
     "ahead",
     "analysis",
+    "births",
     "coding",
     "decoder",
     "encoder",
@@ -35,6 +36,7 @@ MAY_IMPORT = {
     "ahead": (),
     "analysis": ("analysis", "splat._native", "splat.gaussians", "splat.raster", "video.frame"),
     "analysis.mattefile": ("analysis", "video"),  # a matte may be a video
+    "births": ("analysis", "coding", "splat"),
     "bench": ("__init__", "bench", *LAYERS),
     "cli": ("__init__", "bench", "progress", *LAYERS),
     "coding": ("coding",),
@@ -42,7 +44,7 @@ MAY_IMPORT = {
     "coding.quantize": ("coding", "splat.gaussians"),
     "config": (),
     "decoder": ("coding", "splat.gaussians", "splat.hold", "splat.raster", "video.frame"),
-    "encoder": ("analysis", "coding", "gop", "metrics", "splat", "video.frame"),
+    "encoder": ("analysis", "births", "coding", "gop", "metrics", "splat", "video.frame"),
     "encoder_paper": ("encoder", "analysis", "coding", "gop", "metrics", "splat", "video.frame"),
     "errors": (),
     "gop": ("coding.headers",),
@@ -52,6 +54,7 @@ MAY_IMPORT = {
         "coding",
         "encoder",
         "encoder_paper",
+        "gop",
         "metrics",
         "rate",
         "splat.raster",

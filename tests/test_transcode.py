@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -186,6 +187,28 @@ def test_scene_cut_starts_a_gop(tmp_path):
     encode_file(clip, tmp_path / "a.gsv", quick(scene_cut=False))
     types = [packet.frame_type for packet in video_packets(tmp_path / "a.gsv")]
     assert [n for n, kind in enumerate(types) if kind is FrameType.I] == [0]
+
+
+def keyframes(path):
+    return [n for n, packet in enumerate(video_packets(path)) if packet.is_keyframe]
+
+
+def test_an_open_gop_goes_on_while_it_holds_its_quality(tmp_path):
+    still = [disc_frames(5)[0] // 2 + 32] * 8
+    noise = np.random.default_rng(0).integers(0, 256, (7, *still[0].shape), np.uint8)
+    noise = noise // 4 + still[0] - 32  # as bright, so that it is no scene cut
+    clip = write_clip(tmp_path / "a.mp4", [*still, *noise, *(255 - frame for frame in still[:6])])
+    config = quick(gop_length=4, roi="full")
+    encode_file(clip, tmp_path / "closed.gsv", config)
+    encode_file(clip, tmp_path / "open.gsv", replace(config, open_gop=True))
+    assert keyframes(tmp_path / "closed.gsv") == [0, 4, 8, 12, 15, 19]
+    found = keyframes(tmp_path / "open.gsv")
+    assert found == [0, 12, 15]  # 4 and 8 hold; the noise does not; 15 is a cut, 19 holds
+    with GsvReader(tmp_path / "open.gsv") as reader:
+        assert [keyframe.n_frames for keyframe in reader.index().keyframes] == [12, 3, 6]
+        assert reader.index().n_frames == 21
+    decode_file(tmp_path / "open.gsv", tmp_path / "b.mp4")
+    assert len(pictures(tmp_path / "b.mp4")[0]) == 21
 
 
 @pytest.mark.parametrize("gop_length", [1, 4, 100])

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.coding.adaptive import AdaptiveCoder, Motion
+from gscodec.coding.adaptive import AdaptiveCoder, Motion, renewed
 from gscodec.coding.container import GsvReader, GsvWriter, Packet, Stream
 from gscodec.coding.headers import (
     BACKGROUND_CODES,
@@ -46,7 +46,7 @@ FOLDER = Path(__file__).parents[1] / "tests" / "conformance"
 WIDTH, HEIGHT, N_FRAMES, GOP = 80, 72, 6, 4
 MAX_BYTES = 6000
 
-# Name -> settings of an encoder; "extremes" is made of states no encoder would choose.
+# Name -> settings of an encoder; "extremes" and "births" are made of states no encoder would choose.
 VECTORS: dict[str, dict[str, Any]] = {
     "adaptive-coarse": {"entropy": "adaptive", "background": "coarse"},
     "hold-coarse": {"entropy": "adaptive", "background": "coarse", "hold": 9},
@@ -63,6 +63,7 @@ VECTORS: dict[str, dict[str, Any]] = {
     "paper-zstd": {"profile": "paper", "entropy": "zstd", "background": "none"},
     "gaussianimage-none": {"profile": "gaussianimage", "entropy": "ans", "background": "none"},
     "extremes": {"entropy": "adaptive"},
+    "births": {"entropy": "adaptive"},
 }
 
 
@@ -97,9 +98,36 @@ def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes,
     return header | {"entropy": ENTROPY_CODES.index(config.entropy), "hold": config.hold}, packets
 
 
-def extremes() -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
-    """Symbols and classes from end to end, motion of person and room, empty frames."""
-    rng, size, n = np.random.default_rng(1), (WIDTH, HEIGHT), 40
+def extremes(births: bool) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
+    """Symbols and classes from end to end, motion of person and room, empty frames.
+
+    Args:
+        births: three P-frames renew the state: some Gaussians go dark and leave, 0 to 15 are born.
+    """
+    rng, size = np.random.default_rng(2 if births else 1), (WIDTH, HEIGHT)
+    state = extreme_state(rng, size, 20 if births else 40)
+    coder = AdaptiveCoder(size)
+    packets = [(coder.pack_iframe(state), FrameType.I)]
+    for i in range(N_FRAMES - 1):
+        motion = Motion(rng.integers(-120, 121, (3, 3, 2), np.int32), i == 3) if i in (1, 3) else None
+        base = coder.moved(motion, state.quality) if motion else state
+        n = len(base)
+        after = base.copy()
+        *_, low, high = affine_arrays(base, size)
+        delta = np.rint(rng.laplace(0, 40, (n, 8))) * (rng.random((n, 8)) < (0, 0.3, 0.05, 0.9, 0.1)[i])
+        after.symbols = np.clip(base.symbols + delta, low, high).astype(np.int32)
+        born = None
+        if births and i in (0, 2, 3):
+            after.symbols[rng.random(n) < 0.2, 5:] = 0
+            born = extreme_state(rng, size, (15, 0, 0, 6)[i])
+        packets.append((coder.pack_pframe(state, after, motion, born), FrameType.P))
+        state = after if born is None else renewed(after, born)
+    header = {"quality_q8": QUALITY_ONE // 2, "entropy": ENTROPY_CODES.index("adaptive")}
+    return header, packets
+
+
+def extreme_state(rng: np.random.Generator, size: tuple[int, int], n: int) -> State:
+    """Symbols and classes from end to end, in canonical order."""
     k = rng.integers(0, MAX_SIZE_CLASS + 1, n, np.int32)
     e = rng.integers(0, MAX_ENERGY_CLASS + 1, n, np.int32)
     symbols = np.zeros((n, 8), np.int32)
@@ -109,25 +137,12 @@ def extremes() -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
     near = np.clip(np.rint(rng.normal(0, 20, (n, 8))), low, high)
     near[:, :2] = wide[:, :2]
     state.symbols = np.where(rng.random((n, 8)) < 0.1, wide, near).astype(np.int32)
-    state = take(state, canonical_order(state))
-    *_, low, high = affine_arrays(state, size)
-    coder = AdaptiveCoder(size)
-    packets = [(coder.pack_iframe(state), FrameType.I)]
-    for i in range(N_FRAMES - 1):
-        motion = Motion(rng.integers(-120, 121, (3, 3, 2), np.int32), i == 3) if i in (1, 3) else None
-        base = coder.moved(motion, state.quality) if motion else state
-        after = base.copy()
-        delta = np.rint(rng.laplace(0, 40, (n, 8))) * (rng.random((n, 8)) < (0, 0.3, 0.05, 0.9, 0.1)[i])
-        after.symbols = np.clip(base.symbols + delta, low, high).astype(np.int32)
-        packets.append((coder.pack_pframe(state, after, motion), FrameType.P))
-        state = after
-    header = {"quality_q8": QUALITY_ONE // 2, "entropy": ENTROPY_CODES.index("adaptive")}
-    return header, packets
+    return take(state, canonical_order(state))
 
 
 def make_file(name: str) -> bytes:
     """The bytes of a vector."""
-    fields, packets = extremes() if name == "extremes" else encoded(VECTORS[name])
+    fields, packets = extremes(name == "births") if name in ("extremes", "births") else encoded(VECTORS[name])
     header = {field.name: field.low for field in SEQUENCE_HEADER} | fields
     header |= {"width": WIDTH, "height": HEIGHT, "frame_rate_num": 25}
     video = Stream("video", "gsv", Fraction(1, 25), pack(SEQUENCE_HEADER, header), 1)

@@ -128,6 +128,7 @@ def preset_table() -> str:
     for name in fields:
         default = getattr(EncoderConfig(), name)
         values = [str(PRESET_VALUES[p].get(name, default)) for p in PRESETS]
+        values = [{"True": "yes", "False": "no"}.get(value, value) for value in values]
         rows.append(f"| `--{name.replace('_', '-')}` | " + " | ".join(values) + " |")
     return "\n".join(rows) + "\n"
 

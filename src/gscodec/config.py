@@ -49,6 +49,7 @@ class EncoderConfig:
     gaussians: int | None = None  # of an I-frame before pruning, person and room together; None: from crf
     gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
     scene_cut: bool = True  # a cut starts a GOP early
+    open_gop: bool = False  # at the end of a GOP an I-frame only where the P-frames have lost much
     change_threshold: float = 6.0  # mean |difference| of a pixel, in code values, that marks it as changed
 
     # How it is fitted
@@ -74,6 +75,7 @@ class EncoderConfig:
     hold: int = 5  # code values by which a decoder lets the last frame's green stand; 0: not at all
     stability: float = 0.0  # weight of standing still where the source does; the picture has 1
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
+    births: bool = True  # P-frames may add Gaussians where something appears
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
     seed: int = 0  # of init="random"
@@ -104,6 +106,8 @@ class EncoderConfig:
         _within("change-threshold", self.change_threshold, 0.0, 255.0)
         _within("plateau", self.plateau, 0.0, 1.0)
         _within("detail", self.detail, 0.0, 2.0)
+        if self.open_gop and self.profile == "gaussianimage":
+            raise ConfigError("--open-gop does not go with --profile gaussianimage, which has no P-frames")
         if self.quality is not None:
             _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)
@@ -165,6 +169,7 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "polish_passes": 1,
         "update_passes": 1,
         "matte_every": 4,
+        "births": False,
     },
     "fast": {"iterations": 60, "p_iterations": 10, "polish_passes": 2, "update_passes": 2},
     "medium": {"iterations": 150, "p_iterations": 20, "polish_passes": 4, "update_passes": 3},

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
-from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion
+from gscodec.births import GROWTH, Births
+from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion, renewed
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import (
@@ -41,6 +42,10 @@ RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
 LAMBDA_I = 1.8
 LAMBDA_P = 0.5
+LAMBDA_BIRTH = 1.3  # of Gaussians born in P-frames
+BIRTH_PASSES = 4
+BIRTH_WAIT = 2  # after a search without births the next comes that many P-frames later
+BIRTHS_S = 0.004  # a search for births takes about that long
 MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
 FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much of an I-frame's fit
 # Of a frame's time, for everything up to the last update; drawing and coding take the rest.
@@ -91,6 +96,11 @@ class Encoder:
         # Of the P-frame being encoded: its motion, and the reference after it.
         self._motion: Motion | None = None
         self._moved: State | None = None
+        self._births: Births | None = None
+        if config.births and config.update == "greedy" and isinstance(self._coder, AdaptiveCoder):
+            self._births = Births(self._size)
+        self._n_wanted = 0  # Gaussians of an I-frame as the last one
+        self._wait = 0  # P-frames until births are looked for
         self._estimator: Any = None
         if config.motion and isinstance(self._coder, AdaptiveCoder):
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
@@ -118,6 +128,7 @@ class Encoder:
             frame_type, n_coded = FrameType.I, len(state)
             payload = self._coder.pack_iframe(state)
             self._source = pixels.copy()
+            self._n_wanted, self._wait = max(len(state), self._n_asked() // 2), 0
             if self._estimator:
                 self._estimator.start(pixels)
         else:
@@ -125,7 +136,11 @@ class Encoder:
             state, iterations = update(self._state)
             base = self._moved if self._moved is not None else self._state
             n_coded = int((state.symbols != base.symbols).any(axis=1).sum())
-            payload = self._pack_pframe(self._state, state)
+            born = self._find_births(state)
+            payload = self._pack_pframe(self._state, state, born)
+            if born is not None:
+                n_coded += len(born)
+                state = renewed(state, born)
         self._state = state
         self._n_frames += 1
         errors = self._frames.show(dequantize(state), frame_type == FrameType.I)
@@ -146,7 +161,7 @@ class Encoder:
             frames.pixels,
             picture,
             matte,
-            config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0],
+            self._n_asked(),
             room_share=config.background_share if config.background == "coarse" else 0.0,
             detail=config.detail,
             init=config.init,
@@ -185,6 +200,10 @@ class Encoder:
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
 
+    def _n_asked(self) -> int:
+        """Gaussians that an I-frame starts from."""
+        return self._config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0]
+
     def _fit_room(
         self, params: np.ndarray, is_room: np.ndarray, picture: np.ndarray, matte: np.ndarray
     ) -> None:
@@ -209,9 +228,9 @@ class Encoder:
         low[room, :COLOR_0] = high[room, :COLOR_0] = state.symbols[room, :COLOR_0]
         return SymbolArrays(state.symbols, base, step, offset, low, high)
 
-    def _pack_pframe(self, reference: State, state: State) -> bytes:
+    def _pack_pframe(self, reference: State, state: State, born: State | None) -> bytes:
         if isinstance(self._coder, AdaptiveCoder):
-            return self._coder.pack_pframe(reference, state, self._motion)
+            return self._coder.pack_pframe(reference, state, self._motion, born)
         return self._coder.pack_pframe(reference, state)
 
     def _update_pframe(self, reference: State) -> tuple[State, int]:
@@ -225,6 +244,24 @@ class Encoder:
         arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, self._size))
         effort = Effort(self._config.update_passes, self._time_left())
         return state, self._frames.update(arrays, change_costs, effort, self._lambda(LAMBDA_P))
+
+    def _find_births(self, state: State) -> State | None:
+        """Gaussians that a P-frame adds to `state`; None where it leaves their number as it is."""
+        self._wait -= 1
+        if self._births is None or self._wait > 0 or not self._is_time_for(BIRTHS_S):
+            return None
+        most = round(GROWTH * self._n_wanted) - int(state.symbols[:, COLOR_0:].any(axis=1).sum())
+        if most <= 0:
+            return None
+        rest = self._frames.rest(dequantize(state))
+        effort = Effort(BIRTH_PASSES, self._time_left())
+        lambda_ = self._lambda(LAMBDA_BIRTH)
+        matte = (
+            self._frames.matte if self._config.background == "coarse" else np.ones_like(self._frames.matte)
+        )
+        born = self._births.find(rest, matte, state.quality, effort, lambda_, most)
+        self._wait = 1 if len(born) else BIRTH_WAIT
+        return born if len(born) else None
 
     def _move(self, reference: State) -> State:
         """The reference after the motion that pays best (kept for the payload), or as it is."""

@@ -2,8 +2,8 @@
 
 GOPs know nothing of each other, so off-line each is encoded on a core of its own, in order of its frames,
 with CUDA on a stream of its own of one of the GPUs; results come out in the order of the input. Where frames
-are too large to hold whole GOPs of them, or latency counts, frames are encoded one at a time with all threads
-on each.
+are too large to hold whole GOPs of them, latency counts, or GOPs are open, frames are encoded one at a time
+with all threads on each.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
 from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.encoder_paper import PaperEncoder, make_encoder
+from gscodec.gop import is_worn
 from gscodec.metrics import psnr_db
 from gscodec.rate import RateControl
 from gscodec.splat.raster import Place, make_rasterizer, n_devices
@@ -33,11 +34,17 @@ MAX_HELD_BYTES = 1 << 30  # of pictures and mattes waiting for a core
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A frame with its ROI and its place in the GOP. `matte` is uint8 [H, W]: 255 is the person."""
+    """A frame with its ROI and its place in the GOP.
+
+    Attributes:
+        matte: uint8 [H, W]: 255 is the person. is_scene: an I-frame because a scene begins, not because the
+            GOP is long enough.
+    """
 
     frame: Frame
     matte: np.ndarray
     frame_type: FrameType
+    is_scene: bool = False
 
 
 Item = Job | SidePacket
@@ -54,7 +61,8 @@ def encode_jobs(
     Yields:
         (job, its coded frame) and (side packet, None).
     """
-    workers = 1 if config.deadline_ms is not None else _workers(config, video, threads)
+    alone = config.deadline_ms is not None or config.open_gop
+    workers = 1 if alone else _workers(config, video, threads)
     if workers > 1:
         return _gop_per_worker(jobs, config, video, workers, max(1, threads // workers))
     return _one_by_one(jobs, config, video, threads)
@@ -68,8 +76,8 @@ def _workers(config: EncoderConfig, video: VideoFormat, threads: int) -> int:
     return min(threads, MAX_HELD_BYTES // n_bytes_per_gop - 1)
 
 
-def _encode(encoder: Encoder | PaperEncoder, job: Job) -> EncodedFrame:
-    return encoder.encode(job.frame.pixels, job.matte.astype(np.float32) / 255, job.frame_type)
+def _encode(encoder: Encoder | PaperEncoder, job: Job, frame_type: FrameType) -> EncodedFrame:
+    return encoder.encode(job.frame.pixels, job.matte.astype(np.float32) / 255, frame_type)
 
 
 def _one_by_one(
@@ -79,18 +87,28 @@ def _one_by_one(
     raster = make_rasterizer(config.backend, video.width, video.height, threads, place=place)
     encoder = make_encoder(config, raster)
     control = RateControl(config)
-    gop: list[EncodedFrame] = []
+    gop: list[EncodedFrame] = []  # since the rate control learnt last
+    iframe: EncodedFrame | None = None
     with closing(ahead(jobs)) as prepared:
         for job in prepared:
             if not isinstance(job, Job):
                 yield job, None
                 continue
-            if job.frame_type == FrameType.I:
+            frame_type = job.frame_type
+            if frame_type == FrameType.I:
                 _learn(control, encoder.crf_offset, gop, video)
                 encoder.crf_offset = control.crf_offset
+                if config.open_gop and iframe and not job.is_scene and not is_worn(_db(iframe), _db(gop[-1])):
+                    frame_type = FrameType.P
                 gop = []
-            gop.append(_encode(encoder, job))
+            gop.append(_encode(encoder, job, frame_type))
+            if gop[-1].frame_type == FrameType.I:
+                iframe = gop[-1]
             yield job, gop[-1]
+
+
+def _db(frame: EncodedFrame) -> float:
+    return psnr_db(frame.roi_error, frame.roi_samples)
 
 
 def _gop_per_worker(
@@ -113,7 +131,7 @@ def _gop_per_worker(
         for job in gop:
             if stop.is_set():
                 break
-            results.append((job, _encode(encoder, job) if isinstance(job, Job) else None))
+            results.append((job, _encode(encoder, job, job.frame_type) if isinstance(job, Job) else None))
         return results, offset
 
     def collect(done: Future[tuple[list[Result], float]]) -> list[Result]:

@@ -177,9 +177,9 @@ def _jobs(items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderCo
         now = thumbnail(item.pixels)
         cut = config.scene_cut and is_scene_cut(before, now)
         before = now
-        kind = frame_type(since, config.gop_length, cut)
+        kind, is_scene = frame_type(since, config.gop_length, cut), cut or since is None
         since = 0 if kind == FrameType.I else (since or 0) + 1
-        yield Job(item, mattes.of(item.pixels, now, cut), kind)
+        yield Job(item, mattes.of(item.pixels, now, cut), kind, is_scene=is_scene)
 
 
 class _Mattes:

@@ -116,27 +116,43 @@ class FrameTwin:
         self.coder.bits.finish()
         return to_state(self.gaussians, quality)
 
-    def encode_pframe(self, state: State, mesh: np.ndarray | None, room_moves: bool) -> bytes:
+    def encode_pframe(
+        self, state: State, mesh: np.ndarray | None, room_moves: bool, born: State | None = None
+    ) -> bytes:
         self.coder.bits = Writer()
-        self._pframe(from_state(state), None if mesh is None else mesh.tolist(), room_moves)
+        newborn = None if born is None else from_state(born)
+        self._pframe(from_state(state), None if mesh is None else mesh.tolist(), room_moves, newborn)
         return self.coder.bits.finish()
 
     def decode_pframe(self, data: bytes, quality: float) -> State:
         self.coder.bits = Reader(data)
-        self._pframe(None, None, False)
+        self._pframe(None, None, False, None)
         self.coder.bits.finish()
         return to_state(self.gaussians, quality)
 
     def _iframe(self, n: int, given: list[Gaussian] | None) -> None:
         self.gaussians, self.moved_before, self.changed_before = [], 0, set()
+        self.renewed_before = self.born_before = 0
+        self._newcomers(n, given, births=False)
+        self._find_neighbours()
+
+    def _find_neighbours(self) -> None:
+        for i, g in enumerate(self.gaussians):
+            others = (j for j in range(len(self.gaussians)) if j != i)
+            g.neighbours = near(self.gaussians, others, g.cell, 6)
+
+    def _newcomers(self, n: int, given: list[Gaussian] | None, births: bool) -> None:
         gaps, number = [3, 3, 3], 0
         for i in range(n):
             want = given[i] if given else None
             g = Gaussian()
-            self._code_place(g, want, gaps, number)
+            if births:
+                self._code_birth_place(want, gaps, number, n - i)
+            else:
+                self._code_place(g, want, gaps, number)
             number += gaps[0]
             cell = cell_of(number)
-            found = near(self.gaussians, range(i), cell, 3)
+            found = near(self.gaussians, range(len(self.gaussians)), cell, 3)
             a = self.gaussians[found[0]] if found else Gaussian()
             b = self.gaussians[found[1]] if len(found) > 1 else a
             self._code_classes(g, want, a, b, len(found), gaps)
@@ -149,8 +165,14 @@ class FrameTwin:
                     inside = inside << 1 | self.coder.plain(want and want.s[axis] >> bit & 1)
                 g.s[axis] = cell[axis] << width | inside
             self.gaussians.append(g)
-        for i, g in enumerate(self.gaussians):
-            g.neighbours = near(self.gaussians, (j for j in range(n) if j != i), g.cell, 6)
+
+    def _code_birth_place(self, want: Gaussian | None, gaps: list[int], number: int, n_left: int) -> None:
+        end = morton(((self.size[0] + 128) // 8, (self.size[1] + 128) // 8))
+        inputs = (min(bl((end - min(number, end)) // (n_left + 1)), 31), None, None, None)
+        self.gap_grade = min(bl(sum(gaps)), 31)
+        gap = self.coder.unsigned("birth-gap", inputs, want and morton(want.cell) - number)
+        gaps[:] = [gap, *gaps[:2]]
+        self.before = self.gaussians[-1].room if self.gaussians else 0
 
     def _code_place(self, g: Gaussian, want: Gaussian | None, gaps: list[int], number: int) -> None:
         inputs = (min(bl(sum(gaps)), 31), 5 * min(bl(gaps[0]), 5) + min(bl(gaps[1]), 4))
@@ -264,9 +286,19 @@ class FrameTwin:
                 last = (16 * (self.size[axis] + 128) - 1) >> (g.m + 4)
                 g.s[axis] = clamp(g.s[axis] + ((total + 2 ** (21 + g.m)) >> (22 + g.m)), 0, last)
 
-    def _pframe(self, given: list[Gaussian] | None, mesh: list | None, room_moves: bool) -> None:
-        reserved = self.coder.flag("motion", (3, None, None, None), 0 if given is not None else None)
-        assert not reserved
+    def _pframe(
+        self,
+        given: list[Gaussian] | None,
+        mesh: list | None,
+        room_moves: bool,
+        born: list[Gaussian] | None,
+    ) -> None:
+        renews = self.coder.flag(
+            "motion",
+            (3 + self.renewed_before, None, None, None),
+            None if given is None else int(born is not None),
+        )
+        self.renewed_before = renews
         mesh, room_moves = self._code_motion(mesh, room_moves, given is not None)
         if mesh is not None:
             self._move(mesh, room_moves)
@@ -287,6 +319,22 @@ class FrameTwin:
                 changed.add(i)
                 self._code_change(g, wanted, self.gaussians[guides[0]] if guides else None, age, half)
         self.changed_before = changed
+        if renews:
+            self._renew(born)
+
+    def _renew(self, born: list[Gaussian] | None) -> None:
+        alive = [i for i, g in enumerate(self.gaussians) if any(g.s[5:])]
+        self.changed_before = {new for new, old in enumerate(alive) if old in self.changed_before}
+        self.gaussians = [self.gaussians[i] for i in alive]
+        n_born = self.coder.unsigned(
+            "births", (self.born_before, None, None, None), None if born is None else len(born)
+        )
+        self.born_before = min(bl(n_born), 7)
+        self._newcomers(n_born, born, births=True)
+        for i in range(len(alive), len(self.gaussians)):
+            self.gaussians[i].age = 0
+            self.changed_before.add(i)
+        self._find_neighbours()
 
     def _code_change(
         self, g: Gaussian, wanted: list[int] | None, guide: Gaussian | None, age: int, half: int

@@ -11,7 +11,7 @@ import pytest
 from adaptive_twin_frames import FrameTwin
 
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
-from gscodec.coding.adaptive import STREAMS, AdaptiveCoder, Motion
+from gscodec.coding.adaptive import STREAMS, AdaptiveCoder, Motion, renewed
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack
 from gscodec.coding.quantize import State, mean_log2_steps, take
 from gscodec.errors import CorruptError, LimitError
@@ -25,16 +25,21 @@ def random_mesh(rng: np.random.Generator, size: tuple[int, int] = SIZE, most: in
     return rng.integers(-most, most + 1, (rows, columns, 2), np.int32)
 
 
-def gop(rng: np.random.Generator, state: State, n_pframes: int) -> list[tuple[bytes, State, Motion | None]]:
-    """An I-frame and P-frames after it, natively coded; every other one moves."""
+Coded = tuple[bytes, State, Motion | None, State | None]  # payload, state before births, motion, newborn
+
+
+def gop(rng: np.random.Generator, state: State, n_pframes: int, make=random_state) -> list[Coded]:
+    """An I-frame and P-frames after it, natively coded; every other one moves, two of three renew."""
     coder = AdaptiveCoder(SIZE)
-    frames: list[tuple[bytes, State, Motion | None]] = [(coder.pack_iframe(state), state, None)]
+    frames: list[Coded] = [(coder.pack_iframe(state), state, None, None)]
     for i in range(n_pframes):
         motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
         base = coder.moved(motion, state.quality) if motion else state
         after = changed_state(rng, base, (0.0, 0.1, 0.6)[i % 3])
-        frames.append((coder.pack_pframe(state, after, motion), after, motion))
-        state = after
+        after.symbols[rng.random(len(after)) < 0.1, 5:] = 0  # they leave where the frame renews
+        born = make(rng, (0, 1, 9)[i // 2 % 3]) if i % 3 else None
+        frames.append((coder.pack_pframe(state, after, motion, born), after, motion, born))
+        state = after if born is None else renewed(after, born)
     return frames
 
 
@@ -42,19 +47,56 @@ def gop(rng: np.random.Generator, state: State, n_pframes: int) -> list[tuple[by
 @pytest.mark.parametrize("n", [0, 1, 2, 40])
 def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int) -> None:
     rng = np.random.default_rng(n)
-    frames = gop(rng, make(rng, n), 4)
+    frames = gop(rng, make(rng, n), 8, make)
     native, writer, reader = AdaptiveCoder(SIZE), FrameTwin(*SIZE), FrameTwin(*SIZE)
-    (payload, state, _), *rest = frames
+    (payload, state, *_), *rest = frames
     assert payload[N_HEADER:] == writer.encode_iframe(state)
-    assert_same(native.unpack_iframe(payload, 1.0, n), state)
+    assert_same(native.unpack_iframe(payload, 1.0, 1000), state)
     assert_same(reader.decode_iframe(payload[N_HEADER:], n, 1.0), state)
     reference = state
-    for payload, state, motion in rest:
+    for payload, state, motion, born in rest:
         mesh, room_moves = (motion.mesh, motion.room_moves) if motion else (None, False)
-        assert payload == writer.encode_pframe(state, mesh, room_moves)
+        assert payload == writer.encode_pframe(state, mesh, room_moves, born)
         reference = native.unpack_pframe(payload, reference)
-        assert_same(reference, state)
-        assert_same(reader.decode_pframe(payload, 1.0), state)
+        assert_same(reference, state if born is None else renewed(state, born))
+        assert_same(reader.decode_pframe(payload, 1.0), reference)
+    assert len(reference) > n or n == 40  # some were born
+
+
+def test_a_renewal_drops_what_is_dark_and_appends_the_newborn() -> None:
+    rng = np.random.default_rng(13)
+    state, born = random_state(rng, 30), random_state(rng, 5)
+    coder, decoder = AdaptiveCoder(SIZE), AdaptiveCoder(SIZE)
+    reference = decoder.unpack_iframe(coder.pack_iframe(state), 1.0, 33)
+    after = state.copy()
+    after.symbols[[3, 7], 5:] = 0
+    assert_same(decoder.unpack_pframe(coder.pack_pframe(state, after), reference), after)  # still there
+    reference = decoder.unpack_pframe(coder.pack_pframe(after, after, None, born), after)
+    dark = ~after.symbols[:, 5:].any(axis=1)
+    assert 2 <= dark.sum() <= 4
+    assert len(reference) == 30 - dark.sum() + 5 <= 33
+    np.testing.assert_array_equal(reference.symbols[-5:], born.symbols)
+    np.testing.assert_array_equal(reference.symbols[:-5], after.symbols[~dark])
+
+
+def test_births_past_the_limit_are_refused_before_memory_is_taken() -> None:
+    rng = np.random.default_rng(14)
+    state, born = random_state(rng, 30), random_state(rng, 10)
+    coder = AdaptiveCoder(SIZE)
+    first, second = coder.pack_iframe(state), coder.pack_pframe(state, state, None, born)
+    n = len(renewed(state, born))
+    decoder = AdaptiveCoder(SIZE)
+    assert len(decoder.unpack_pframe(second, decoder.unpack_iframe(first, 1.0, n))) == n
+    decoder.unpack_iframe(first, 1.0, n - 1)
+    with pytest.raises(LimitError, match=f"10 newborn.*{n - 1} are permitted"):
+        decoder.unpack_pframe(second, state)
+    coder.pack_iframe(state)
+    with pytest.raises(ValueError, match="canonical order"):
+        coder.pack_pframe(state, state, None, take(born, np.arange(10)[::-1]))
+    for n_bytes in range(len(second) // 2, len(second) - 8, 3):  # cut among the newborn
+        decoder.unpack_iframe(first, 1.0, 1000)
+        with pytest.raises(CorruptError):
+            decoder.unpack_pframe(second[:n_bytes], state)
 
 
 def test_sparse_large_pictures_have_long_gaps() -> None:
@@ -103,10 +145,11 @@ def test_constants_are_the_documents() -> None:
     assert " ".join(map(str, adaptive_twin.SQUASH[:17])) in document
     assert " ".join(map(str, adaptive_twin.SQUASH[17:])) in document
     streams = dict.fromkeys(re.findall(r"^\| ([\w?Δ-]+) \| (?:flag|signed|unsigned)", document, re.MULTILINE))
-    i_frame, motion = STREAMS[:11], STREAMS[-4:-1]
+    i_frame, motion, births = STREAMS[:11], STREAMS[-6:-3], STREAMS[-3:-1]
     assert {*streams, "plain"} == set(STREAMS)
     assert list(streams)[:11] == list(i_frame)
     assert list(streams)[11:14] == list(motion)
+    assert list(streams)[-2:] == list(births)
 
 
 def test_stretch_undoes_squash() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
-from gscodec.coding.adaptive import AdaptiveCoder, Motion
+from gscodec.coding.adaptive import AdaptiveCoder, Motion, renewed
 from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.coding.quantize import State
@@ -36,13 +36,14 @@ def make_gop(entropy: str, seed: int) -> tuple[Gop, State]:
     coder = make_frame_coder(entropy, SIZE)
     gop = [(coder.pack_iframe(state), FrameType.I)]
     for i in range(3):
-        base, extra = state, ()
+        base, motion, born = state, None, None
         if isinstance(coder, AdaptiveCoder) and i:
             motion = Motion(rng.integers(-90, 91, (3, 5, 2), np.int32), i == 2)
-            base, extra = coder.moved(motion, 1.0), (motion,)
+            base, born = coder.moved(motion, 1.0), make(rng, 6 * i)
         after = changed_state(rng, base, 0.4)
+        extra = (motion, born) if isinstance(coder, AdaptiveCoder) else ()
         gop.append((coder.pack_pframe(state, after, *extra), FrameType.P))
-        state = after
+        state = after if born is None else renewed(after, born)
     return gop, state
 
 

@@ -90,6 +90,31 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     assert store.losses([params]) == pytest.approx([plain], rel=2e-4)
 
 
+def test_the_rest_is_the_target_without_the_sum(make_store, rng) -> None:
+    config = EncoderConfig()
+    store = make_store(config)
+    clip, mattes = frames(rng)
+    params = random_gaussians(rng, N, WIDTH, HEIGHT)
+    store.take(clip[0], mattes[0])
+    store.show(params, True)
+    store.take(clip[1], mattes[1])
+    store.aim()
+    picture, weight = expected_target(config, clip[1], mattes[1])
+    rest = store.rest(params)
+    assert rest.shape == (HEIGHT, WIDTH, 4)
+    assert rest.dtype == np.float32
+    np.testing.assert_allclose(rest[..., :3], picture - drawn(params), atol=2e-4)
+    np.testing.assert_allclose(rest[..., 3], weight, atol=1e-5)
+    store.aim(0.5)
+    steady = store.rest(params)
+    wanted = store.losses([params])[0]
+    assert (steady[..., 3] * (steady[..., :3].astype(float) ** 2).sum(-1)).sum() == pytest.approx(
+        wanted, rel=1e-3
+    )
+    assert (steady[..., 3] > rest[..., 3] + 1e-3).any()
+    np.testing.assert_allclose(rest[..., 3], weight, atol=1e-5)  # an array of its own
+
+
 def test_what_is_shown_is_scored_inside_and_outside_the_roi(make_store, rng) -> None:
     store = make_store(EncoderConfig())
     (pixels, _), (matte, _) = frames(rng)

@@ -12,7 +12,8 @@ import numpy as np
 
 from gscodec.coding import _native
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
-from gscodec.coding.quantize import State
+from gscodec.coding.quantize import COLOR_0, State, append, take
+from gscodec.config import MAX_GAUSSIANS
 from gscodec.errors import CorruptError, LimitError
 
 # In the order of syntax.cpp.
@@ -22,7 +23,7 @@ STREAMS = (
     "chroma-u", "chroma-v", "l1", "l3", "shear", "changed",
     "mean?", "shape?", "luma?", "chroma?", "Δx", "Δy",
     "Δl1", "Δl2", "Δl3", "Δluma", "Δu", "Δv",
-    "motion", "motion-x", "motion-y",
+    "motion", "motion-x", "motion-y", "births", "birth-gap",
     "plain",
 )
 # fmt: on
@@ -49,16 +50,26 @@ class AdaptiveCoder:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._core = _native.FrameCoder(*size)
+        self._max_gaussians = MAX_GAUSSIANS
 
     def pack_iframe(self, state: State) -> bytes:
         """Payload of an I-frame; `state` in canonical order."""
         body = self._core.encode_iframe(*_arrays(state))
         return pack(ADAPTIVE_FRAME_HEADER, {"n_gaussians": len(state)}) + body
 
-    def pack_pframe(self, reference: State, state: State, motion: Motion | None = None) -> bytes:
-        """Payload of a P-frame; the reference is what was packed last, `motion` is applied to it first."""
+    def pack_pframe(
+        self, reference: State, state: State, motion: Motion | None = None, born: State | None = None
+    ) -> bytes:
+        """Payload of a P-frame; the reference is what was packed last, `motion` is applied to it first.
+
+        Args:
+            born: Gaussians that are new, in canonical order. Where it is given, even without any, the state
+                after the frame is `renewed(state, born)`; else it is `state`.
+        """
         mesh, room_moves = (motion.mesh, motion.room_moves) if motion else (None, False)
-        return self._core.encode_pframe(*_arrays(state), mesh, room_moves)
+        n_born = -1 if born is None else len(born)
+        every = state if born is None else append(state, born)
+        return self._core.encode_pframe(*_arrays(every), mesh, room_moves, n_born)
 
     def moved(self, motion: Motion, quality: float) -> State:
         """The reference after a motion."""
@@ -70,15 +81,18 @@ class AdaptiveCoder:
         n = header["n_gaussians"]
         if n > max_gaussians:
             raise LimitError(f"the frame has {n} Gaussians, at most {max_gaussians} are permitted")
+        self._max_gaussians = max_gaussians
         try:
             return _state(self._core.decode_iframe(bytes(body), n), quality)
         except RuntimeError as error:
             raise CorruptError(f"the I-frame cannot be decoded: {error}") from error
 
     def unpack_pframe(self, payload: bytes, reference: State) -> State:
-        """The state after a P-frame; the reference is what was unpacked last."""
+        """The state after a P-frame; the reference is what was unpacked last. Raises as unpack_iframe."""
         try:
-            return _state(self._core.decode_pframe(payload), reference.quality)
+            return _state(self._core.decode_pframe(payload, self._max_gaussians), reference.quality)
+        except ValueError as error:  # std::length_error
+            raise LimitError(f"the P-frame has {error}, {self._max_gaussians} are permitted") from error
         except RuntimeError as error:
             raise CorruptError(f"the P-frame cannot be decoded: {error}") from error
 
@@ -88,12 +102,17 @@ class AdaptiveCoder:
 
     @property
     def n_changed(self) -> int:
-        """Gaussians that the last P-frame changed, not counting those its motion alone moved."""
+        """Gaussians that the last P-frame changed or added, not counting those its motion alone moved."""
         return self._core.n_changed
 
     def take_bits(self) -> dict[str, float]:
         """Bits per stream since the last call; counting starts with the first call."""
         return dict(zip(STREAMS, self._core.take_bits(), strict=True))
+
+
+def renewed(state: State, born: State) -> State:
+    """What a P-frame with births leaves: `state` without Gaussians that have no colour, and the newborn."""
+    return append(take(state, np.flatnonzero(state.symbols[:, COLOR_0:].any(axis=1))), born)
 
 
 def _arrays(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -174,6 +174,21 @@ def take(state: State, order: np.ndarray) -> State:
     )
 
 
+def append(state: State, others: State) -> State:
+    """The Gaussians of both, those of `others` behind."""
+
+    def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.concatenate([a, b])
+
+    return State(
+        joined(state.symbols, others.symbols),
+        joined(state.size_class, others.size_class),
+        joined(state.energy_class, others.energy_class),
+        joined(state.is_room, others.is_room),
+        state.quality,
+    )
+
+
 def _spread(x: np.ndarray) -> np.ndarray:
     """Put a zero bit between the low 16 bits of x."""
     x = (x | x << 8) & 0x00FF00FF

@@ -79,6 +79,15 @@ class CudaFrameStore:
         self._work.wait()
         return [float(loss) for loss in found[:, 0]]
 
+    def rest(self, params: np.ndarray) -> np.ndarray:
+        batch, work = self._batch, self._work
+        placed = batch.place_as("candidates", [params])
+        rest = work.buffer("candidates' rest", self._n_pixels * 16)
+        batch.draw(placed, DrawParams(target=self._target.address, rest=rest, one_target=1))
+        found = work.download(rest, np.empty((batch.height, batch.width, 4), np.float32))
+        work.wait()
+        return found.copy()  # the download's own memory is used again
+
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
     ) -> int:

@@ -53,6 +53,9 @@ class FrameStore(Protocol):
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
 
+    def rest(self, params: np.ndarray) -> np.ndarray:
+        """Target minus the sum of params, float32 [N, 8], and the target's weight: float32 [H, W, 4]."""
+
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
     ) -> int:
@@ -98,6 +101,9 @@ class CpuFrameStore:
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
+
+    def rest(self, params: np.ndarray) -> np.ndarray:
+        return self._core.canvas.rest(self._target, params)
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float

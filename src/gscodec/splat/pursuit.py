@@ -67,6 +67,7 @@ INTRA_RATES = np.stack([*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1
     np.float32
 )
 INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
+TYPICAL_INTRA_BITS = 27.5  # of a Gaussian under these
 
 
 def polish_iframe(
@@ -74,6 +75,24 @@ def polish_iframe(
 ) -> _native.PursuitResult:
     """Improve an I-frame's rounded symbols in place; `arrays.base` is what each symbol is predicted to be."""
     return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, effort, lambda_)
+
+
+def polish_newborn(
+    raster: CpuRasterizer,
+    target: _native.Target,
+    arrays: SymbolArrays,
+    effort: Effort,
+    lambda_: float,
+    bits: float,
+) -> _native.PursuitResult:
+    """Improve newborns in place; one that does not pay for about `bits` turns invisible.
+
+    Args:
+        target: what those alive leave of the picture.
+    """
+    groups = INTRA_GROUPS.copy()
+    groups[0, 0] += max(0.0, bits - TYPICAL_INTRA_BITS)
+    return _pursue(raster, target, arrays, INTRA_RATES, groups, None, effort, lambda_)
 
 
 def update_pframe(

@@ -150,10 +150,11 @@ NB_MODULE(_native, m) {
           "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
       .def(
           "encode_pframe",
-          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, std::optional<Mesh> mesh, bool room) {
-            return to_bytes(released([&] { return c.encode_pframe(to_gaussians(s, k, e, r), to_motion(mesh, room)); }));
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, std::optional<Mesh> mesh, bool room, int n_born) {
+            return to_bytes(
+                released([&] { return c.encode_pframe(to_gaussians(s, k, e, r), to_motion(mesh, room), n_born); }));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "mesh"_a.none(), "room_moves"_a)
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "mesh"_a.none(), "room_moves"_a, "n_born"_a)
       .def(
           "moved",
           [](FrameCoder& c, Mesh mesh, bool room) {
@@ -178,10 +179,10 @@ NB_MODULE(_native, m) {
           "data"_a, "n"_a)
       .def(
           "decode_pframe",
-          [](FrameCoder& c, nb::bytes b) {
-            return to_arrays(released([&] { return c.decode_pframe(data_of(b), b.size()); }));
+          [](FrameCoder& c, nb::bytes b, int most) {
+            return to_arrays(released([&] { return c.decode_pframe(data_of(b), b.size(), most); }));
           },
-          "data"_a)
+          "data"_a, "max_gaussians"_a)
       .def("change_costs",
            [](FrameCoder& c) {
              const std::vector<float> costs = released([&] { return c.change_costs(); });

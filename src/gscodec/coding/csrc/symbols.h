@@ -40,6 +40,8 @@ enum Stream {
   MOTION,
   MOTION_X,
   MOTION_Y,
+  BIRTHS,
+  BIRTH_GAP,
   N_STREAMS
 };
 

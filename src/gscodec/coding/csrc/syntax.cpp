@@ -15,7 +15,8 @@ void FrameCoder::begin_gop() {
   gaussians_.clear();
   history_.clear();
   changed_before_.clear();
-  moved_before_ = 0;
+  n_changed_ = moved_before_ = 0;
+  renewed_before_ = born_before_ = 0;
 }
 
 void FrameCoder::check(const Gaussian& g) const {
@@ -29,20 +30,28 @@ void FrameCoder::check(const Gaussian& g) const {
 }
 
 template <typename Coder>
-void FrameCoder::walk_iframe(Coder& coder, int n) {
+void FrameCoder::walk_new(Coder& coder, int first, bool born) {
   constexpr bool D = Coder::DECODES;
+  const int n = int(gaussians_.size());
   Grid grid(width_, height_);
+  for (int i = 0; i < first; ++i) grid.add(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i);
+  const uint32_t end = spread((width_ + 2 * MARGIN) / 8) | spread((height_ + 2 * MARGIN) / 8) << 1;
   uint32_t morton = 0;
   int gaps[3] = {3, 3, 3};
-  for (int i = 0; i < n; ++i) {
+  for (int i = first; i < n; ++i) {
     Gaussian& g = gaussians_[i];
     // Place: how many cells further along the Morton curve.
     const int mean_gap = bit_length(gaps[0] + gaps[1] + gaps[2]);
     int gap = D ? 0 : int(morton_number(g) - morton);
-    gap = code_unsigned(coder, gap,
-                        {GAP,
-                         {std::min(mean_gap, 31),
-                          std::min(bit_length(gaps[0]), 5) * 5 + std::min(bit_length(gaps[1]), 4), i == 0, -1}});
+    if (born) {  // few and anywhere: as if the rest were spread evenly
+      const int usual = bit_length((end - std::min(morton, end)) / uint32_t(n - i + 1));
+      gap = code_unsigned(coder, gap, {BIRTH_GAP, {std::min(usual, 31), -1, -1, -1}});
+    } else {
+      gap = code_unsigned(coder, gap,
+                          {GAP,
+                           {std::min(mean_gap, 31),
+                            std::min(bit_length(gaps[0]), 5) * 5 + std::min(bit_length(gaps[1]), 4), i == 0, -1}});
+    }
     gaps[2] = gaps[1], gaps[1] = gaps[0], gaps[0] = gap;
     morton += uint32_t(gap);
     const int cx = int(gather(morton)), cy = int(gather(morton >> 1));
@@ -153,9 +162,9 @@ void FrameCoder::walk_iframe(Coder& coder, int n) {
 void FrameCoder::find_neighbours() {
   Grid grid(width_, height_);
   const int n = int(gaussians_.size());
+  history_.resize(n);
+  changed_before_.resize(n, 0);
   for (int i = 0; i < n; ++i) grid.add(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i);
-  history_.assign(n, History{});
-  changed_before_.assign(n, 0);
   for (int i = 0; i < n; ++i) grid.near(cell_x(gaussians_[i]), cell_y(gaussians_[i]), i, history_[i].near);
 }
 
@@ -229,10 +238,10 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
 }
 
 template <typename Coder>
-void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion) {
+void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born) {
   constexpr bool D = Coder::DECODES;
-  // Room for what later versions add to P-frames: hardly a bit in a whole file.
-  if (code_flag(coder, 0, {MOTION, {3, -1, -1, -1}})) throw std::runtime_error("it needs a newer version of gscodec");
+  const int renews = code_flag(coder, n_born >= 0, {MOTION, {3 + renewed_before_, -1, -1, -1}});
+  renewed_before_ = renews;
   walk_motion(coder, motion);
   gaussians_ = moved(motion);
   const int n = int(gaussians_.size());
@@ -302,7 +311,38 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     h.groups = groups;
     h.delta = delta;
   }
+  n_changed_ = int(std::count(changed_now.begin(), changed_now.end(), 1));
   changed_before_ = std::move(changed_now);
+  if (renews) walk_renewal(coder, next, n_born);
+}
+
+// Gaussians without a colour leave, others are born behind those that stay.
+template <typename Coder>
+void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, int n_born) {
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < gaussians_.size(); ++i) {
+    if (!gaussians_[i].s[C0] && !gaussians_[i].s[C1] && !gaussians_[i].s[C2]) continue;
+    gaussians_[n] = gaussians_[i];
+    history_[n] = history_[i];
+    changed_before_[n++] = changed_before_[i];
+  }
+  n_born = code_unsigned(coder, n_born, {BIRTHS, {born_before_, -1, -1, -1}});
+  born_before_ = std::min(bit_length(n_born), 7);
+  if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
+  if (n_born > max_gaussians_ || n > std::size_t(max_gaussians_ - n_born))
+    throw std::length_error(std::to_string(n) + " Gaussians and " + std::to_string(n_born) + " newborn");
+  gaussians_.resize(n);
+  if (next) gaussians_.insert(gaussians_.end(), next->end() - n_born, next->end());
+  gaussians_.resize(n + n_born);
+  history_.resize(n);
+  changed_before_.resize(n);
+  walk_new(coder, int(n), true);
+  History newborn;
+  newborn.frames_since_change = 0;
+  n_changed_ += n_born;
+  history_.resize(n + n_born, newborn);
+  changed_before_.resize(n + n_born, 1);
+  find_neighbours();
 }
 
 // Walks with the coder itself, or with one that counts bits on the way.
@@ -316,15 +356,27 @@ void FrameCoder::metered(Coder& coder, const Walk& walk) {
   }
 }
 
-std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
-  for (const Gaussian& g : gaussians) check(g);
-  for (std::size_t i = 1; i < gaussians.size(); ++i)
+namespace {
+
+// From index `first` on each cell must not come before that of the Gaussian before.
+void check_order(const std::vector<Gaussian>& gaussians, std::size_t first) {
+  for (std::size_t i = first; i < gaussians.size(); ++i)
     if (morton_number(gaussians[i]) < morton_number(gaussians[i - 1]))
       throw std::invalid_argument("the Gaussians are not in canonical order");
+}
+
+}  // namespace
+
+std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
+  for (const Gaussian& g : gaussians) check(g);
+  check_order(gaussians, 1);
   begin_gop();
   gaussians_ = gaussians;
   BitEncoder coder(model_);
-  metered(coder, [&](auto& c) { walk_iframe(c, int(gaussians_.size())); });
+  metered(coder, [&](auto& c) {
+    walk_new(c, 0, false);
+    ;
+  });
   find_neighbours();
   return coder.finish();
 }
@@ -333,7 +385,7 @@ const std::vector<Gaussian>& FrameCoder::decode_iframe(const uint8_t* data, std:
   begin_gop();
   return decode(data, size, [&](auto& coder) {
     gaussians_.assign(n, Gaussian{});
-    walk_iframe(coder, n);
+    walk_new(coder, 0, false);
     find_neighbours();
   });
 }
@@ -353,20 +405,25 @@ const std::vector<Gaussian>& FrameCoder::decode(const uint8_t* data, std::size_t
   return gaussians_;
 }
 
-std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion) {
+std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion,
+                                               int n_born) {
   const std::size_t n_mesh = 2 * std::size_t(mesh_points(width_)) * mesh_points(height_);
   if (!motion.mesh.empty() && motion.mesh.size() != n_mesh) throw std::invalid_argument("the mesh has another size");
   for (int32_t v : motion.mesh)
     if (v < -MAX_MOTION || v > MAX_MOTION) throw std::invalid_argument("a motion leaves its range");
-  if (gaussians.size() != gaussians_.size()) throw std::invalid_argument("a P-frame keeps the number of Gaussians");
+  if (gaussians.size() != gaussians_.size() + std::max(n_born, 0))
+    throw std::invalid_argument("a P-frame keeps the number of Gaussians but for its newborn");
   for (const Gaussian& g : gaussians) check(g);
+  if (n_born > 0) check_order(gaussians, gaussians_.size() + 1);
+  max_gaussians_ = MAX_GAUSSIANS;
   BitEncoder coder(model_);
-  metered(coder, [&](auto& c) { walk_pframe(c, &gaussians, motion); });
+  metered(coder, [&](auto& c) { walk_pframe(c, &gaussians, motion, n_born); });
   return coder.finish();
 }
 
-const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size) {
-  return decode(data, size, [&](auto& coder) { walk_pframe(coder, nullptr, Motion{}); });
+const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size, int max_gaussians) {
+  max_gaussians_ = max_gaussians;
+  return decode(data, size, [&](auto& coder) { walk_pframe(coder, nullptr, Motion{}, -1); });
 }
 
 std::vector<double> FrameCoder::take_bits() {
@@ -375,8 +432,6 @@ std::vector<double> FrameCoder::take_bits() {
   std::swap(bits, bits_);
   return bits;
 }
-
-int FrameCoder::n_changed() const { return int(std::count(changed_before_.begin(), changed_before_.end(), 1)); }
 
 std::vector<float> FrameCoder::change_costs() {
   const int n = int(gaussians_.size());

@@ -22,6 +22,7 @@ constexpr int CELL_LOG2 = 3;       // cells of 8 x 8 pixels order the means
 constexpr int MIN_MEAN_LOG2 = -4;  // finest step of a mean: 1/16 pixel
 constexpr int MARGIN = 64;         // pixels a mean may lie outside the picture
 constexpr int N_NEIGHBOURS = 6;
+constexpr int MAX_GAUSSIANS = 1 << 20;
 
 struct Gaussian {
   std::array<int32_t, N_SYMBOLS> s{};
@@ -61,18 +62,20 @@ class FrameCoder {
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
-  // `gaussians` as they shall be; `motion` is applied to the reference first.
-  std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion);
+  // `gaussians` as they shall be; `motion` is applied to the reference first. From n_born = 0 on the frame renews
+  // the state: the last n_born Gaussians are new, in canonical order, and those without a colour leave it.
+  std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion, int n_born);
   // The reference after a motion.
   std::vector<Gaussian> moved(const Motion& motion) const;
   // Control points that a motion has to say, [rows, columns].
   std::vector<uint8_t> used_points(bool room) const;
-  const std::vector<Gaussian>& decode_pframe(const uint8_t* data, std::size_t size);
+  // Throws std::length_error where there would be more than max_gaussians.
+  const std::vector<Gaussian>& decode_pframe(const uint8_t* data, std::size_t size, int max_gaussians);
 
   // Bits by stream, plain bits last, of everything coded since the last call; counting starts with the first.
   std::vector<double> take_bits();
-  // Gaussians that the last P-frame changed, not counting those its motion alone moved.
-  int n_changed() const;
+  // Gaussians that the last P-frame changed or added, not counting those its motion alone moved.
+  int n_changed() const { return n_changed_; }
   // Bits of saying that Gaussian i changes in the next P-frame rather than not.
   std::vector<float> change_costs();
 
@@ -80,9 +83,11 @@ class FrameCoder {
   template <typename Coder, typename Walk>
   void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
-  void walk_iframe(Coder& coder, int n);
+  void walk_new(Coder& coder, int first, bool born);
   template <typename Coder>
-  void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion);
+  void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born);
+  template <typename Coder>
+  void walk_renewal(Coder& coder, const std::vector<Gaussian>* next, int n_born);
   template <typename Coder>
   void walk_motion(Coder& coder, Motion& motion);
   template <typename Walk>
@@ -96,8 +101,12 @@ class FrameCoder {
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
-  int moved_before_ = 0;                 // whether the previous P-frame had a motion
-  std::vector<double> bits_;             // by stream, counted once take_bits was called
+  int n_changed_ = 0;
+  int moved_before_ = 0;               // whether the previous P-frame had a motion
+  int renewed_before_ = 0;             // whether it renewed the state
+  int born_before_ = 0;                // grade of the number born in the last renewal
+  int max_gaussians_ = MAX_GAUSSIANS;  // of the P-frame in hand
+  std::vector<double> bits_;           // by stream, counted once take_bits was called
 };
 
 }  // namespace gscodec

@@ -234,6 +234,17 @@ NB_MODULE(_native, m) {
           },
           "target"_a, "params"_a, "Sum of weight times squared difference.")
       .def(
+          "rest",
+          [](Canvas& c, const gscodec::Target& target, Params params) {
+            check_target(target, c);
+            float* out;
+            auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), 4}, &out);
+            nb::gil_scoped_release release;
+            gscodec::rest(c, target, params.data(), int(params.shape(0)), out);
+            return array;
+          },
+          "target"_a, "params"_a, "Target minus sum, and weight: [H, W, 4].")
+      .def(
           "pursue",
           [](Canvas& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,
              Symbols low, Symbols high, Rates rates, GroupRates groups, std::optional<Costs> first,

@@ -207,6 +207,25 @@ double loss(Canvas& canvas, const Target& target, const float* params, int n) {
   return std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
 }
 
+void rest(Canvas& canvas, const Target& target, const float* params, int n, float* out) {
+  std::vector<Prepared> gaussians;
+  Coverage coverage;
+  canvas.prepare(params, n, gaussians);
+  canvas.cover(gaussians, params, coverage);
+  canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
+    const int x0 = t % canvas.tiles_x * TILE_W, y0 = t / canvas.tiles_x * TILE_H;
+    const int columns = std::min(TILE_W, canvas.width - x0), rows = std::min(TILE_H, canvas.height - y0);
+    const float *picture = tile_of(target.picture, t), *weight = weight_of(target, t);
+    for (int r = 0; r < rows; ++r) {
+      float* p = out + (std::size_t(y0 + r) * canvas.width + x0) * 4;
+      for (int c = 0, i = r * TILE_W; c < columns; ++c, ++i, p += 4) {
+        for (int k = 0; k < N_COLORS; ++k) p[k] = picture[k * TILE_PIXELS + i] - acc[k * TILE_PIXELS + i];
+        p[3] = weight[i];
+      }
+    }
+  });
+}
+
 double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
                     int sweeps, float ridge) {
   Subset subset(canvas, target, params, n, active, n_active);

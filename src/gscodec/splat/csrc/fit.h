@@ -45,6 +45,8 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
 
 // Σ weight·d² of a set of Gaussians.
 double loss(Canvas& canvas, const Target& target, const float* params, int n);
+// What a set of Gaussians leaves of the target: target minus sum in three colours, and weight, [H, W, 4].
+void rest(Canvas& canvas, const Target& target, const float* params, int n, float* out);
 
 // Sets the colours of the active Gaussians to the weighted least-squares ones, by `sweeps` of
 // conjugate gradients from the present colours. `ridge` (a share of the diagonal) bounds them.

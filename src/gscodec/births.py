@@ -1,0 +1,66 @@
+"""Gaussians born in P-frames: where the picture has something that those alive cannot show.
+
+Candidates are the places of the largest remainder; rounded, they are polished against what the others leave,
+and those that do not pay for their bits are dropped again (docs/bits.md, "Births").
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gscodec.analysis.spots import worst_spots
+from gscodec.coding.frames import iframe_base
+from gscodec.coding.quantize import (
+    State,
+    affine_arrays,
+    canonical_order,
+    classify,
+    quantize_colors,
+    quantize_geometry,
+    take,
+)
+from gscodec.splat.pursuit import Effort, SymbolArrays, polish_newborn
+from gscodec.splat.raster_cpu import CpuRasterizer
+
+BIRTH_BITS = 36.0  # of a newborn, roughly
+GROWTH = 1.5  # at most so many times the Gaussians of the I-frame
+MOST = 24  # in one frame
+SWEEPS, RIDGE = 8, 1e-3  # of the colours of candidates
+
+
+class Births:
+    """Looks for newborns of frames of one size. Its arithmetic is the processor's, whatever draws."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
+        self._core = CpuRasterizer(*size)
+
+    def find(
+        self, rest: np.ndarray, matte: np.ndarray, quality: float, effort: Effort, lambda_: float, most: int
+    ) -> State:
+        """Newborns that pay, in canonical order.
+
+        Args:
+            rest: target minus the sum of those alive, and weight, float32 [H, W, 4].
+            matte: float32 [H, W]; where it is below ½ a newborn is the room's.
+            lambda_: Σ weight·d² that one bit must buy. most: at most so many.
+        """
+        params = worst_spots(rest, lambda_ * BIRTH_BITS, min(most, MOST))
+        target = None
+        if len(params):
+            target = self._core.target(
+                np.ascontiguousarray(rest[:, :, :3]), np.ascontiguousarray(rest[:, :, 3])
+            )
+            self._core.solve_colors(target, params, None, SWEEPS, RIDGE)
+        column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
+        is_room = matte[row, column] < 0.5
+        size_class, energy_class = classify(params, quality)
+        born = State(np.zeros(params.shape, np.int32), size_class, energy_class, is_room, quality)
+        everything = slice(None)
+        quantize_geometry(params, born, everything, self._size)
+        quantize_colors(params, born, everything)
+        if target is not None:
+            arrays = SymbolArrays(born.symbols, iframe_base(born), *affine_arrays(born, self._size))
+            polish_newborn(self._core, target, arrays, effort, lambda_, BIRTH_BITS)
+        born = take(born, np.flatnonzero(born.symbols[:, 5:].any(axis=1)))
+        return take(born, canonical_order(born))
