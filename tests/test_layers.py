@@ -23,6 +23,7 @@ LAYERS = (
     "encoder",
     "encoder_paper",
     "gop",
+    "inspection",
     "metrics",
     "parallel",
     "rate",
@@ -31,7 +32,7 @@ LAYERS = (
     "video",
 )
 MAY_IMPORT = {
-    "__init__": ("coding", "decoder", "encoder", "transcode"),
+    "__init__": ("coding", "decoder", "encoder", "inspection", "transcode"),
     "__main__": ("cli",),
     "ahead": (),
     "analysis": ("analysis", "splat._native", "splat.gaussians", "splat.raster", "video.frame"),
@@ -48,6 +49,7 @@ MAY_IMPORT = {
     "encoder_paper": ("encoder", "analysis", "coding", "gop", "metrics", "splat", "video.frame"),
     "errors": (),
     "gop": ("coding.headers",),
+    "inspection": ("coding", "decoder"),
     "metrics": (),
     "parallel": (
         "ahead",

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gscodec.decoder import Decoder
     from gscodec.encoder import Encoder
     from gscodec.errors import GscodecError
-    from gscodec.transcode import decode_file, encode_file, inspect_file
+    from gscodec.inspection import inspect_file
+    from gscodec.transcode import decode_file, encode_file
 
 __version__ = "0.1.0"
 
@@ -51,7 +52,7 @@ _HOMES = {
     "decode_file": "gscodec.transcode",
     "encode_file": "gscodec.transcode",
     "encoder_config": "gscodec.config",
-    "inspect_file": "gscodec.transcode",
+    "inspect_file": "gscodec.inspection",
 }
 
 

@@ -286,7 +286,8 @@ def encode(
 @_shared_options
 def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
     """Decode the file SOURCE (.gsv) to the video TARGET, with its times, sound and subtitles."""
-    from gscodec.transcode import decode_file, video_format
+    from gscodec.decoder import video_format
+    from gscodec.transcode import decode_file
 
     def on_open(reader: Any) -> None:
         index = reader.index()
@@ -308,7 +309,7 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 def info(source: str, verbose: int, as_json: bool, bits: bool) -> None:
     """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
     with _translated(source, source, verbose):
-        from gscodec.transcode import inspect_file
+        from gscodec.inspection import inspect_file
 
         facts = inspect_file(source, bits=bits)
     click.echo(_json({"path": source, **facts}) if as_json else progress.describe(source, facts))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from gscodec.coding.container import GsvReader
 from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, FrameType
 from gscodec.coding.profile import AnyState, dequantize, make_profile_coder, take
 from gscodec.config import QUALITY_ONE, DecoderLimits
@@ -15,6 +17,7 @@ from gscodec.errors import CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.hold import Holder
 from gscodec.splat.raster import Rasterizer, make_rasterizer
+from gscodec.video.frame import VideoFormat
 
 PROFILES = tuple(range(len(PROFILE_CODES)))
 COLOR_SPACES = (0,)
@@ -54,6 +57,22 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
             f"the profile {profile} with adaptive coding is unknown; please update gscodec"
         )
     return Sequence(width, height, profile, entropy, header["quality_q8"] / QUALITY_ONE, header["hold"])
+
+
+def video_format(reader: GsvReader) -> VideoFormat:
+    """What the sequence header says of the pictures."""
+    s = reader.sequence
+    return VideoFormat(
+        width=s["width"],
+        height=s["height"],
+        time_base=reader.streams[0].time_base,
+        frame_rate=Fraction(s["frame_rate_num"], s["frame_rate_den"]),
+        sample_aspect_ratio=Fraction(s["sar_num"], s["sar_den"]),
+        matrix=s["matrix"],
+        primaries=s["primaries"],
+        transfer=s["transfer"],
+        full_range=bool(s["full_range"]),
+    )
 
 
 class Decoder:

@@ -1,6 +1,6 @@
 """What a person sees of a run: progress on stderr, the line at its end, and `gscodec info` as text.
 
-Nothing here computes: the figures come from `transcode.Tally` and `transcode.inspect_file`.
+Nothing here computes: the figures come from `transcode.Tally` and `inspection.inspect_file`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whole files: video file -> .gsv, .gsv -> video file, and what is in a .gsv."""
+"""Whole files: video file -> .gsv, .gsv -> video file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gscodec.ahead import ahead
 from gscodec.analysis.matting import Matter, make_matter
-from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
 from gscodec.coding.headers import (
     BACKGROUND_CODES,
@@ -26,9 +24,8 @@ from gscodec.coding.headers import (
     pack,
 )
 from gscodec.coding.packet import Packet
-from gscodec.coding.profile import AnyState, make_profile_coder
 from gscodec.config import QUALITY_ONE, DecoderLimits, EncoderConfig
-from gscodec.decoder import Decoder, check_sequence
+from gscodec.decoder import Decoder, video_format
 from gscodec.encoder import EncodedFrame
 from gscodec.errors import BitstreamError, MediaError
 from gscodec.gop import frame_type, has_moved, is_scene_cut, thumbnail
@@ -340,95 +337,3 @@ def _decoded(
         decoder.decode(p.payload, p.frame_type)
         pixels = decoder.render() if color is None else decoder.render_person(color)[0]
         yield p, pixels, len(decoder.state), reader.offset
-
-
-def video_format(reader: GsvReader) -> VideoFormat:
-    """What the sequence header says of the pictures."""
-    s = reader.sequence
-    return VideoFormat(
-        width=s["width"],
-        height=s["height"],
-        time_base=reader.streams[0].time_base,
-        frame_rate=Fraction(s["frame_rate_num"], s["frame_rate_den"]),
-        sample_aspect_ratio=Fraction(s["sar_num"], s["sar_den"]),
-        matrix=s["matrix"],
-        primaries=s["primaries"],
-        transfer=s["transfer"],
-        full_range=bool(s["full_range"]),
-    )
-
-
-def inspect_file(
-    source: str | os.PathLike[str], limits: DecoderLimits | None = None, *, bits: bool = False
-) -> dict[str, Any]:
-    """What a .gsv holds, decoded but not drawn: streams, size, GOPs, Gaussians, bytes per frame type.
-
-    Args:
-        bits: add, per frame type, the bits that each of the adaptive coder's streams took.
-
-    Raises:
-        BitstreamError: the file is damaged; `MediaError`: it cannot be opened.
-    """
-    limits = limits or DecoderLimits()
-    with GsvReader(source, limits) as reader:
-        sequence = check_sequence(reader.sequence, limits)
-        coder = make_profile_coder(sequence.profile, sequence.entropy, (sequence.width, sequence.height))
-        meter = coder if bits and isinstance(coder, AdaptiveCoder) else None
-        spent: dict[str, dict[str, float]] = {"I": {}, "P": {}}
-        if meter:
-            meter.take_bits()
-        state: AnyState | None = None
-        video = video_format(reader)
-        frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
-        side: list[dict[str, Any]] = [
-            {"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]
-        ]
-        first_pts = last_pts = None
-        for p in reader:
-            if p.frame_type is None:
-                side[p.stream - 1]["packets"] += 1
-                side[p.stream - 1]["bytes"] += len(p.payload)
-                continue
-            row = frames[p.frame_type.name]
-            row["frames"] += 1
-            row["bytes"] += len(p.payload)
-            if p.frame_type == FrameType.I or state is None:  # the reader lets no P-frame come first
-                state = coder.unpack_iframe(p.payload, sequence.quality, limits.max_gaussians)
-                row["coded_gaussians"] += len(state)
-            else:
-                reference, state = state, coder.unpack_pframe(p.payload, state)
-                if isinstance(coder, AdaptiveCoder):  # its motion moves Gaussians without coding them
-                    row["coded_gaussians"] += coder.n_changed
-                else:
-                    row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
-            if meter:
-                total = spent[p.frame_type.name]
-                for stream, n_bits in meter.take_bits().items():
-                    if n_bits:
-                        total[stream] = total.get(stream, 0.0) + n_bits
-            first_pts = p.pts if first_pts is None else first_pts
-            last_pts = p.pts + (p.duration or 0)
-        n_frames = frames["I"]["frames"] + frames["P"]["frames"]
-        n_bytes = Path(source).stat().st_size
-        duration_s = float(((last_pts or 0) - (first_pts or 0)) * video.time_base) if n_frames else 0.0
-        payload = frames["I"]["bytes"] + frames["P"]["bytes"] + sum(s["bytes"] for s in side)
-        return {
-            "file_bytes": n_bytes,
-            "overhead_bytes": n_bytes - payload,
-            "version": "{}.{}".format(*reader.version),
-            "width": video.width,
-            "height": video.height,
-            "frame_rate": str(video.frame_rate),
-            "time_base": str(video.time_base),
-            "sample_aspect_ratio": str(video.sample_aspect_ratio),
-            "duration_s": round(duration_s, 6),
-            "frames": n_frames,
-            "gops": frames["I"]["frames"],
-            "profile": sequence.profile,
-            "entropy": sequence.entropy,
-            "quality": sequence.quality,
-            "background": BACKGROUND_CODES[reader.sequence["background"]],
-            "frame_types": frames,
-            "side_streams": side,
-            "metadata": dict(reader.metadata),
-        } | ({"bits": spent} if meter else {})

@@ -16,7 +16,8 @@ from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.coding.container import GsvReader
 from gscodec.config import EncoderConfig
 from gscodec.decoder import Decoder
-from gscodec.transcode import encode_file, inspect_file
+from gscodec.inspection import inspect_file
+from gscodec.transcode import encode_file
 
 
 @dataclass(frozen=True, slots=True)

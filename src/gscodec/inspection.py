@@ -1,0 +1,91 @@
+"""What is in a .gsv: `gscodec info`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from gscodec.coding.adaptive import AdaptiveCoder
+from gscodec.coding.container import GsvReader
+from gscodec.coding.headers import BACKGROUND_CODES, FrameType
+from gscodec.coding.profile import AnyState, make_profile_coder
+from gscodec.config import DecoderLimits
+from gscodec.decoder import check_sequence, video_format
+
+
+def inspect_file(
+    source: str | os.PathLike[str], limits: DecoderLimits | None = None, *, bits: bool = False
+) -> dict[str, Any]:
+    """What a .gsv holds, decoded but not drawn: streams, size, GOPs, Gaussians, bytes per frame type.
+
+    Args:
+        bits: add, per frame type, the bits that each of the adaptive coder's streams took.
+
+    Raises:
+        BitstreamError: the file is damaged; `MediaError`: it cannot be opened.
+    """
+    limits = limits or DecoderLimits()
+    with GsvReader(source, limits) as reader:
+        sequence = check_sequence(reader.sequence, limits)
+        coder = make_profile_coder(sequence.profile, sequence.entropy, (sequence.width, sequence.height))
+        meter = coder if bits and isinstance(coder, AdaptiveCoder) else None
+        spent: dict[str, dict[str, float]] = {"I": {}, "P": {}}
+        if meter:
+            meter.take_bits()
+        state: AnyState | None = None
+        video = video_format(reader)
+        frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
+        side: list[dict[str, Any]] = [
+            {"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]
+        ]
+        first_pts = last_pts = None
+        for p in reader:
+            if p.frame_type is None:
+                side[p.stream - 1]["packets"] += 1
+                side[p.stream - 1]["bytes"] += len(p.payload)
+                continue
+            row = frames[p.frame_type.name]
+            row["frames"] += 1
+            row["bytes"] += len(p.payload)
+            if p.frame_type == FrameType.I or state is None:  # the reader lets no P-frame come first
+                state = coder.unpack_iframe(p.payload, sequence.quality, limits.max_gaussians)
+                row["coded_gaussians"] += len(state)
+            else:
+                reference, state = state, coder.unpack_pframe(p.payload, state)
+                if isinstance(coder, AdaptiveCoder):  # its motion moves Gaussians without coding them
+                    row["coded_gaussians"] += coder.n_changed
+                else:
+                    row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
+            if meter:
+                total = spent[p.frame_type.name]
+                for stream, n_bits in meter.take_bits().items():
+                    if n_bits:
+                        total[stream] = total.get(stream, 0.0) + n_bits
+            first_pts = p.pts if first_pts is None else first_pts
+            last_pts = p.pts + (p.duration or 0)
+        n_frames = frames["I"]["frames"] + frames["P"]["frames"]
+        n_bytes = Path(source).stat().st_size
+        duration_s = float(((last_pts or 0) - (first_pts or 0)) * video.time_base) if n_frames else 0.0
+        payload = frames["I"]["bytes"] + frames["P"]["bytes"] + sum(s["bytes"] for s in side)
+        return {
+            "file_bytes": n_bytes,
+            "overhead_bytes": n_bytes - payload,
+            "version": "{}.{}".format(*reader.version),
+            "width": video.width,
+            "height": video.height,
+            "frame_rate": str(video.frame_rate),
+            "time_base": str(video.time_base),
+            "sample_aspect_ratio": str(video.sample_aspect_ratio),
+            "duration_s": round(duration_s, 6),
+            "frames": n_frames,
+            "gops": frames["I"]["frames"],
+            "profile": sequence.profile,
+            "entropy": sequence.entropy,
+            "quality": sequence.quality,
+            "hold": sequence.hold,
+            "background": BACKGROUND_CODES[reader.sequence["background"]],
+            "frame_types": frames,
+            "side_streams": side,
+            "metadata": dict(reader.metadata),
+        } | ({"bits": spent} if meter else {})
