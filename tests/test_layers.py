@@ -82,7 +82,7 @@ HOMES = {
     "onnxruntime": ("analysis", "bench"),
     "pytorch_msssim": ("bench",),
     "rembg": ("analysis", "bench"),
-    "torch": ("splat.raster_torch", "splat.raster_gsplat", "training"),
+    "torch": ("bench.nerv", "splat.raster_torch", "splat.raster_gsplat", "training"),
     "tqdm": ("bench", "progress"),
     "zstandard": ("bench", "coding", "video"),
 }

@@ -11,11 +11,13 @@ from dataclasses import replace
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip, picked
 from gscodec.bench.measure import Bench, Planes, measure_ours, measure_rival
+from gscodec.bench.nerv import NERV
 from gscodec.bench.options import BASELINES, BenchOptions
 from gscodec.config import EncoderConfig, encoder_config
 
 PAPER, GAUSSIANIMAGE = BASELINES
 GAUSSIANS = 1000
+NERV_NOTE = "has curves only, in suite rd: a network of its own for each size of file"
 ALONE_NOTE = "codes the person alone: see the masked pictures"
 
 
@@ -46,6 +48,8 @@ def measure_other(
     bench: Bench, clip: Clip, protocol: str, name: str, planes: Planes, options: BenchOptions, n_bytes: int
 ) -> Row:
     """A rival at these bytes, or a baseline at its number of Gaussians."""
+    if name == NERV:
+        return Row(bench.suite, clip.name, name, "", protocol, "skipped", NERV_NOTE)
     if name not in BASELINES:
         return measure_rival(bench, clip, protocol, name, planes, n_bytes=n_bytes)
     if protocol != "masked":

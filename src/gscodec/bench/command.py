@@ -67,6 +67,7 @@ def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache) -> 
         repeats=options.repeats,
         backend=options.backend,
         threads=options.threads,
+        say=_say,
     )
     clips = load_clips(options, options.frames or suite.n_frames, _say)
     rows = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from gscodec.bench import nerv
 from gscodec.bench.cache import Cache, Row, code_digest, environment
 from gscodec.bench.clips import Clip
 from gscodec.bench.ours import decode_ours, decode_ours_lap, encode_ours
@@ -26,7 +29,7 @@ from gscodec.bench.rivals import (
     match_bytes,
     to_yuv,
 )
-from gscodec.bench.stopwatch import Lap
+from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.config import EncoderConfig
 from gscodec.errors import GscodecError
 from gscodec.metrics import bits_per_pixel
@@ -45,6 +48,7 @@ class Bench:
     repeats: int = 3
     backend: str = "auto"
     threads: int = 0
+    say: Callable[[str], None] | None = None  # tells how long work gets on
 
     def files_folder(self) -> Path:
         return self.out / "files"
@@ -152,6 +156,35 @@ def measure_rival(
     options = {"encoder": rival.encoder, "dropped": rival.dropped, **rival.options, **wanted}
     key = _key(bench, clip, protocol, name, options) | {"av": dict(environment())["av"]}
     return _guarded(bench, clip, protocol, name, "", lambda: bench.cache.row(key, measure))
+
+
+def measure_nerv(bench: Bench, clip: Clip, protocol: str, channels: int, epochs: int) -> Row:
+    """Train a network of this width on the clip, write it, draw from the file, score."""
+    options = {"channels": channels, "epochs": epochs}
+    point = f"width {channels}"
+
+    def measure(stem: str) -> Row:
+        shape = nerv.NervShape(len(clip.frames), clip.height, clip.width, channels)
+        path = bench.files_folder() / stem / f"{clip.name}.nerv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        net, lap = clocked(lambda: nerv.train(shape, lambda i: clip.picture(i, protocol), epochs, bench.say))
+        n_bytes = nerv.write(path, shape, net)
+        kept, scorer = _Keeper(bench, clip, stem), Scorer(clip, protocol)
+        for pixels in nerv.pictures(*nerv.read(path)):
+            kept(pixels)
+            scorer.add(pixels)
+        times = [
+            clocked(lambda: deque(nerv.pictures(*nerv.read(path)), maxlen=0))[1] for _ in range(bench.repeats)
+        ]
+        figures = {**_rates(clip, n_bytes), **scorer.figures(), **_speeds(clip, [lap], times)}
+        return _row(bench, clip, protocol, nerv.NERV, point, options, figures, kept.name)
+
+    key = _key(bench, clip, protocol, nerv.NERV, options) | {"code": nerv_digest()}
+    return _guarded(bench, clip, protocol, nerv.NERV, point, lambda: bench.cache.row(key, measure))
+
+
+def nerv_digest() -> str:
+    return hashlib.sha256(Path(nerv.__file__).read_bytes()).hexdigest()[:12]
 
 
 def measure_figures(

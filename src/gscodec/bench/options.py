@@ -39,6 +39,7 @@ class BenchOptions:
         rivals: names of `rivals.RIVALS` and BASELINES. external: CSV files of figures measured elsewhere.
         against: results.json of an earlier run to compare with.
         fresh: forget cached results. repeats: of each timing; its median counts.
+        nerv_epochs: of the rival "nerv".
     """
 
     suite: str
@@ -60,6 +61,7 @@ class BenchOptions:
     external: tuple[Path, ...] = ()
     against: Path | None = None
     repeats: int = 3
+    nerv_epochs: int = 300
     fresh: bool = False
     report: bool = True
 
@@ -83,6 +85,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         ConfigError: an unknown suite, rival or option, or a value out of range.
         SystemExit: after printing the help.
     """
+    from gscodec.bench.nerv import NERV
     from gscodec.bench.rivals import RIVALS
 
     given = _parser().parse_intermixed_args(arguments)
@@ -93,10 +96,10 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         _one_of(name, getattr(given, name), permitted)
     if given.background is not None:
         _one_of("background", given.background, BACKGROUND_MODES)
-    for name in ("frames", "gop", "gaussians", "repeats"):
+    for name in ("frames", "gop", "gaussians", "repeats", "nerv_epochs"):
         value = getattr(given, name)
         if value is not None and value < 1:
-            raise ConfigError(f"--{name} {value} is out of range; permitted: 1 or more")
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is out of range; permitted: 1 or more")
     protocols = _names("protocol", given.protocol, PROTOCOLS) or PROTOCOLS
     if given.against and not given.against.is_file():
         raise ConfigError(f"--against {given.against}: no such file; expected an earlier run's results.json")
@@ -119,10 +122,11 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         backend=given.backend,
         threads=given.threads,
         protocols=protocols,
-        rivals=_names("rivals", given.rivals, (*RIVALS, *BASELINES)),
+        rivals=_names("rivals", given.rivals, (*RIVALS, *BASELINES, NERV)),
         external=tuple(given.external),
         against=given.against,
         repeats=given.repeats,
+        nerv_epochs=given.nerv_epochs,
         fresh=given.fresh,
         report=not given.no_report,
     )
@@ -156,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--external", type=Path, action="append", default=[], metavar="CSV", help="figures of others")
     add("--against", type=Path, metavar="JSON", help="say what moved since that results.json")
     add("--repeats", type=int, default=3, metavar="N", help="of each timing; the median counts [3]")
+    add("--nerv-epochs", type=int, default=300, metavar="N", help="training of the rival nerv [300]")
     add("--fresh", action="store_true", help="measure again what is cached in --out")
     add("--no-report", action="store_true", help="leave out report.html and the figures")
     add("--out", type=Path, default=Path("bench-out"), metavar="DIR", help="[bench-out]")

@@ -62,7 +62,6 @@ def run_latency(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> I
                 n_bytes = medium.figures["n_bytes"]
                 yield measure_other(bench, clip, "masked", name, planes, options, n_bytes)
         yield measure_figures(bench, clip, "commands", "", {}, partial(_commands, clip, bench.files_folder()))
-        yield Row(bench.suite, clip.name, "NeRV", status="not built", note="no NeRV rival in this version")
 
 
 def latency_section(rows: list[Row]) -> Section:

@@ -12,7 +12,8 @@ from gscodec.bench.baselines import measure_baseline
 from gscodec.bench.bdrate import Curve, Refused, bd_psnr, bd_rate, checked, common_range
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip
-from gscodec.bench.measure import OURS, Bench, Planes, measure_ours, measure_rival
+from gscodec.bench.measure import OURS, Bench, Planes, measure_nerv, measure_ours, measure_rival
+from gscodec.bench.nerv import NERV, WIDTHS
 from gscodec.bench.options import BASELINES, BenchOptions
 from gscodec.bench.published import published_curves
 from gscodec.bench.rivals import RIVALS
@@ -37,6 +38,7 @@ POINTS: tuple[dict[str, Any], ...] = (
 BASELINE_COUNTS = (250, 500, 1000, 2000)  # Gaussians of the baselines' points
 COUNTED_DB = (26.0, 31.0)  # ROI-PSNR over which BD-rates are taken: around the paper's 30 dB
 COUNTED_IN_MOTION_DB = (24.0, 29.0)
+UNASKED_NOTE = "trains a network for each clip and size, minutes to hours: --rivals nerv asks for it"
 UNSAID_DB = 0.25  # a counted range that is shorter by more than this is said so
 MOTION_CODES = 1.0  # a clip with more mean |change| than this, at 320x180, counts as strong motion
 
@@ -59,12 +61,17 @@ def run_rd(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> Iterat
             yield measure_ours(bench, clip, PROTOCOL, config, label)
         planes = Planes(clip, PROTOCOL)
         for name in options.rivals if options.rivals is not None else (*RIVALS, *BASELINES):
-            if name in BASELINES:
+            if name == NERV:
+                for channels in WIDTHS:
+                    yield measure_nerv(bench, clip, PROTOCOL, channels, options.nerv_epochs)
+            elif name in BASELINES:
                 for count in BASELINE_COUNTS:
                     yield measure_baseline(bench, clip, name, options, count)
             else:
                 for crf in RIVALS[name].points:
                     yield measure_rival(bench, clip, PROTOCOL, name, planes, crf=crf)
+        if options.rivals is None:
+            yield Row(bench.suite, clip.name, NERV, "", PROTOCOL, "skipped", UNASKED_NOTE)
 
 
 def curves(rows: list[Row]) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -81,7 +88,8 @@ def bd_tables(rows: list[Row]) -> list[Table]:
     """BD-rate and BD-PSNR of this codec against each other one, per clip; refusals with their reason."""
     per_clip, notes = curves(rows), []
     measured = dict.fromkeys(row.codec for row in rows if row.status != "published")
-    rivals = [name for name in measured if name != OURS]
+    skipped = {row.codec for row in rows if row.status == "skipped"}
+    rivals = [name for name in measured if name != OURS and name not in skipped]
     not_built = {row.codec for row in rows if row.status == "not built"}
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in rivals}
     lines: tuple[list[list[str]], list[list[str]]] = ([], [])
