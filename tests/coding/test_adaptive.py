@@ -28,9 +28,11 @@ def random_mesh(rng: np.random.Generator, size: tuple[int, int] = SIZE, most: in
 Coded = tuple[bytes, State, Motion | None, State | None]  # payload, state before births, motion, newborn
 
 
-def gop(rng: np.random.Generator, state: State, n_pframes: int, make=random_state) -> list[Coded]:
+def gop(
+    rng: np.random.Generator, state: State, n_pframes: int, make=random_state, trained: bool = True
+) -> list[Coded]:
     """An I-frame and P-frames after it, natively coded; every other one moves, two of three renew."""
-    coder = AdaptiveCoder(SIZE)
+    coder = AdaptiveCoder(SIZE, trained=trained)
     frames: list[Coded] = [(coder.pack_iframe(state), state, None, None)]
     for i in range(n_pframes):
         motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
@@ -44,11 +46,12 @@ def gop(rng: np.random.Generator, state: State, n_pframes: int, make=random_stat
 
 
 @pytest.mark.parametrize("make", [random_state, extreme_state])
-@pytest.mark.parametrize("n", [0, 1, 2, 40])
-def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int) -> None:
+@pytest.mark.parametrize(("n", "trained"), [(0, True), (1, True), (2, True), (40, True), (40, False)])
+def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, trained: bool) -> None:
     rng = np.random.default_rng(n)
-    frames = gop(rng, make(rng, n), 8, make)
-    native, writer, reader = AdaptiveCoder(SIZE), FrameTwin(*SIZE), FrameTwin(*SIZE)
+    frames = gop(rng, make(rng, n), 8, make, trained)
+    native = AdaptiveCoder(SIZE, trained=trained)
+    writer, reader = FrameTwin(*SIZE, trained), FrameTwin(*SIZE, trained)
     (payload, state, *_), *rest = frames
     assert payload[N_HEADER:] == writer.encode_iframe(state)
     assert_same(native.unpack_iframe(payload, 1.0, 1000), state)

@@ -8,10 +8,11 @@
 
 namespace gscodec {
 
-FrameCoder::FrameCoder(int width, int height) : width_(width), height_(height), model_(N_STREAMS) {}
+FrameCoder::FrameCoder(int width, int height, bool trained)
+    : width_(width), height_(height), trained_(trained), model_(N_STREAMS, trained) {}
 
 void FrameCoder::begin_gop() {
-  model_ = Model(N_STREAMS);
+  model_ = Model(N_STREAMS, trained_);
   gaussians_.clear();
   history_.clear();
   changed_before_.clear();
@@ -351,7 +352,7 @@ void FrameCoder::metered(Coder& coder, const Walk& walk) {
   if (bits_.empty()) {
     walk(coder);
   } else {
-    Counted<Coder> counted{coder, model_, bits_};
+    Counted<Coder> counted{coder, model_, bits_, seen_};
     walk(counted);
   }
 }
@@ -424,6 +425,20 @@ std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaus
 const std::vector<Gaussian>& FrameCoder::decode_pframe(const uint8_t* data, std::size_t size, int max_gaussians) {
   max_gaussians_ = max_gaussians;
   return decode(data, size, [&](auto& coder) { walk_pframe(coder, nullptr, Motion{}, -1); });
+}
+
+std::vector<std::array<uint32_t, 6>> FrameCoder::decisions() {
+  if (seen_.empty()) {
+    take_bits();
+    seen_.resize(std::size_t(N_STREAMS) * N_INPUTS * N_CONTEXTS * N_NODES * 2);
+  }
+  std::vector<std::array<uint32_t, 6>> rows;
+  for (uint32_t i = 0; i < seen_.size() / 2; ++i) {
+    if (!seen_[2 * i] && !seen_[2 * i + 1]) continue;
+    const uint32_t context = i / N_NODES, input = context / N_CONTEXTS;
+    rows.push_back({input / N_INPUTS, input % N_INPUTS, context % N_CONTEXTS, i % N_NODES, seen_[2 * i], seen_[2 * i + 1]});
+  }
+  return rows;
 }
 
 std::vector<double> FrameCoder::take_bits() {
