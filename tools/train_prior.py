@@ -9,7 +9,9 @@ counter starts from how often its decisions were 1, and counts as having seen up
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from gscodec.splat.raster import make_rasterizer
 HEADER = Path(__file__).parents[1] / "src" / "gscodec" / "coding" / "csrc" / "prior.h"
 CRFS = (40.0, 36.0, 31.0, 26.0, 20.0)
 GOP = 60
+PROTOCOLS: dict[str, dict[str, Any]] = {"masked": MASKED, "whole": {}}
 N_NODES = 8  # zero, sign, length 1 to 5; longer ones are rare
 N_INPUTS, N_STREAMS = 4, len(STREAMS) - 1
 MOST_SEEN = 12
@@ -39,13 +42,13 @@ def train(clips: list[Path], n_frames: int) -> tuple[Rows, np.ndarray]:
     weights, n_runs = np.zeros((N_STREAMS, N_NODES, N_INPUTS)), 0
     for path in clips:
         clip = load_clip(path, None, n_frames, "portrait")
-        for crf in CRFS:
+        for crf, protocol in itertools.product(CRFS, PROTOCOLS):
             raster = make_rasterizer("cpu", clip.width, clip.height, 1)
-            encoder = Encoder(encoder_config(crf=crf, gop_length=GOP, **MASKED), raster)
+            encoder = Encoder(encoder_config(crf=crf, gop_length=GOP, **PROTOCOLS[protocol]), raster)
             encoder._coder = AdaptiveCoder((clip.width, clip.height), trained=False)
             core = encoder._coder._core
             core.decisions()
-            for i, (pixels, matte) in enumerate(zip(clip.pictures("masked"), clip.mattes, strict=True)):
+            for i, (pixels, matte) in enumerate(zip(clip.pictures(protocol), clip.mattes, strict=True)):
                 kind = FrameType.P if i % GOP else FrameType.I
                 encoder.encode(pixels, matte.astype(np.float32) / 255, kind)
             for stream, input_, context, node, zeros, ones in core.decisions().tolist():
@@ -54,7 +57,7 @@ def train(clips: list[Path], n_frames: int) -> tuple[Rows, np.ndarray]:
             for at in np.ndindex(*weights.shape):
                 weights[at] += core.weight(*at)
             n_runs += 1
-            print(path.stem, crf, flush=True)
+            print(path.stem, crf, protocol, flush=True)
     return table(seen), np.clip(np.rint(weights / n_runs / 1024), 0, 255).astype(int)
 
 

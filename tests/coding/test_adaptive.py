@@ -102,6 +102,43 @@ def test_births_past_the_limit_are_refused_before_memory_is_taken() -> None:
             decoder.unpack_pframe(second[:n_bytes], state)
 
 
+def test_files_with_and_without_the_prior_are_not_each_others() -> None:
+    state = random_state(np.random.default_rng(15), 60)
+    payloads = {trained: AdaptiveCoder(SIZE, trained=trained).pack_iframe(state) for trained in (True, False)}
+    assert payloads[True] != payloads[False]
+    for trained, payload in payloads.items():
+        assert_same(AdaptiveCoder(SIZE, trained=trained).unpack_iframe(payload, 1.0, 60), state)
+
+
+def test_the_prior_is_within_its_ranges() -> None:
+    """What the C++ does not check: probabilities are short of 0 and 1, and every row has its place."""
+    counters, weights = adaptive_twin.prior()
+    assert len(counters) > 1000
+    assert {stream for stream, *_ in counters} <= set(STREAMS[:-1])
+    assert {stream for stream, *_ in weights} == set(STREAMS[:-1])
+    for (_, i, context, _), (p, n) in counters.items():
+        assert 64 <= p < 65472
+        assert 1 <= n <= adaptive_twin.COUNTER_LIMIT
+        assert i < 4
+        assert context < 32
+
+
+def test_decisions_are_counted() -> None:
+    rng = np.random.default_rng(16)
+    state = random_state(rng, 50)
+    coder = AdaptiveCoder(SIZE)._core
+    assert len(coder.decisions()) == 0
+    rows = (state.symbols, state.size_class, state.energy_class, state.is_room)
+    coder.encode_iframe(*rows)
+    coder.encode_pframe(*rows, None, False, -1)
+    found = {tuple(row[:4]): tuple(row[4:]) for row in coder.decisions().tolist()}
+    changed, gap = STREAMS.index("changed"), STREAMS.index("gap")
+    for stream, i in ((changed, 0), (changed, 3), (gap, 0), (gap, 2)):
+        at_zero = [counts for key, counts in found.items() if (key[0], key[1], key[3]) == (stream, i, 0)]
+        assert sum(map(sum, at_zero)) == 50
+    assert all(ones == 0 for key, (_, ones) in found.items() if key[0] == changed)
+
+
 def test_sparse_large_pictures_have_long_gaps() -> None:
     size = 60_000, 1_000
     state = random_state(np.random.default_rng(3), 6, size=size)

@@ -87,7 +87,8 @@ class Model {
     for (const PriorCounters& row : PRIOR_COUNTERS)
       for (int node = 0; node < PRIOR_NODES; ++node) {
         const int packed = row.counters[node];  // probability in 1/256, and what it counts as having seen
-        if (packed) *counter(row.stream, row.input, row.context, node) = {uint16_t((packed >> 8) * 257), uint16_t(packed & 255)};
+        if (packed)
+          *counter(row.stream, row.input, row.context, node) = {uint16_t((packed >> 8) * 257), uint16_t(packed & 255)};
       }
     for (int stream = 0; stream < PRIOR_STREAMS; ++stream)
       for (int node = 0; node < PRIOR_NODES; ++node)

@@ -88,7 +88,7 @@ class FrameCoder {
   template <typename Coder, typename Walk>
   void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
-  void walk_new(Coder& coder, int first, bool born);
+  void walk_new(Coder& coder, int first, bool born);  // newborn.h
   template <typename Coder>
   void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born);
   template <typename Coder>
@@ -112,7 +112,7 @@ class FrameCoder {
   int renewed_before_ = 0;             // whether it renewed the state
   int born_before_ = 0;                // grade of the number born in the last renewal
   int max_gaussians_ = MAX_GAUSSIANS;  // of the P-frame in hand
-  std::vector<uint32_t> seen_;           // zeros and ones of every counter, once decisions() was called
+  std::vector<uint32_t> seen_;         // zeros and ones of every counter, once decisions() was called
   std::vector<double> bits_;           // by stream, counted once take_bits was called
 };
 
