@@ -256,7 +256,8 @@ class Encoder:
         rest = self._frames.rest(dequantize(state))
         effort = Effort(BIRTH_PASSES, self._time_left())
         lambda_ = self._lambda(LAMBDA_BIRTH)
-        born = self._births.find(rest, self._frames.matte, state.quality, effort, lambda_, most)
+        matte = self._frames.matte if self._config.background == "coarse" else None
+        born = self._births.find(rest, matte, state.quality, effort, lambda_, most)
         self._wait = 1 if len(born) else BIRTH_WAIT
         return born if len(born) else None
 
