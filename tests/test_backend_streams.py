@@ -11,7 +11,7 @@ import pytest
 from coding_states import assert_same
 from conftest import open_backend
 from gscodec.bench.democlip import demo_frames
-from gscodec.coding.headers import SEQUENCE_HEADER, FrameType
+from gscodec.coding.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.config import ConfigError, encoder_config
 from gscodec.decoder import Decoder
 from gscodec.encoder_paper import make_encoder
@@ -50,7 +50,7 @@ def encoded(backend: str, mode: dict[str, Any]) -> tuple[list[Any], list[Any], d
     header |= {"width": SIZE[0], "height": SIZE[1]}
     header["quality_q8"] = round(getattr(states[0], "quality", 1.0) * 256)
     header["profile"] = ("default", "paper").index(config.profile)
-    header["entropy"] = ("zstd", "ans", "bits-back", "adaptive").index(config.entropy)
+    header["entropy"] = ENTROPY_CODES.index(config.entropy)
     db = psnr_db(sum(f.roi_error for f in frames), sum(f.roi_samples for f in frames))
     return frames, states, header, db
 

@@ -49,6 +49,8 @@ def test_newborn_pay_for_their_bits(most: int) -> None:
     coder = AdaptiveCoder(SIZE)
     n_bits = 8 * len(coder.pack_iframe(born))
     assert saved > LAMBDA * n_bits
+    everyone = births.Births(SIZE).find(rest, None, 1.0, Effort(4), LAMBDA, most)
+    assert not everyone.is_room.any()
     if most > 1:
         assert born.is_room.any()
         assert not born.is_room.all()

@@ -36,13 +36,19 @@ class Births:
         self._core = CpuRasterizer(*size)
 
     def find(
-        self, rest: np.ndarray, matte: np.ndarray, quality: float, effort: Effort, lambda_: float, most: int
+        self,
+        rest: np.ndarray,
+        matte: np.ndarray | None,
+        quality: float,
+        effort: Effort,
+        lambda_: float,
+        most: int,
     ) -> State:
         """Newborns that pay, in canonical order.
 
         Args:
             rest: target minus the sum of those alive, and weight, float32 [H, W, 4].
-            matte: float32 [H, W]; where it is below ½ a newborn is the room's.
+            matte: float32 [H, W]; where it is below ½ a newborn is the room's. None: all are the person's.
             lambda_: Σ weight·d² that one bit must buy. most: at most so many.
         """
         params = worst_spots(rest, lambda_ * BIRTH_BITS, min(most, MOST))
@@ -53,7 +59,7 @@ class Births:
             )
             self._core.solve_colors(target, params, None, SWEEPS, RIDGE)
         column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
-        is_room = matte[row, column] < 0.5
+        is_room = np.zeros(len(params), bool) if matte is None else matte[row, column] < 0.5
         size_class, energy_class = classify(params, quality)
         born = State(np.zeros(params.shape, np.int32), size_class, energy_class, is_room, quality)
         everything = slice(None)

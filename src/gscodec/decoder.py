@@ -52,7 +52,7 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
                 f"{name} {header[name]} is unknown to this version of gscodec; please update it"
             )
     profile, entropy = PROFILE_CODES[header["profile"]], ENTROPY_CODES[header["entropy"]]
-    if profile != "default" and entropy == "adaptive":
+    if profile != "default" and entropy.startswith("adaptive"):
         raise UnsupportedError(
             f"the profile {profile} with adaptive coding is unknown; please update gscodec"
         )

@@ -256,9 +256,7 @@ class Encoder:
         rest = self._frames.rest(dequantize(state))
         effort = Effort(BIRTH_PASSES, self._time_left())
         lambda_ = self._lambda(LAMBDA_BIRTH)
-        matte = (
-            self._frames.matte if self._config.background == "coarse" else np.ones_like(self._frames.matte)
-        )
+        matte = self._frames.matte if self._config.background == "coarse" else None
         born = self._births.find(rest, matte, state.quality, effort, lambda_, most)
         self._wait = 1 if len(born) else BIRTH_WAIT
         return born if len(born) else None

@@ -7,7 +7,11 @@ coder, the decisions and the binarisation; `adaptive_twin_frames` has what frame
 from __future__ import annotations
 
 import functools
+import re
 from collections import defaultdict
+from pathlib import Path
+
+from gscodec.coding.adaptive import STREAMS
 
 COUNTER_LIMIT = 120
 FIRST_WEIGHT = 17000
@@ -118,6 +122,28 @@ class Reader:
         assert self.at >= len(self.data), "bytes are left"
 
 
+PRIOR = Path(__file__).parents[2] / "src/gscodec/coding/csrc/prior.h"
+PRIOR_NODES = ("zero", "sign", None, *(("length", i) for i in range(1, 6)))
+
+
+@functools.cache
+def prior() -> tuple[dict[tuple, tuple[int, int]], dict[tuple, int]]:
+    """The tables of prior.h as docs/bitstream.md, "Prior", reads them: counters (p, n) and weights."""
+    text = PRIOR.read_text(encoding="utf-8")
+    counters, weights = {}, {}
+    for row in re.findall(r"^\{(\d+),(\d+),(\d+),\{([\d,]+)\}\},$", text, re.MULTILINE):
+        stream, i, context = (int(x) for x in row[:3])
+        for node, packed in zip(PRIOR_NODES, map(int, row[3].split(",")), strict=True):
+            if packed:
+                key = STREAMS[stream], i, context, node
+                counters[key] = packed // 256 * 257, packed % 256
+    for stream, row in enumerate(re.findall(r"^\{(\{.*\})\},$", text, re.MULTILINE)):
+        for node, values in zip(PRIOR_NODES, re.findall(r"\{([\d,]+)\}", row), strict=True):
+            for i, value in enumerate(values.split(",")):
+                weights[STREAMS[stream], node, i] = int(value) * 1024
+    return counters, weights
+
+
 Inputs = tuple[int | None, ...]  # the context of each input, None where it is not in use
 Node = str | tuple[str, int] | tuple[str, int, int]
 
@@ -125,9 +151,13 @@ Node = str | tuple[str, int] | tuple[str, int, int]
 class Coder:
     """Symbols -> bits or back, with all counters and weights of a GOP. A value is None while decoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, trained: bool) -> None:
         self.counters: dict[tuple, list[int]] = defaultdict(lambda: [32768, 0])  # p, n
         self.weights: dict[tuple, int] = defaultdict(lambda: FIRST_WEIGHT)
+        if trained:
+            counters, weights = prior()
+            self.counters.update({key: list(counter) for key, counter in counters.items()})
+            self.weights.update(weights)
         self.bits: Writer | Reader = Writer()
 
     def plain(self, bit: int | None) -> int:

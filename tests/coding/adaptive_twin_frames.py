@@ -99,18 +99,19 @@ def minus(value: int | None, guess: int) -> int | None:
 class FrameTwin:
     """Twin of _native.FrameCoder."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, trained: bool = True) -> None:
         self.size = width, height
+        self.trained = trained
         self.gaussians: list[Gaussian] = []
-        self.coder = Coder()
+        self.coder = Coder(self.trained)
 
     def encode_iframe(self, state: State) -> bytes:
-        self.coder = Coder()
+        self.coder = Coder(self.trained)
         self._iframe(len(state), from_state(state))
         return self.coder.bits.finish()
 
     def decode_iframe(self, data: bytes, n: int, quality: float) -> State:
-        self.coder = Coder()
+        self.coder = Coder(self.trained)
         self.coder.bits = Reader(data)
         self._iframe(n, None)
         self.coder.bits.finish()

@@ -28,9 +28,11 @@ def random_mesh(rng: np.random.Generator, size: tuple[int, int] = SIZE, most: in
 Coded = tuple[bytes, State, Motion | None, State | None]  # payload, state before births, motion, newborn
 
 
-def gop(rng: np.random.Generator, state: State, n_pframes: int, make=random_state) -> list[Coded]:
+def gop(
+    rng: np.random.Generator, state: State, n_pframes: int, make=random_state, trained: bool = True
+) -> list[Coded]:
     """An I-frame and P-frames after it, natively coded; every other one moves, two of three renew."""
-    coder = AdaptiveCoder(SIZE)
+    coder = AdaptiveCoder(SIZE, trained=trained)
     frames: list[Coded] = [(coder.pack_iframe(state), state, None, None)]
     for i in range(n_pframes):
         motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
@@ -44,11 +46,12 @@ def gop(rng: np.random.Generator, state: State, n_pframes: int, make=random_stat
 
 
 @pytest.mark.parametrize("make", [random_state, extreme_state])
-@pytest.mark.parametrize("n", [0, 1, 2, 40])
-def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int) -> None:
+@pytest.mark.parametrize(("n", "trained"), [(0, True), (1, True), (2, True), (40, True), (40, False)])
+def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, trained: bool) -> None:
     rng = np.random.default_rng(n)
-    frames = gop(rng, make(rng, n), 8, make)
-    native, writer, reader = AdaptiveCoder(SIZE), FrameTwin(*SIZE), FrameTwin(*SIZE)
+    frames = gop(rng, make(rng, n), 8, make, trained)
+    native = AdaptiveCoder(SIZE, trained=trained)
+    writer, reader = FrameTwin(*SIZE, trained), FrameTwin(*SIZE, trained)
     (payload, state, *_), *rest = frames
     assert payload[N_HEADER:] == writer.encode_iframe(state)
     assert_same(native.unpack_iframe(payload, 1.0, 1000), state)
@@ -97,6 +100,43 @@ def test_births_past_the_limit_are_refused_before_memory_is_taken() -> None:
         decoder.unpack_iframe(first, 1.0, 1000)
         with pytest.raises(CorruptError):
             decoder.unpack_pframe(second[:n_bytes], state)
+
+
+def test_files_with_and_without_the_prior_are_not_each_others() -> None:
+    state = random_state(np.random.default_rng(15), 60)
+    payloads = {trained: AdaptiveCoder(SIZE, trained=trained).pack_iframe(state) for trained in (True, False)}
+    assert payloads[True] != payloads[False]
+    for trained, payload in payloads.items():
+        assert_same(AdaptiveCoder(SIZE, trained=trained).unpack_iframe(payload, 1.0, 60), state)
+
+
+def test_the_prior_is_within_its_ranges() -> None:
+    """What the C++ does not check: probabilities are short of 0 and 1, and every row has its place."""
+    counters, weights = adaptive_twin.prior()
+    assert len(counters) > 1000
+    assert {stream for stream, *_ in counters} <= set(STREAMS[:-1])
+    assert {stream for stream, *_ in weights} == set(STREAMS[:-1])
+    for (_, i, context, _), (p, n) in counters.items():
+        assert 64 <= p < 65472
+        assert 1 <= n <= adaptive_twin.COUNTER_LIMIT
+        assert i < 4
+        assert context < 32
+
+
+def test_decisions_are_counted() -> None:
+    rng = np.random.default_rng(16)
+    state = random_state(rng, 50)
+    coder = AdaptiveCoder(SIZE)._core
+    assert len(coder.decisions()) == 0
+    rows = (state.symbols, state.size_class, state.energy_class, state.is_room)
+    coder.encode_iframe(*rows)
+    coder.encode_pframe(*rows, None, False, -1)
+    found = {tuple(row[:4]): tuple(row[4:]) for row in coder.decisions().tolist()}
+    changed, gap = STREAMS.index("changed"), STREAMS.index("gap")
+    for stream, i in ((changed, 0), (changed, 3), (gap, 0), (gap, 2)):
+        at_zero = [counts for key, counts in found.items() if (key[0], key[1], key[3]) == (stream, i, 0)]
+        assert sum(map(sum, at_zero)) == 50
+    assert all(ones == 0 for key, (_, ones) in found.items() if key[0] == changed)
 
 
 def test_sparse_large_pictures_have_long_gaps() -> None:

@@ -48,8 +48,9 @@ MESH_LOG2: int = _native.MESH_LOG2
 class AdaptiveCoder:
     """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._core = _native.FrameCoder(*size)
+    def __init__(self, size: tuple[int, int], *, trained: bool = True) -> None:
+        """`trained`: a GOP's counters begin as csrc/prior.h has them; False: as in files of version 0.1.0."""
+        self._core = _native.FrameCoder(*size, trained)
         self._max_gaussians = MAX_GAUSSIANS
 
     def pack_iframe(self, state: State) -> bytes:

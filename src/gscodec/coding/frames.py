@@ -58,7 +58,9 @@ class FrameCoder(Protocol):
 
 def make_frame_coder(entropy: str, size: tuple[int, int]) -> FrameCoder:
     """The coder named in the sequence header, for pictures of `size` (width, height)."""
-    return AdaptiveCoder(size) if entropy == "adaptive" else PlainCoder(entropy, size)
+    if entropy.startswith("adaptive"):
+        return AdaptiveCoder(size, trained=entropy == "adaptive")
+    return PlainCoder(entropy, size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ FOOTER_MAGIC = b"GSVE"
 STREAM_KINDS = ("video", "audio", "subtitle", "data")
 BACKGROUND_CODES = ("coarse", "none")
 PROFILE_CODES = ("default", "paper", "gaussianimage")
-ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive")
+# Encoders write adaptive; adaptive-untrained is what 0.1.0 wrote.
+ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-untrained", "adaptive")
 
 KNOWN_FEATURES = 0  # bits of `required_features` that this build understands
 

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <vector>
 
+#include "prior.h"
+
 namespace gscodec {
 
 constexpr int N_INPUTS = 4;     // contexts mixed for one decision
@@ -77,9 +79,22 @@ inline void update(Counter& c, int bit) {
 // All counters and weights of a set of streams. Copying it resets it to what was copied.
 class Model {
  public:
-  explicit Model(int n_streams)
+  // `trained`: starts from prior.h instead of from nothing.
+  Model(int n_streams, bool trained)
       : counters_(std::size_t(n_streams) * N_INPUTS * N_CONTEXTS * N_NODES),
-        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, FIRST_WEIGHT) {}
+        weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, FIRST_WEIGHT) {
+    if (!trained) return;
+    for (const PriorCounters& row : PRIOR_COUNTERS)
+      for (int node = 0; node < PRIOR_NODES; ++node) {
+        const int packed = row.counters[node];  // probability in 1/256, and what it counts as having seen
+        if (packed)
+          *counter(row.stream, row.input, row.context, node) = {uint16_t((packed >> 8) * 257), uint16_t(packed & 255)};
+      }
+    for (int stream = 0; stream < PRIOR_STREAMS; ++stream)
+      for (int node = 0; node < PRIOR_NODES; ++node)
+        for (int input = 0; input < N_INPUTS; ++input)
+          weights(stream, node)[input] = PRIOR_WEIGHTS[stream][node][input] * 1024;
+  }
 
   Counter* counter(int stream, int input, int context, int node) {
     return &counters_[((std::size_t(stream) * N_INPUTS + input) * N_CONTEXTS + context) * N_NODES + node];

@@ -141,7 +141,7 @@ NB_MODULE(_native, m) {
       "table"_a, "size_class"_a, "energy_class"_a, "color"_a, "width"_a, "height"_a,
       "Step and offset, float64 [n, 8]; lowest and highest symbol, int32 [n, 8].");
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
-      .def(nb::init<int, int>(), "width"_a, "height"_a)
+      .def(nb::init<int, int, bool>(), "width"_a, "height"_a, "trained"_a)
       .def(
           "encode_iframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r) {
@@ -192,5 +192,14 @@ NB_MODULE(_native, m) {
              return array;
            })
       .def_prop_ro("n_changed", &FrameCoder::n_changed)
+      .def("decisions",
+           [](FrameCoder& c) {
+             const auto rows = c.decisions();
+             uint32_t* out;
+             auto array = make_array<uint32_t>({rows.size(), 6}, &out);
+             for (std::size_t i = 0; i < rows.size(); ++i) std::copy(rows[i].begin(), rows[i].end(), out + 6 * i);
+             return array;
+           })
+      .def("weight", &FrameCoder::weight, "stream"_a, "node"_a, "input"_a)
       .def("take_bits", &FrameCoder::take_bits);
 }

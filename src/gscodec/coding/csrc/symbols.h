@@ -144,11 +144,15 @@ struct Counted {
   Coder& coder;
   Model& model;
   std::vector<double>& bits;
+  std::vector<uint32_t>& seen;  // empty, or zeros and ones of every counter
 
   int code(int bit, const Contexts& c, int node) {
     const int p = Decision(model, c, node).p;
     bit = coder.code(bit, c, node);
     bits[c.stream] -= std::log2((bit ? p : 65536 - p) / 65536.0);
+    for (int i = 0; i < N_INPUTS && !seen.empty(); ++i)
+      if (c.value[i] >= 0)
+        ++seen[(((std::size_t(c.stream) * N_INPUTS + i) * N_CONTEXTS + c.value[i]) * N_NODES + node) * 2 + bit];
     return bit;
   }
   int code_plain(int bit) {

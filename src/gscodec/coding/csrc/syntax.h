@@ -58,7 +58,8 @@ struct History {
 
 class FrameCoder {
  public:
-  FrameCoder(int width, int height);
+  // `trained`: every GOP begins with the counters of prior.h.
+  FrameCoder(int width, int height, bool trained);
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
@@ -72,6 +73,10 @@ class FrameCoder {
   // Throws std::length_error where there would be more than max_gaussians.
   const std::vector<Gaussian>& decode_pframe(const uint8_t* data, std::size_t size, int max_gaussians);
 
+  // Decisions so far as rows of stream, input, context, node, zeros, ones; counting starts with the first call.
+  std::vector<std::array<uint32_t, 6>> decisions();
+  // Weight of an input of a stream's node.
+  int32_t weight(int stream, int node, int input) { return model_.weights(stream, node)[input]; }
   // Bits by stream, plain bits last, of everything coded since the last call; counting starts with the first.
   std::vector<double> take_bits();
   // Gaussians that the last P-frame changed or added, not counting those its motion alone moved.
@@ -83,7 +88,7 @@ class FrameCoder {
   template <typename Coder, typename Walk>
   void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
-  void walk_new(Coder& coder, int first, bool born);
+  void walk_new(Coder& coder, int first, bool born);  // newborn.h
   template <typename Coder>
   void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born);
   template <typename Coder>
@@ -97,6 +102,7 @@ class FrameCoder {
   void check(const Gaussian& g) const;
 
   const int width_, height_;
+  const bool trained_;
   Model model_;
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
@@ -106,6 +112,7 @@ class FrameCoder {
   int renewed_before_ = 0;             // whether it renewed the state
   int born_before_ = 0;                // grade of the number born in the last renewal
   int max_gaussians_ = MAX_GAUSSIANS;  // of the P-frame in hand
+  std::vector<uint32_t> seen_;         // zeros and ones of every counter, once decisions() was called
   std::vector<double> bits_;           // by stream, counted once take_bits was called
 };
 

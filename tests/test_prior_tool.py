@@ -1,0 +1,50 @@
+"""tools/train_prior.py: counts of decisions -> the table of prior.h."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import train_prior
+
+    yield train_prior
+    sys.modules.pop("train_prior")
+
+
+def test_frequencies_become_counters(tool) -> None:
+    seen = {
+        (0, 0, 3, 0): np.array([1000.0, 3000.0]),
+        (0, 0, 4, 0): np.array([0.0, 12.0]),
+        (0, 0, 5, 0): np.array([0.0, tool.LEAST_SEEN - 1.0]),  # too few
+        (0, 0, 3, tool.N_NODES): np.array([50.0, 50.0]),  # a node that is not in the table
+        (2, 0, 1, 4): np.array([40.0, 0.0]),
+    }
+    rows = tool.table(seen)
+    assert list(rows) == [(0, 0, 3), (0, 0, 4), (2, 0, 1)]
+    assert rows[0, 0, 3][0] >> 8 == pytest.approx(0.75 * 255, abs=1)
+    assert rows[0, 0, 3][0] & 255 == tool.MOST_SEEN
+    assert 0.75 * 255 < rows[0, 0, 4][0] >> 8 < 253  # pulled to what the node usually is
+    assert rows[0, 0, 4][0] & 255 == 5
+    assert rows[2, 0, 1][4] >> 8 <= 4
+    assert sum(map(bool, rows[2, 0, 1])) == 1
+
+
+def test_the_header_is_what_the_native_core_includes(tool) -> None:
+    weights = np.arange(tool.N_STREAMS * tool.N_NODES * tool.N_INPUTS) % 200
+    text = tool.header({(0, 1, 2): [5] * 8}, weights.reshape(tool.N_STREAMS, tool.N_NODES, tool.N_INPUTS))
+    shipped = tool.HEADER.read_text(encoding="utf-8")
+    assert "{0,1,2,{5,5,5,5,5,5,5,5}}," in text
+    assert [line for line in text.splitlines() if not line.startswith(("{", "constexpr PriorC"))] == [
+        line for line in shipped.splitlines() if not line.startswith(("{", "constexpr PriorC"))
+    ]

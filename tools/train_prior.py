@@ -1,0 +1,124 @@
+"""Train the counters that every GOP of the adaptive coder begins with -> src/gscodec/coding/csrc/prior.h.
+
+The table is part of the format: training anew makes another format. Clips are encoded at several crf; a
+counter starts from how often its decisions were 1, and counts as having seen up to MOST_SEEN of them.
+
+    python tools/train_prior.py CLIP ... [--frames N] [--out FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gscodec.bench.clips import load_clip
+from gscodec.bench.suite_quick import MASKED
+from gscodec.coding.adaptive import STREAMS, AdaptiveCoder
+from gscodec.coding.headers import FrameType
+from gscodec.config import encoder_config
+from gscodec.encoder import Encoder
+from gscodec.splat.raster import make_rasterizer
+
+HEADER = Path(__file__).parents[1] / "src" / "gscodec" / "coding" / "csrc" / "prior.h"
+CRFS = (40.0, 36.0, 31.0, 26.0, 20.0)
+GOP = 60
+PROTOCOLS: dict[str, dict[str, Any]] = {"masked": MASKED, "whole": {}}
+N_NODES = 8  # zero, sign, length 1 to 5; longer ones are rare
+N_INPUTS, N_STREAMS = 4, len(STREAMS) - 1
+MOST_SEEN = 12
+LEAST_SEEN = 12  # decisions in training that make an entry
+PULL = 8.0  # decisions that a node's own frequency over all contexts is worth
+
+Rows = dict[tuple[int, int, int], list[int]]  # stream, input, context -> packed counters of the nodes
+
+
+def train(clips: list[Path], n_frames: int) -> tuple[Rows, np.ndarray]:
+    """Counters, and weights in 1/64, int [streams, nodes, inputs]."""
+    seen: dict[tuple[int, int, int, int], np.ndarray] = {}
+    weights, n_runs = np.zeros((N_STREAMS, N_NODES, N_INPUTS)), 0
+    for path in clips:
+        clip = load_clip(path, None, n_frames, "portrait")
+        for crf, protocol in itertools.product(CRFS, PROTOCOLS):
+            raster = make_rasterizer("cpu", clip.width, clip.height, 1)
+            encoder = Encoder(encoder_config(crf=crf, gop_length=GOP, **PROTOCOLS[protocol]), raster)
+            encoder._coder = AdaptiveCoder((clip.width, clip.height), trained=False)
+            core = encoder._coder._core
+            core.decisions()
+            for i, (pixels, matte) in enumerate(zip(clip.pictures(protocol), clip.mattes, strict=True)):
+                kind = FrameType.P if i % GOP else FrameType.I
+                encoder.encode(pixels, matte.astype(np.float32) / 255, kind)
+            for stream, input_, context, node, zeros, ones in core.decisions().tolist():
+                counts = seen.setdefault((stream, input_, context, node), np.zeros(2))
+                counts += zeros, ones
+            for at in np.ndindex(*weights.shape):
+                weights[at] += core.weight(*at)
+            n_runs += 1
+            print(path.stem, crf, protocol, flush=True)
+    return table(seen), np.clip(np.rint(weights / n_runs / 1024), 0, 255).astype(int)
+
+
+def table(seen: dict[tuple[int, int, int, int], np.ndarray]) -> Rows:
+    """Counters as 256 times the probability in 1/256, plus the decisions seen; 0: untrained."""
+    marginal: dict[tuple[int, int], np.ndarray] = {}
+    for (stream, input_, _, node), counts in seen.items():
+        if input_ == 0:  # always in use
+            marginal[stream, node] = marginal.get((stream, node), np.zeros(2)) + counts
+    rows: Rows = {}
+    for (stream, input_, context, node), counts in sorted(seen.items()):
+        if node >= N_NODES or counts.sum() < LEAST_SEEN:
+            continue
+        usual = (marginal[stream, node][1] + 0.4) / (marginal[stream, node].sum() + 0.8)
+        p = (counts[1] + PULL * usual) / (counts.sum() + PULL)
+        n = min(MOST_SEEN, 2 + int(counts.sum()) // 4)
+        row = rows.setdefault((stream, input_, context), [0] * N_NODES)
+        row[node] = int(np.clip(np.rint(p * 255), 2, 253)) << 8 | n
+    return rows
+
+
+def header(rows: Rows, weights: np.ndarray) -> str:
+    """The C++ header."""
+    lines = [
+        "// Made by tools/train_prior.py: the adaptive coder's counters and weights when a GOP begins.",
+        '// Part of the format: docs/bitstream.md, "Prior".',
+        "// clang-format off",
+        "#pragma once",
+        "",
+        "#include <cstdint>",
+        "",
+        "namespace gscodec {",
+        "",
+        f"constexpr int PRIOR_NODES = {N_NODES};",
+        f"constexpr int PRIOR_STREAMS = {N_STREAMS};",
+        "",
+        "struct PriorCounters {",
+        "  uint8_t stream, input, context;",
+        "  uint16_t counters[PRIOR_NODES];",
+        "};",
+        "",
+        f"constexpr PriorCounters PRIOR_COUNTERS[{len(rows)}] = {{",
+    ]
+    for key, counters in rows.items():
+        lines.append("{" + ",".join(map(str, key)) + ",{" + ",".join(map(str, counters)) + "}},")
+    lines += ["};", "", "constexpr uint8_t PRIOR_WEIGHTS[PRIOR_STREAMS][PRIOR_NODES][4] = {"]
+    for stream in weights.tolist():
+        lines.append("{" + ",".join("{" + ",".join(map(str, node)) + "}" for node in stream) + "},")
+    return "\n".join([*lines, "};", "", "}  // namespace gscodec", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--out", type=Path, default=HEADER)
+    options = parser.parse_args()
+    text = header(*train(options.clips, options.frames))
+    options.out.write_text(text, encoding="utf-8")
+    print(f"{options.out}: {len(text)} bytes")
+
+
+if __name__ == "__main__":
+    main()
