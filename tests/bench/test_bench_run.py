@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from gscodec.bench import figures, suite_init, suite_more, suite_quantization, suite_rd
+from gscodec.bench import (
+    clips,
+    figures,
+    measure,
+    ondisk,
+    suite_init,
+    suite_more,
+    suite_quantization,
+    suite_rd,
+)
 from gscodec.bench.cache import row_from_dict
 from gscodec.bench.command import run
 from gscodec.bench.rivals import RIVALS, check_rival, decode_rival, encode_rival, match_bytes, to_yuv
@@ -222,7 +233,7 @@ def test_rivals_code_and_decode_every_frame(name, make_clip):
     except BackendError as error:
         pytest.skip(str(error))
     frames = make_clip("gradient", *SIZE, 5)
-    coded = encode_rival(RIVALS[name], to_yuv(iter(frames)), Fraction(25), 3, 20)
+    coded = encode_rival(RIVALS[name], list(to_yuv(iter(frames))), Fraction(25), 3, 20)
     decoded = list(decode_rival(RIVALS[name], coded))
     assert len(decoded) == 5
     assert psnr(decoded[2], frames[2]) > 25
@@ -232,7 +243,7 @@ def test_rivals_code_and_decode_every_frame(name, make_clip):
 
 def test_rival_at_the_same_bytes(make_clip):
     rival = RIVALS["x264-veryfast-zerolatency"]
-    planes = to_yuv(iter(make_clip("noise", *SIZE, 3)))
+    planes = list(to_yuv(iter(make_clip("noise", *SIZE, 3))))
     sizes = {crf: encode_rival(rival, planes, Fraction(25), 3, crf).n_bytes for crf in (30.0, 30.5, 31.0)}
     crf, coded = match_bytes(rival, planes, Fraction(25), 3, sizes[30.5])
     assert coded.n_bytes == sizes[30.5]
@@ -244,3 +255,37 @@ def test_unknown_encoder_says_what_to_install(monkeypatch):
     monkeypatch.setattr("gscodec.bench.rivals.av.codecs_available", set())
     with pytest.raises(BackendError, match="pip install -U av"):
         check_rival("svt-av1-8-lowdelay")
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, clip_file, monkeypatch, capsys):
+    out = tmp_path / "out"
+    arguments = ["quick", str(clip_file), *COMMON, "--out", str(out), "--no-report"]
+    plain, calls = ondisk.on_disk, []
+
+    def full(images, folder):
+        calls.append(folder)
+        if len(calls) > 2:  # frames and mattes were written, the rivals' planes find no room
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(images, folder)
+
+    for module in (clips, measure):
+        monkeypatch.setattr(module, "on_disk", full)
+    with pytest.raises(MediaError, match=r"no space is left for .*out.* another disk with --out"):
+        run(arguments)
+    kept = list((out / "cache").glob("*.json"))
+    assert len(kept) == 1  # ours, of the whole pictures
+    assert not list(out.rglob("*.part*"))
+    monkeypatch.undo()
+    assert run(arguments) == 0
+    assert f"1 of {len(results(out))} rows were cached" in capsys.readouterr().err
+
+
+def test_clips_lie_on_disk_and_leave_nothing(tmp_path, rng):
+    images = [rng.integers(0, 256, (8, 6, 3)).astype(np.uint8) for _ in range(5)]
+    kept = ondisk.on_disk((image[:, ::-1] for image in images), tmp_path / "new")
+    np.testing.assert_array_equal(kept, np.stack(images)[:, :, ::-1])
+    assert not list((tmp_path / "new").iterdir())
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 0
+    with pytest.raises(MediaError, match="not a single"):
+        ondisk.on_disk(iter([]), tmp_path)

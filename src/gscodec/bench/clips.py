@@ -1,4 +1,4 @@
-"""The clips of a run, in memory: pictures, mattes, and the masked pictures that every codec gets alike."""
+"""The clips of a run, decoded to disk: pictures, mattes, and the masked pictures all codecs get alike."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gscodec.analysis.matting import make_matter
+from gscodec.analysis.matting import Matter, make_matter
+from gscodec.bench.ondisk import FULL, on_disk
 from gscodec.bench.options import BenchOptions
 from gscodec.errors import MediaError
 from gscodec.gop import is_scene_cut, thumbnail
@@ -38,10 +39,11 @@ class Clip:
         sha256: of the file's bytes (of the parameters, for the demo clip).
         path: the file; None where the pictures differ from the file's (the demo clip, odd sizes).
         size: what `encode_file` must be told to get these pictures from the file, None for the file's own.
-        frames: uint8 [H, W, 3] each. mattes: uint8 [H, W] each.
+        frames: uint8 [n, H, W, 3]. mattes: uint8 [n, H, W]. Long clips lie on disk (ondisk.py).
         roi: how the mattes were made. fill: R'G'B' of the masked room.
         motion: mean |change| of luma between neighbouring frames at 320x180, code values.
         chosen: which of the clip's frames these are; empty for the first ones.
+        folder: where what is made of the frames may be kept for the time being.
     """
 
     name: str
@@ -49,12 +51,13 @@ class Clip:
     path: Path | None
     size: str | None
     format: VideoFormat
-    frames: list[np.ndarray]
-    mattes: list[np.ndarray]
+    frames: np.ndarray
+    mattes: np.ndarray
     roi: str
     fill: tuple[int, int, int] = (0, 0, 0)
     motion: float = 0.0
     chosen: tuple[int, ...] = ()
+    folder: Path | None = None
     _masked: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
@@ -100,7 +103,7 @@ def shortened(clip: Clip, n_frames: int) -> Clip:
 
 def picked(clip: Clip, indices: Sequence[int]) -> Clip:
     """Some frames of the clip, which is then coded from memory and not from its file."""
-    frames, mattes = [clip.frames[i] for i in indices], [clip.mattes[i] for i in indices]
+    frames, mattes = clip.frames[list(indices)], clip.mattes[list(indices)]
     return replace(
         clip, path=None, size=None, frames=frames, mattes=mattes, chosen=tuple(indices), _masked={}
     )
@@ -113,11 +116,11 @@ def shrunk(clip: Clip, width: int, height: int) -> Clip:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
     form = replace(clip.format, width=width, height=height)
-    frames, mattes = [small(f) for f in clip.frames], [small(m) for m in clip.mattes]
+    frames, mattes = (on_disk(map(small, images), clip.folder) for images in (clip.frames, clip.mattes))
     return replace(clip, path=None, size=None, format=form, frames=frames, mattes=mattes, _masked={})
 
 
-def motion_of(frames: list[np.ndarray]) -> float:
+def motion_of(frames: np.ndarray) -> float:
     """Mean |change| of luma between neighbouring frames at 320x180, code values."""
     small = (luma(cv2.resize(f, (320, 180), interpolation=cv2.INTER_AREA)) for f in frames)
     changes = [float(np.abs(b - a).mean()) for a, b in pairwise(small)]
@@ -176,6 +179,8 @@ def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None])
         try:
             clip = load_clip(path, options.size, n_frames, options.roi, options.out / "cache")
         except (MediaError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             say(f"skipped: {error}")
             continue
         if stems.count(path.stem) > 1:
@@ -195,19 +200,18 @@ def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path
     size = _shrinking(path, size)
     with open_video(path, size=size, max_frames=n_frames) as reader:
         form = reader.format
-        frames = [item.pixels for item in reader if isinstance(item, Frame)]
-    even = (form.height // 2 * 2, form.width // 2 * 2)
-    source: Path | None = path
-    if even != (form.height, form.width):  # 4:2:0 needs even sizes, and all get the same pictures
-        frames = [np.ascontiguousarray(f[: even[0], : even[1]]) for f in frames]
-        source = None
+        even = (form.height // 2 * 2, form.width // 2 * 2)
+        pixels = (item.pixels[: even[0], : even[1]] for item in reader if isinstance(item, Frame))
+        frames = on_disk(pixels, cache)
+    # 4:2:0 needs even sizes, and all get the same pictures
+    source = path if even == (form.height, form.width) else None
     form = VideoFormat(even[1], even[0], form.time_base, form.frame_rate)
     digest = _sha256(path)
     key = hashlib.sha256(f"{digest} {even} {len(frames)} {roi} {_matting_code()}".encode()).hexdigest()[:16]
     mattes, name = _mattes(frames, roi, cache / f"mattes-{key}.npz" if cache else None)
     fill = _fill_color(frames[0], mattes[0])
     motion = motion_of(frames)
-    return Clip(path.stem, digest, source, size, form, frames, mattes, name, fill, motion)
+    return Clip(path.stem, digest, source, size, form, frames, mattes, name, fill, motion, folder=cache)
 
 
 def write_raw(clip: Clip, protocol: str, folder: Path) -> tuple[Path, Path]:
@@ -231,10 +235,9 @@ def _demo_clip(n_frames: int, size: str | None) -> Clip:
 
     width, height = output_size(size, *DEMO_SIZE)
     width, height = width // 2 * 2, height // 2 * 2
-    frames, mattes = [], []
-    for pixels, matte in demo_frames(n_frames, width, height, DEMO_FPS):
-        frames.append(pixels)
-        mattes.append((matte * 255 + 0.5).astype(np.uint8))
+    made = list(demo_frames(n_frames, width, height, DEMO_FPS))
+    frames = np.stack([pixels for pixels, _ in made])
+    mattes = np.stack([(matte * 255 + 0.5).astype(np.uint8) for _, matte in made])
     digest = hashlib.sha256(b"".join(f.tobytes() for f in frames[:2])).hexdigest()
     form = VideoFormat(width, height, Fraction(1, DEMO_FPS), Fraction(DEMO_FPS))
     fill, motion = _fill_color(frames[0], mattes[0]), motion_of(frames)
@@ -251,25 +254,33 @@ def _shrinking(path: Path, size: str | None) -> str | None:
     return size if wanted[0] * wanted[1] < width * height else None
 
 
-def _mattes(frames: list[np.ndarray], roi: str, cache: Path | None) -> tuple[list[np.ndarray], str]:
+def _mattes(frames: np.ndarray, roi: str, cache: Path | None) -> tuple[np.ndarray, str]:
     if cache and cache.is_file():
         try:
             with np.load(cache) as kept:
-                return list(kept["mattes"]), str(kept["name"])
+                return kept["mattes"], str(kept["name"])
         except (OSError, ValueError, KeyError):
             cache.unlink()
     matter = make_matter(roi)
-    mattes, before = [], None
+    mattes = on_disk(_found(frames, matter), cache.parent if cache else None)
+    if cache:
+        part = cache.with_suffix(".part.npz")
+        try:
+            np.savez_compressed(part, mattes=mattes, name=np.array(matter.name))
+            part.replace(cache)
+        finally:
+            part.unlink(missing_ok=True)
+    return mattes, matter.name
+
+
+def _found(frames: np.ndarray, matter: Matter) -> Iterator[np.ndarray]:
+    before = None
     for pixels in frames:
         now = thumbnail(pixels)
         if is_scene_cut(before, now):
             matter.reset()
         before = now
-        mattes.append((matter.matte(pixels) * 255 + 0.5).astype(np.uint8))
-    if cache:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(cache, mattes=np.stack(mattes), name=np.array(matter.name))
-    return mattes, matter.name
+        yield (matter.matte(pixels) * 255 + 0.5).astype(np.uint8)
 
 
 def _fill_color(pixels: np.ndarray, matte: np.ndarray) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from gscodec.bench.cache import Cache, Row
 from gscodec.bench.claims import claims_section
 from gscodec.bench.clips import load_clips
 from gscodec.bench.measure import Bench
+from gscodec.bench.ondisk import full_disk_said
 from gscodec.bench.options import BenchOptions, parse_options
 from gscodec.bench.output import read_results, write_results
 from gscodec.bench.published import external_rows
@@ -39,7 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     sections: list[Section] = []
     for name in names:
         try:
-            made = _run_suite(SUITE_TABLE[name], name, options, cache)
+            with full_disk_said(options.out):
+                made = _run_suite(SUITE_TABLE[name], name, options, cache)
         except KeyboardInterrupt:
             _say(f"interrupted; what is measured is kept in {cache.folder}: run the same command to go on")
             return 130

@@ -17,6 +17,7 @@ import numpy as np
 from gscodec.bench import nerv
 from gscodec.bench.cache import Cache, Row, code_digest, environment
 from gscodec.bench.clips import Clip
+from gscodec.bench.ondisk import on_disk
 from gscodec.bench.ours import decode_ours, decode_ours_lap, encode_ours
 from gscodec.bench.quality import Scorer
 from gscodec.bench.rivals import (
@@ -59,11 +60,11 @@ class Planes:
 
     def __init__(self, clip: Clip, protocol: str) -> None:
         self._clip, self._protocol = clip, protocol
-        self._planes: list[np.ndarray] = []
+        self._planes: np.ndarray | None = None
 
-    def __call__(self) -> list[np.ndarray]:
-        if not self._planes:
-            self._planes = to_yuv(self._clip.pictures(self._protocol))
+    def __call__(self) -> np.ndarray:  # -> uint8 [n, 3/2·H, W]
+        if self._planes is None:
+            self._planes = on_disk(to_yuv(self._clip.pictures(self._protocol)), self._clip.folder)
         return self._planes
 
 

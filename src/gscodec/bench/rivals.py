@@ -108,7 +108,7 @@ def check_rival(name: str) -> None:
         raise BackendError(f"the FFmpeg inside PyAV {av.__version__} has no {encoder}; pip install -U av")
 
 
-def to_yuv(pictures: Iterator[np.ndarray]) -> list[np.ndarray]:
+def to_yuv(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Convert R'G'B' pictures to the 4:2:0 planes that all rivals code (limited range, players' matrix).
 
     Args:
@@ -116,7 +116,7 @@ def to_yuv(pictures: Iterator[np.ndarray]) -> list[np.ndarray]:
     Returns:
         uint8 [H * 3 / 2, W] each.
     """
-    reformatter, planes = VideoReformatter(), []
+    reformatter = VideoReformatter()
     for pixels in pictures:
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
         converted = reformatter.reformat(
@@ -127,12 +127,11 @@ def to_yuv(pictures: Iterator[np.ndarray]) -> list[np.ndarray]:
             dst_color_range=LIMITED,
             interpolation=_FLAGS,
         )
-        planes.append(converted.to_ndarray())
-    return planes
+        yield converted.to_ndarray()
 
 
 def encode_rival(
-    rival: Rival, planes: Sequence[np.ndarray], fps: Fraction, gop: int, crf: float
+    rival: Rival, planes: Sequence[np.ndarray] | np.ndarray, fps: Fraction, gop: int, crf: float
 ) -> CodedVideo:
     """Encode 4:2:0 pictures at a CRF.
 
@@ -172,7 +171,7 @@ def decode_rival_lap(rival: Rival, coded: CodedVideo) -> Lap:
 
 
 def match_bytes(
-    rival: Rival, planes: Sequence[np.ndarray], fps: Fraction, gop: int, n_bytes: int
+    rival: Rival, planes: Sequence[np.ndarray] | np.ndarray, fps: Fraction, gop: int, n_bytes: int
 ) -> tuple[float, CodedVideo]:
     """Find the CRF, in steps of a half, whose file is nearest in size to `n_bytes`.
 
