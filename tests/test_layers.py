@@ -70,7 +70,7 @@ MAY_IMPORT = {
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {
-    "av": ("video", "bench.rivals"),
+    "av": ("video", "bench.rivals", "bench.vmaf"),
     "click": ("cli",),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.raster_cuda", "splat.cuda_compile", "splat.cuda_driver"),

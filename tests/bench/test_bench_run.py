@@ -16,6 +16,7 @@ from gscodec.bench import (
     measure,
     ondisk,
     suite_init,
+    suite_latency,
     suite_more,
     suite_quantization,
     suite_rd,
@@ -23,8 +24,10 @@ from gscodec.bench import (
 from gscodec.bench.cache import row_from_dict
 from gscodec.bench.command import run
 from gscodec.bench.rivals import RIVALS, check_rival, decode_rival, encode_rival, match_bytes, to_yuv
+from gscodec.config import BACKENDS
 from gscodec.errors import BackendError, ConfigError, MediaError
 from gscodec.metrics import psnr
+from gscodec.splat.raster import usable_backend
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.writer import VideoWriter
 
@@ -289,3 +292,19 @@ def test_clips_lie_on_disk_and_leave_nothing(tmp_path, rng):
         kept[0] = 0
     with pytest.raises(MediaError, match="not a single"):
         ondisk.on_disk(iter([]), tmp_path)
+
+
+def test_latency_has_a_row_for_every_backend(tmp_path, clip_file, monkeypatch):
+    monkeypatch.setattr(suite_latency, "PRESETS", ("realtime",))
+    monkeypatch.setattr(suite_latency, "_run", lambda _: (1.0, 2.0))
+    assert run(["latency", str(clip_file), *COMMON[:-1], "2", "--out", str(tmp_path), "--no-report"]) == 0
+    rows = {row.point: row for row in results(tmp_path) if row.codec == "gscodec"}
+    assert rows["realtime"].figures["encode_spread"] >= 0  # of two encodings
+    here = usable_backend("auto")
+    others = {backend: rows[f"realtime, {backend}, 4 frames"] for backend in BACKENDS[1:] if backend != here}
+    assert others["torch"].status == "skipped"
+    for name, row in others.items():
+        assert row.status == "ok" or row.note  # what is missing, and what to do
+        assert (
+            name != "gsplat" or row.status == "ok" or "--backend cpu" in row.note or "pip install" in row.note
+        )

@@ -19,6 +19,7 @@ from gscodec.bench.suites import SUITE_TABLE, Suite
 from gscodec.bench.table import row_line, text_table
 from gscodec.errors import GscodecError
 
+TIMING_SUITES = ("quick", "latency")  # where our encoding is timed as often as all else
 TAKE_EXTERNAL = ("quick", "rd")  # suites whose tables and curves also show --external figures
 
 
@@ -67,6 +68,7 @@ def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache) -> 
         suite=name,
         gop=options.gop or suite.gop,
         repeats=options.repeats,
+        encode_repeats=options.repeats if name in TIMING_SUITES else 1,
         backend=options.backend,
         threads=options.threads,
         say=_say,

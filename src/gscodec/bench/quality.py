@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from gscodec.bench.clips import Clip
+from gscodec.bench.vmaf import VmafMeter, vmaf_is_there
 from gscodec.metrics import luma, psnr_db, squared_error
 
 SSIM_EVERY = 4  # frames; SSIM and MS-SSIM cost far more than PSNR and vary slowly
@@ -65,6 +66,7 @@ class Scorer:
         self._ms_ssim: list[float] = []
         self._flicker: list[float] = []
         self._before: tuple[np.ndarray, np.ndarray] | None = None
+        self._vmaf = VmafMeter(clip.width, clip.height) if structural and vmaf_is_there() else None
         self._n = 0
 
     def add(self, decoded: np.ndarray) -> None:
@@ -80,6 +82,8 @@ class Scorer:
             multi = ms_ssim(source_y, decoded_y, roi)
             if multi is not None:
                 self._ms_ssim.append(multi)
+        if self._vmaf:
+            self._vmaf.add(decoded, source)
         if self._before is not None:
             still = roi & (np.abs(source_y - self._before[0]) <= STILL_CODES)
             if still.any():
@@ -88,8 +92,8 @@ class Scorer:
         self._n += 1
 
     def figures(self) -> dict[str, Any]:
-        """ROI figures and whole-picture PSNR; `flicker` is the mean |change| of decoded luma, in code values,
-        between neighbouring frames where the source stands still."""
+        """ROI figures, whole-picture PSNR and VMAF; `flicker` is the mean |change| of decoded luma, in code
+        values, between neighbouring frames where the source stands still."""
         roi, whole, roi_y, y = (psnr_db(*self._sums[name]) for name in ("roi", "whole", "roi_y", "y"))
         return {
             "roi_psnr_db": roi,
@@ -99,6 +103,7 @@ class Scorer:
             "roi_ssim": _mean(self._ssim),
             "roi_ms_ssim": _mean(self._ms_ssim),
             "flicker": _mean(self._flicker),
+            "vmaf": self._vmaf.score() if self._vmaf else None,
         }
 
     def _add(self, name: str, error: float, n_samples: int) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from gscodec.bench.rivals import RIVALS
 from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.suite_quick import MASKED
 from gscodec.bench.table import formatted
-from gscodec.config import PRESETS, encoder_config
+from gscodec.config import BACKENDS, PRESETS, encoder_config
 from gscodec.errors import BackendError
+from gscodec.splat.raster import usable_backend
 
 N_FRAMES, GOP, GAUSSIANS = 60, 60, 1000
 COMMAND_FRAMES = 10
+BACKEND_FRAMES = 10  # on the backends that are not the fastest
+TWIN_NOTE = "the torch twin defines what is drawn and is not made for speed: suite kernels has its steps"
 # The process itself says how much memory it had at most: rusage would count what it inherited from this one.
 _WATCHED = """
 import atexit, sys
@@ -56,12 +60,33 @@ def run_latency(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> I
             row = measure_ours(bench, clip, "masked", config, preset)
             medium = row if preset == "medium" else medium
             yield row
+        if options.backend == "auto":
+            yield from _other_backends(bench, clip, options)
         planes = Planes(clip, "masked")
         if medium is not None and medium.status == "ok":
             for name in options.rivals or (*RIVALS, *BASELINES):
                 n_bytes = medium.figures["n_bytes"]
                 yield measure_other(bench, clip, "masked", name, planes, options, n_bytes)
         yield measure_figures(bench, clip, "commands", "", {}, partial(_commands, clip, bench.files_folder()))
+
+
+def _other_backends(bench: Bench, clip: Clip, options: BenchOptions) -> Iterator[Row]:
+    """The run's preset on every backend that `auto` did not take; where one cannot run its row says why."""
+    taken, few = usable_backend("auto"), shortened(clip, BACKEND_FRAMES)
+    for backend in BACKENDS[1:]:
+        point = f"{options.preset}, {backend}, {len(few.frames)} frames"
+        if backend == "torch":
+            yield Row(bench.suite, clip.name, OURS, point, "masked", "skipped", TWIN_NOTE)
+        elif backend != taken:
+            config = encoder_config(
+                options.preset,
+                **MASKED,
+                gaussians=options.gaussians or GAUSSIANS,
+                gop_length=bench.gop,
+                backend=backend,
+                threads=options.threads,
+            )
+            yield measure_ours(replace(bench, backend=backend), few, "masked", config, point)
 
 
 def latency_section(rows: list[Row]) -> Section:
@@ -91,7 +116,7 @@ def latency_section(rows: list[Row]) -> Section:
     chart = Chart("latency", "Time per frame", "encode, ms", "decode, ms", curves, log_x=True, log_y=True)
     text = (
         "Masked pictures; this codec with all threads it was given, the others with one, at the bytes of our "
-        "preset medium. One encode of ours, so it has no spread; the others are medians. Ours includes "
+        "preset medium. All are medians of repeated runs. Ours includes "
         "reading the uncompressed source. The profiles paper and gaussianimage are measured as ours is, at "
         "the same number of Gaussians and a thousand iterations under preset medium."
     )

@@ -20,6 +20,8 @@ from gscodec.bench.rivals import RIVALS
 from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.suite_quick import MASKED
 from gscodec.bench.table import formatted
+from gscodec.bench.vmaf import NOTE as VMAF_NOTE
+from gscodec.bench.vmaf import vmaf_is_there
 from gscodec.config import encoder_config
 
 N_FRAMES, GOP = 150, 60
@@ -249,6 +251,7 @@ def _points_table(rows: list[Row]) -> Table:
         ("roi_y_psnr_db", "ROI Y dB", ".2f"),
         ("roi_ssim", "SSIM", ".4f"),
         ("roi_ms_ssim", "MS-SSIM", ".4f"),
+        ("vmaf", "VMAF", ".1f"),
         ("flicker", "flicker", ".2f"),
         ("encode_fps", "enc FPS", ".1f"),
         ("decode_fps", "dec FPS", ".0f"),
@@ -259,5 +262,6 @@ def _points_table(rows: list[Row]) -> Table:
         for row in rows
     ]
     notes = list(dict.fromkeys(f"{row.codec}: {row.note}" for row in rows if row.note))
+    notes += [] if vmaf_is_there() else [VMAF_NOTE]
     head = ["clip", "codec", "point", *(heading for _, heading, _ in columns)]
     return Table("Every point", head, lines, 3, notes)
