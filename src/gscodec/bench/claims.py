@@ -10,6 +10,7 @@ from gscodec.bench import suite_init
 from gscodec.bench.baselines import GAUSSIANIMAGE, PAPER
 from gscodec.bench.cache import Row
 from gscodec.bench.measure import OURS
+from gscodec.bench.nerv import NERV
 from gscodec.bench.section import Section, Table
 from gscodec.bench.suite_quantization import COUNTS, ITERATION_COUNTS, ITERATIONS, point
 from gscodec.bench.suite_rd import bd_tables
