@@ -17,7 +17,7 @@ from gscodec.splat.pursuit import Effort, SymbolArrays
 if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
 
-ROUNDS_PER_PASS = 32  # a round changes Gaussians all over the picture, but neighbours take turns
+ROUNDS_PER_PASS = 24  # a round changes Gaussians all over the picture, but neighbours take turns
 GAUSSIANS_PER_BLOCK = 3
 STIFFNESS = 1.3  # csrc/pursuit.h
 MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
