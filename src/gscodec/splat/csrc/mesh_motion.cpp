@@ -109,6 +109,11 @@ class Banded {
   std::vector<float> a_;
 };
 
+// Neighbouring pixels of a row within one cell of the mesh and one block.
+struct Run {
+  int begin, end, cell, block;
+};
+
 class Level {
  public:
   Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid)
@@ -120,8 +125,11 @@ class Level {
         cells_(std::size_t(grid.rows - 1) * (grid.columns - 1)) {
     for (int x = 0; x < before.width; ++x) {
       const float g = std::min((float(x) + 0.5f) / grid.spacing_x, float(grid.columns) - 1.001f);
-      cell_x_.push_back(int(g));
-      share_x_.push_back(g - float(int(g)));
+      const int cell = int(g), block = std::min(x >> block_log2, blocks.columns - 1);
+      share_x_.push_back(g - float(cell));
+      if (runs_.empty() || runs_.back().cell != cell || runs_.back().block != block)
+        runs_.push_back({x, x, cell, block});
+      runs_.back().end = x + 1;
     }
     const auto used = std::count_if(blocks.weight.begin(), blocks.weight.end(), [](float w) { return w > 0; });
     while ((used << (2 * block_log2)) > PIXELS_PER_STEP * stride_) stride_ *= 2;
@@ -163,20 +171,12 @@ class Level {
     const float* below = y + 1 < height ? row + width : row;
     const float* weights =
         blocks_.weight.data() + std::size_t(std::min(y >> block_log2_, blocks_.rows - 1)) * blocks_.columns;
-    int x = 0;
-    while (x < width) {
-      const int cell = cell_x_[x], block = std::min(x >> block_log2_, blocks_.columns - 1);
-      const int block_end = block == blocks_.columns - 1 ? width : (block + 1) << block_log2_;
-      int end = x + 1;
-      while (end < block_end && cell_x_[end] == cell) ++end;
-      const float weight = weights[block];
-      if (weight == 0) {
-        x = end;
-        continue;
-      }
-      const float* d = line_.data() + 2 * cell;
+    for (const Run& run : runs_) {
+      const float weight = weights[run.block];
+      if (weight == 0) continue;
+      const float* d = line_.data() + 2 * run.cell;
       Four h[3] = {}, f = {};
-      for (; x < end; ++x) {
+      for (int x = run.begin; x < run.end; ++x) {
         const float s = share_x_[x];
         const float u = std::clamp(float(x) + d[0] + s * (d[2] - d[0]), 0.0f, float(width) - 1.001f);
         const float v = std::clamp(float(y) + d[1] + s * (d[3] - d[1]), 0.0f, float(height) - 1.001f);
@@ -195,7 +195,7 @@ class Level {
         h[0] += a * a * gg, h[1] += a * s * gg, h[2] += s * s * gg;
         f += ends * pull;
       }
-      CellSums& sums = cells_[std::size_t(cell_y) * (grid_.columns - 1) + cell];
+      CellSums& sums = cells_[std::size_t(cell_y) * (grid_.columns - 1) + run.cell];
       const float b = 1.0f - share, along_y[3] = {b * b, b * share, share * share};
       for (int j = 0; j < 3; ++j)
         for (int i = 0; i < 3; ++i)
@@ -264,7 +264,7 @@ class Level {
   int block_log2_;
   MeshGrid grid_;
   std::vector<CellSums> cells_;
-  std::vector<int> cell_x_;
+  std::vector<Run> runs_;  // of every row
   std::vector<float> share_x_, line_;
 };
 
