@@ -10,7 +10,10 @@ import cv2
 from gscodec.bench.section import Chart, Section, Viewer
 from gscodec.errors import BackendError
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#332288", "#882255")
+COLORS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#332288", "#882255"),
+    *("#8c564b", "#999933", "#44aa99"),
+)
 OURS_FIRST = "gscodec"  # has the first of the colours and the thickest line
 
 

@@ -97,7 +97,8 @@ def latency_section(rows: list[Row]) -> Section:
     for row in rows:
         f = row.figures
         if row.status != "ok":
-            lines.append([row.clip, row.codec, row.status, *[""] * 6])
+            point = ": ".join(filter(None, (row.point, row.status)))
+            lines.append([row.clip, row.codec, point, *[""] * 6])
         elif "encode_fps" in f:
             encode_ms, decode_ms = 1e3 / f["encode_fps"], 1e3 / f["decode_fps"]
             spreads = [formatted(f[name], ".0%") for name in ("encode_spread", "decode_spread")]
@@ -120,7 +121,7 @@ def latency_section(rows: list[Row]) -> Section:
         "reading the uncompressed source. The profiles paper and gaussianimage are measured as ours is, at "
         "the same number of Gaussians and a thousand iterations under preset medium."
     )
-    notes = [f"{row.codec}: {row.note}" for row in rows if row.note]
+    notes = [f"{row.codec}{row.point and ' ' + row.point}: {row.note}" for row in rows if row.note]
     tables = [Table("", head, lines, 3, list(dict.fromkeys(notes))), _command_table(rows)]
     return Section("latency", "Encode and decode time (Fig. 4)", text, tables, [chart])
 
