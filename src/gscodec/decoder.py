@@ -86,11 +86,13 @@ class Decoder:
         backend: str = "auto",
         threads: int = 0,
         warn: Callable[[str], None] | None = None,
+        background: np.ndarray | None = None,
     ) -> None:
         """Make a decoder.
 
         Args:
             sequence_header: fields of SEQUENCE_HEADER (`GsvReader.sequence`).
+            background: R'G'B' in [0, 1], float32 [3]: pictures show the person alone over this colour.
         Raises:
             BitstreamError: see check_sequence. BackendError: the backend cannot run here.
         """
@@ -102,6 +104,7 @@ class Decoder:
         s = self.sequence
         self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height))
         self._state: AnyState | None = None
+        self._background = background
         self._holder = Holder(s.hold)
         self._restart = True  # what is drawn next follows an I-frame that was not drawn, or is one
         self._shown: np.ndarray | None = None  # the picture of the last packet, once drawn
@@ -138,13 +141,16 @@ class Decoder:
     def render(self) -> np.ndarray:
         """The picture of the last packet, R'G'B' uint8 [H, W, 3]; the caller's own."""
         if self._shown is None:
-            self._shown = self._raster.render_rgb8(dequantize(self.state))[0]
+            if self._background is None:
+                self._shown = self._raster.render_rgb8(dequantize(self.state))[0]
+            else:
+                self._shown = self.render_person(self._background)[0]
             self._holder.show(self._shown, self._restart)
             self._restart = False
         return self._shown.copy()
 
     def render_person(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The person alone over one colour; nothing is held.
+        """The person alone over one colour, and where the person is; nothing is held.
 
         Args:
             background: R'G'B' in [0, 1], float32 [3].

@@ -285,7 +285,12 @@ def decode_file(
         if on_open:
             on_open(reader)
         decoder = Decoder(
-            reader.sequence, limits=limits, backend=backend, threads=threads, warn=tally.warnings.append
+            reader.sequence,
+            limits=limits,
+            backend=backend,
+            threads=threads,
+            warn=tally.warnings.append,
+            background=color,
         )
         video = video_format(reader)
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
@@ -299,7 +304,7 @@ def decode_file(
             container=container,
         ) as writer:
             try:
-                with closing(ahead(_decoded(reader, decoder, color))) as items:
+                with closing(ahead(_decoded(reader, decoder))) as items:
                     for p, pixels, n_gaussians, offset in items:
                         if pixels is None:
                             writer.write_side(_unpack_side(p))
@@ -326,14 +331,11 @@ def decode_file(
     return tally
 
 
-def _decoded(
-    reader: GsvReader, decoder: Decoder, color: np.ndarray | None
-) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
+def _decoded(reader: GsvReader, decoder: Decoder) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
     """Packets; of a frame its picture and its number of Gaussians too; and how far the file has been read."""
     for p in reader:
         if p.frame_type is None:
             yield p, None, 0, reader.offset
             continue
         decoder.decode(p.payload, p.frame_type)
-        pixels = decoder.render() if color is None else decoder.render_person(color)[0]
-        yield p, pixels, len(decoder.state), reader.offset
+        yield p, decoder.render(), len(decoder.state), reader.offset

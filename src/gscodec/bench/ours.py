@@ -67,11 +67,11 @@ def decode_ours(
     """
     color = None if fill is None else np.array(fill, np.float32) / 255
     with GsvReader(path) as reader:
-        decoder = Decoder(reader.sequence, backend=backend, threads=threads)
+        decoder = Decoder(reader.sequence, backend=backend, threads=threads, background=color)
         for packet in reader:
             if packet.frame_type is not None:
                 decoder.decode(packet.payload, packet.frame_type)
-                yield decoder.render() if color is None else decoder.render_person(color)[0]
+                yield decoder.render()
 
 
 def decode_ours_lap(path: Path, backend: str, threads: int) -> Lap:
