@@ -116,7 +116,7 @@ class Encoder:
         """Encode one frame.
 
         Args:
-            pixels: R'G'B' uint8 [H, W, 3]. matte: float32 [H, W] in [0, 1], the ROI.
+            pixels: R'G'B' uint8 [H, W, 3]. matte: the ROI [H, W], float32 in [0, 1] or uint8 in 255ths.
             frame_type: I, or P to change only what differs from the frame before (I if there is none).
         Raises:
             FitError: the fit diverged.

@@ -77,7 +77,7 @@ def _workers(config: EncoderConfig, video: VideoFormat, threads: int) -> int:
 
 
 def _encode(encoder: Encoder | PaperEncoder, job: Job, frame_type: FrameType) -> EncodedFrame:
-    return encoder.encode(job.frame.pixels, job.matte.astype(np.float32) / 255, frame_type)
+    return encoder.encode(job.frame.pixels, job.matte, frame_type)
 
 
 def _one_by_one(

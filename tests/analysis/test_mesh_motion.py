@@ -7,6 +7,7 @@ import mesh_motion_twin
 import numpy as np
 import pytest
 
+from conftest import CPU_BACKENDS, open_backend
 from gscodec.splat import _native
 
 
@@ -23,27 +24,37 @@ def warped(picture: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
 
 
 def fit_mesh(
-    before: np.ndarray, now: np.ndarray, points: np.ndarray, rows: int, columns: int, sx: float, sy: float
+    before: np.ndarray,
+    now: np.ndarray,
+    points: np.ndarray,
+    rows: int,
+    columns: int,
+    sx: float,
+    sy: float,
+    isa: str = "",
 ) -> np.ndarray:
-    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy)
+    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy, isa)
     search.look(before)
     assert not search.fit(points).any()  # nothing is known to move yet
     search.look(now)
     return search.fit(points)
 
 
+@pytest.mark.parametrize("build", CPU_BACKENDS)
 @pytest.mark.parametrize(
     ("width", "height", "spacing", "n"),
     [(96, 64, 32.0, 60), (101, 53, 24.0, 7), (160, 120, 32.0, 500), (24, 30, 64.0, 5), (40, 2, 16.0, 5)],
 )
-def test_native_equals_twin(width: int, height: int, spacing: float, n: int) -> None:
+def test_native_equals_twin(width: int, height: int, spacing: float, n: int, build: str) -> None:
     rng = np.random.default_rng(width)
     before = scene(width, height, 1)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     now = warped(before, 1.5 + np.sin(y / 20), np.cos(x / 25) - 0.5)
     points = rng.uniform(-5, [width + 5, height + 5], (n, 2)).astype(np.float32)
     rows, columns = int((height - 1) // spacing) + 2, int((width - 1) // spacing) + 2
-    native = fit_mesh(before, now, points, rows, columns, spacing, spacing)
+    open_backend(build)  # or skips
+    isa = build.removeprefix("cpu-")
+    native = fit_mesh(before, now, points, rows, columns, spacing, spacing, isa)
     twin = mesh_motion_twin.fit_mesh(before, now, points, rows, columns, spacing, spacing)
     assert native.shape == (rows, columns, 2)
     np.testing.assert_allclose(native, twin, atol=0.01)

@@ -67,6 +67,31 @@ def test_losses_are_those_of_the_target(make_store, rng, background: str) -> Non
 
 
 @pytest.mark.parametrize("background", BACKGROUND_MODES)
+def test_a_matte_may_be_of_codes(make_store, rng, background: str) -> None:
+    (pixels, _), _ = frames(rng)
+    codes = rng.integers(0, 256, (HEIGHT, WIDTH)).astype(np.uint8)
+    params = random_gaussians(rng, N, WIDTH, HEIGHT)
+    found = []
+    for matte in (codes, codes.astype(np.float32) / 255):
+        store = make_store(EncoderConfig(background=background))
+        store.take(pixels, matte)
+        store.aim()
+        found.append((store.matte, store.losses([params]), store.show(params, True)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-6)
+    assert found[0][2] == found[1][2]
+
+
+def test_without_a_person_everything_counts(make_store, rng) -> None:
+    (pixels, _), _ = frames(rng)
+    for nobody in (np.full((HEIGHT, WIDTH), 127, np.uint8), np.full((HEIGHT, WIDTH), 0.49, np.float32)):
+        store = make_store(EncoderConfig())
+        store.take(pixels, nobody)
+        assert (store.matte == 1).all()
+        assert store.show(random_gaussians(rng, N, WIDTH, HEIGHT), True)["roi_samples"] == pixels.size
+
+
+@pytest.mark.parametrize("background", BACKGROUND_MODES)
 def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store, rng, background) -> None:
     config = EncoderConfig(background=background)
     store = make_store(config)

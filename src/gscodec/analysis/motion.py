@@ -67,5 +67,5 @@ class MotionEstimator:
                 self._unsaid[hypothesis] -= mesh / np.float32(UNITS_PER_PIXEL)
 
     def _look(self, pixels: np.ndarray) -> None:
-        small = cv2.resize(pixels, self._matched, interpolation=cv2.INTER_AREA)
-        self._search.look(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # first: a third of the samples to shrink
+        self._search.look(cv2.resize(grey, self._matched, interpolation=cv2.INTER_AREA))

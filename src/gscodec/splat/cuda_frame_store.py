@@ -10,7 +10,14 @@ import numpy as np
 from gscodec.config import EncoderConfig
 from gscodec.splat import pursuit
 from gscodec.splat.cuda_fit import losses_of
-from gscodec.splat.cuda_params import THREADS, DrawParams, HoldParams, LookParams, ScoreParams
+from gscodec.splat.cuda_params import (
+    THREADS,
+    DrawParams,
+    HoldParams,
+    LookParams,
+    MatteParams,
+    ScoreParams,
+)
 from gscodec.splat.cuda_pursuit import pursue
 from gscodec.splat.cuda_scene import CudaPictures
 from gscodec.splat.frame_store import look_at, roi_of
@@ -29,7 +36,7 @@ class CudaFrameStore:
         self._config, self._batch, self._work = config, batch, batch.work
         self._n_pixels = batch.width * batch.height
         self.pixels = np.empty(0, np.uint8)
-        self.matte = np.empty(0, np.float32)
+        self._roi = np.empty(0, np.uint8)  # the matte as it came
         self._looked: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
         batch.device.make_current()
         take = self._work.take
@@ -46,22 +53,26 @@ class CudaFrameStore:
         return self._look()[0]
 
     @property
+    def matte(self) -> np.ndarray:
+        return self._look()[1]
+
+    @property
     def weight(self) -> np.ndarray:
         return self._look()[2]
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._batch.device.make_current()
-        self.pixels, self.matte, self._looked = pixels, roi_of(matte), None
+        self.pixels, self._roi, self._looked = pixels, roi_of(matte), None
         self._lumas = self._lumas[1], self._lumas[0]
         work = self._work
-        for buffer, array in ((self._source, self.pixels), (self._matte, self.matte)):
+        for buffer, array in ((self._source, self.pixels), (self._matte, self._roi)):
             staged = work.staged(array.nbytes)
             staged[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             work.send(buffer.address, staged)
         self.aim()
 
     def aim(self, stability: float = 0.0) -> None:
-        p = LookParams(rgb=self._source.address, matte=self._matte.address, target=self._target.address)
+        p = LookParams(rgb=self._source.address, target=self._target.address, matte=self._matte_on_card())
         p.luma, p.luma_before = (luma.address for luma in self._lumas)
         if stability and self._is_shown:
             p.shown, p.stability = self._shown.address, stability
@@ -104,7 +115,7 @@ class CudaFrameStore:
         held.restart, held.tolerance[:] = int(restart or not self._is_shown), self._tolerances
         self._launch("hold", held)
         self._is_shown = True
-        p = ScoreParams(rgb=self._source.address, matte=self._matte.address, pixels=self._n_pixels)
+        p = ScoreParams(rgb=self._source.address, matte=self._matte_on_card(), pixels=self._n_pixels)
         p.shown, p.sums = self._shown.address, work.buffer("scores", 24)
         work.zero(p.sums, 24)
         self._launch("score", p)
@@ -120,8 +131,12 @@ class CudaFrameStore:
 
     def _look(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self._looked is None:
-            self._looked = look_at(self.pixels, self.matte, self._config)
+            self._looked = look_at(self.pixels, self._roi, self._config)
         return self._looked
+
+    def _matte_on_card(self) -> MatteParams:
+        address = self._matte.address
+        return MatteParams(codes=address) if self._roi.dtype == np.uint8 else MatteParams(values=address)
 
     def _launch(self, name: str, p: Any, pictures: int = 1) -> None:
         kernel = self._batch.device.kernel("frame_cuda", name)

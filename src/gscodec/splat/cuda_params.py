@@ -151,6 +151,12 @@ class PursuitParams(ctypes.Structure):
         ("stamp", c_void_p),
         ("locks", c_void_p),
         ("outcome", c_void_p),
+        ("is_vast", c_void_p),
+        ("order", c_void_p),
+        ("vast", c_void_p),
+        ("slices", c_void_p),
+        ("sliced", c_void_p),
+        ("counts", c_void_p),
         ("flags", c_void_p),
         ("arrived", c_void_p),
         ("group_size", c_int),
@@ -162,10 +168,14 @@ class PursuitParams(ctypes.Structure):
     ]
 
 
+class MatteParams(ctypes.Structure):
+    _fields_ = [("values", c_void_p), ("codes", c_void_p)]
+
+
 class LookParams(ctypes.Structure):
     _fields_ = [
         ("rgb", c_void_p),
-        ("matte", c_void_p),
+        ("matte", MatteParams),
         ("luma_before", c_void_p),
         ("shown", c_void_p),
         ("target", c_void_p),
@@ -192,7 +202,7 @@ class ScoreParams(ctypes.Structure):
     _fields_ = [
         ("shown", c_void_p),
         ("rgb", c_void_p),
-        ("matte", c_void_p),
+        ("matte", MatteParams),
         ("sums", c_void_p),
         ("pixels", c_int),
     ]

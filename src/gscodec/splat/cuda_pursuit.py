@@ -17,9 +17,10 @@ from gscodec.splat.pursuit import Effort, SymbolArrays
 if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
 
-ROUNDS_PER_PASS = 24  # a round changes Gaussians all over the picture, but neighbours take turns
+ROUNDS_PER_PASS = 48  # a round changes Gaussians all over the picture, but neighbours take turns
 GAUSSIANS_PER_BLOCK = 3
 STIFFNESS = 1.3  # csrc/pursuit.h
+MAX_VAST, SLICES, N_SUMS = 1024, 64, 10  # csrc/pursuit_cuda.cu
 MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
 MAX_GAUSSIANS = 1 << 20
 OUTCOME = np.dtype(
@@ -80,18 +81,35 @@ def pursue(
         sent["first"] = (change_costs, np.float32)
     for name, address in work.upload_all("pursued symbols", sent).items():
         setattr(p, name, address)
-    for name, n_bytes in (("state", 8), ("delta", 32), ("gain", 4), ("reach", 8), ("valued", 4)):
-        setattr(p, name, work.buffer(f"pursuit's {name}", n * n_bytes))
-    # Zeroed together: outcome, locks, stamps, flags, arrivals.
     p.locks_x = -(-batch.width // LOCK)
     n_locks = p.locks_x * -(-batch.height // LOCK)
-    n_bytes = OUTCOME.itemsize + 12 * n_locks + 12
-    p.outcome = work.buffer("pursuit's sums", n_bytes)
-    p.locks = p.outcome + OUTCOME.itemsize
-    p.stamp = p.locks + 8 * n_locks
-    p.flags = p.stamp + 4 * n_locks
-    p.arrived = p.flags + 8
-    work.zero(p.outcome, n_bytes)
+    for name, n_bytes in {
+        "state": 8 * n,
+        "delta": 32 * n,
+        "gain": 4 * n,
+        "reach": 8 * n,
+        "valued": 4 * n,
+        "is_vast": n,
+        "order": 4 * n,
+        "vast": 4 * MAX_VAST,
+        "slices": 4 * MAX_VAST * SLICES * N_SUMS,
+    }.items():
+        setattr(p, name, work.buffer(f"pursuit's {name}", n_bytes))
+    zeroed = {
+        "outcome": OUTCOME.itemsize,
+        "locks": 8 * n_locks,
+        "stamp": 4 * n_locks,
+        "sliced": 4 * MAX_VAST,
+        "counts": 16,
+        "flags": 8,
+        "arrived": 4,
+    }
+    n_bytes = sum(zeroed.values())
+    address = work.buffer("pursuit's sums", n_bytes)
+    work.zero(address, n_bytes)
+    for name, size in zeroed.items():
+        setattr(p, name, address)
+        address += size
     kernel = batch.device.kernel("pursuit_cuda", "pursue", rows=4)
     resident = batch.device.resident_blocks(kernel)
     if resident == 0:

@@ -31,7 +31,9 @@ class FrameStore(Protocol):
     """
 
     pixels: np.ndarray
-    matte: np.ndarray
+
+    @property
+    def matte(self) -> np.ndarray: ...
 
     @property
     def picture(self) -> np.ndarray: ...
@@ -133,9 +135,12 @@ def look_at(
         pixels, matte: as for encoder.Encoder.encode.
     Returns:
         The picture in opponent colours, with background "none" the person alone on black, float32 [H, W, 3];
-        the matte, all ones where nobody is there, because then the whole picture matters; the loss's weights.
+        the matte, all ones where nobody is there, because then the whole picture matters, float32; the loss's
+        weights.
     """
     matte = roi_of(matte)
+    if matte.dtype == np.uint8:
+        matte = matte.astype(np.float32) / 255
     picture = opponent_from_rgb(pixels)
     if config.background == "none":
         picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
@@ -143,8 +148,10 @@ def look_at(
 
 
 def roi_of(matte: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W]
-    """The matte, all ones where nobody is there."""
-    return matte if (matte >= 0.5).any() else np.ones_like(matte)
+    """The matte as it came, float32 or uint8; all ones, or 255, where nobody is there."""
+    whole = 255 if matte.dtype == np.uint8 else 1.0
+    nobody = matte.max(initial=0) < whole / 2  # not so with a NaN, which must not go unseen
+    return np.full_like(matte, whole) if nobody else matte
 
 
 def score(shown: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:

@@ -79,11 +79,15 @@ const uint32_t* checked(const std::optional<Indices>& active, std::size_t n) {
   return active->data();
 }
 
-Canvas* make_canvas(int width, int height, int threads, const std::string& isa) {
-  if (width < 1 || height < 1 || threads < 1) throw std::invalid_argument("width, height and threads must be positive");
+const gscodec::Kernels& kernels_of(const std::string& isa) {
   const gscodec::Kernels* kernels = gscodec::find_kernels(isa.c_str());
   if (!kernels) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
-  return new Canvas(width, height, threads, kernels);
+  return *kernels;
+}
+
+Canvas* make_canvas(int width, int height, int threads, const std::string& isa) {
+  if (width < 1 || height < 1 || threads < 1) throw std::invalid_argument("width, height and threads must be positive");
+  return new Canvas(width, height, threads, &kernels_of(isa));
 }
 
 }  // namespace
@@ -288,14 +292,14 @@ NB_MODULE(_native, m) {
   nb::class_<gscodec::MeshSearch>(m, "MeshSearch", "Motion of a clip as a mesh of displacements.")
       .def(
           "__init__",
-          [](gscodec::MeshSearch* self, int width, int height, int rows, int columns, float spacing_x,
-             float spacing_y) {
+          [](gscodec::MeshSearch* self, int width, int height, int rows, int columns, float spacing_x, float spacing_y,
+             const std::string& isa) {
             if (width < 1 || height < 1) throw std::invalid_argument("width and height must be positive");
             if (rows < 2 || columns < 2 || !(spacing_x > 0) || !(spacing_y > 0))
               throw std::invalid_argument("a mesh has two rows and columns at least, and space between them");
-            new (self) gscodec::MeshSearch(width, height, {rows, columns, spacing_x, spacing_y});
+            new (self) gscodec::MeshSearch(width, height, {rows, columns, spacing_x, spacing_y}, kernels_of(isa));
           },
-          "width"_a, "height"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a)
+          "width"_a, "height"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a, "isa"_a = "")
       .def(
           "look",
           [](gscodec::MeshSearch& self, Mask grey) {

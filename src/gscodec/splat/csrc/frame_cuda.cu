@@ -6,9 +6,15 @@
 
 namespace gscodec {
 
+// A matte [H, W] in [0, 1], or in 255ths; the other is null.
+struct Matte {
+  const float* values;
+  const unsigned char* codes;
+};
+
 struct LookParams {
-  const unsigned char* rgb;    // [H, W, 3]: the source
-  const float* matte;          // [H, W], in [0, 1]
+  const unsigned char* rgb;  // [H, W, 3]: the source
+  Matte matte;
   const float* luma_before;    // [H, W]: luma of the frame before, in opponent colours
   const unsigned char* shown;  // [H, W, 3]: what a decoder showed then
   float4* target;              // [H, W]: Y, U, V, weight
@@ -27,8 +33,8 @@ struct HoldParams {
 
 struct ScoreParams {
   const unsigned char *shown, *rgb;  // [H, W, 3]
-  const float* matte;                // [H, W]
-  unsigned long long* sums;          // [3], zero at the launch: squared error inside the ROI, its pixels, over all
+  Matte matte;
+  unsigned long long* sums;  // [3], zero at the launch: squared error inside the ROI, its pixels, over all
   int pixels;
 };
 
@@ -39,6 +45,8 @@ struct LossParams {
 };
 
 GS_DEVICE float clamp01(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
+
+GS_DEVICE float matte_at(const Matte& m, int i) { return m.codes ? float(m.codes[i]) / 255.0f : m.values[i]; }
 
 GS_DEVICE void to_opponent(const float m[9], const unsigned char* rgb, float out[3]) {
   const float r = rgb[0], g = rgb[1], b = rgb[2];
@@ -51,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
   for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
     float c[3];
     to_opponent(p.matrix, p.rgb + 3ll * i, c);
-    const float m = p.matte[i];
+    const float m = matte_at(p.matte, i);
     if (p.mask)
       for (int k = 0; k < 3; ++k) c[k] *= fminf(1.0f, 2.0f * m);
     float weight = p.background_weight + (1.0f - p.background_weight) * clamp01(2.0f * m - 0.5f);
@@ -89,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) score(const ScoreParams p)
       const int d = int(p.shown[3ll * i + k]) - int(p.rgb[3ll * i + k]);
       sum += unsigned(d * d);
     }
-    const bool inside = p.matte[i] >= 0.5f;
+    const bool inside = matte_at(p.matte, i) >= 0.5f;
     sums[0] += inside ? sum : 0u;
     sums[1] += inside;
     sums[2] += sum;

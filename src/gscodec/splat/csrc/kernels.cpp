@@ -3,81 +3,17 @@
 // A Gaussian's weight at a column changes from row to row by a ratio that itself changes by a
 // constant ratio, so inside a block of rows two multiplications replace an exponential. Only
 // `exp2` at the top row is evaluated. Gaussians too thin for that (Prepared::direct) take the slow
-// road. Nothing here may call a library template: the same source is linked several times with
-// different instruction sets, and a shared inline function would leak one into another.
+// road.
 #include "kernels.h"
-
-#if defined(__SSE__)
-#include <immintrin.h>
-#endif
-
-#include <cstddef>
-
-#ifndef GSCODEC_ISA
-#error "GSCODEC_ISA names the namespace of this build of the kernels"
-#endif
-
-#if defined(__AVX512F__)
-#define GSCODEC_LANES 16
-#define GSCODEC_ROWS 8
-#elif defined(__AVX__)
-#define GSCODEC_LANES 8
-#define GSCODEC_ROWS 4
-#else
-#define GSCODEC_LANES 4
-#define GSCODEC_ROWS 4
-#endif
+#include "vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
 
-constexpr int LANES = GSCODEC_LANES;
-constexpr int ROWS = GSCODEC_ROWS;  // rows whose sums stay in registers
+constexpr int ROWS = LANES == 16 ? 8 : 4;  // rows whose sums stay in registers
 constexpr int COLUMN_BLOCKS = TILE_W / LANES;
 constexpr int ROW_BLOCKS = TILE_H / ROWS;
 static_assert(TILE_W % LANES == 0 && TILE_H % ROWS == 0, "blocks must tile the tile");
-
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t IntVec __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-// Subtracting zero folds away and leaves one broadcast; a loop over lanes would not.
-GS_INLINE Vec splat(float x) { return x - Vec{}; }
-
-GS_INLINE Vec load(const float* p) {
-  Vec v;
-  __builtin_memcpy(&v, __builtin_assume_aligned(p, sizeof(Vec)), sizeof(Vec));
-  return v;
-}
-
-GS_INLINE void store(float* p, Vec v) { __builtin_memcpy(__builtin_assume_aligned(p, sizeof(Vec)), &v, sizeof(Vec)); }
-
-GS_INLINE Vec iota() {
-  Vec v;
-  for (int i = 0; i < LANES; ++i) v[i] = float(i);
-  return v;
-}
-
-// The larger and the smaller of each lane's two, b where either is a NaN: one instruction each, where compilers
-// make two of a ?:.
-#if defined(__AVX512F__)
-GS_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
-GS_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }
-#elif defined(__AVX__)
-GS_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
-GS_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
-#elif defined(__SSE__)
-GS_INLINE Vec larger(Vec a, Vec b) { return (Vec)_mm_max_ps((__m128)a, (__m128)b); }
-GS_INLINE Vec smaller(Vec a, Vec b) { return (Vec)_mm_min_ps((__m128)a, (__m128)b); }
-#else
-GS_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
-GS_INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
-#endif
-
-GS_INLINE float sum(Vec v) {
-  float s = 0;
-  for (int i = 0; i < LANES; ++i) s += v[i];
-  return s;
-}
 
 // 2^x to 3e-7 relative for x in [-126, 126]; 0 below, 2^126 above.
 GS_INLINE Vec exp2(Vec x) {
@@ -321,9 +257,15 @@ static void to_rgb8(const float* acc, const float* matrix, const float* alpha, c
   }
 }
 
+// mesh_kernels.cpp
+void mesh_run(const MeshRow& row, const float* corners, int begin, int end, float* sums);
+void band_factor(float* a, int n, int width);
+
 #define GSCODEC_STRING_(x) #x
 #define GSCODEC_STRING(x) GSCODEC_STRING_(x)
-extern const Kernels kernels = {GSCODEC_STRING(GSCODEC_ISA), accumulate, gather, gather_color, residual, to_rgb8};
+extern const Kernels kernels = {
+    GSCODEC_STRING(GSCODEC_ISA), accumulate, gather, gather_color, residual, to_rgb8, mesh_run, band_factor,
+};
 
 }  // namespace GSCODEC_ISA
 }  // namespace gscodec

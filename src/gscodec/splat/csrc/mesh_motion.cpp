@@ -11,33 +11,30 @@ namespace {
 constexpr int BLOCK_LOG2 = 3;  // points count for blocks of 8x8 pixels, and half for those around
 constexpr int N_LEVELS = 4;
 constexpr int SMALLEST = 12;              // rows or columns of the coarsest level, at least
-constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half
+constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half in a drift
 constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
 constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
 constexpr int DRIFT_LEVEL = 2;            // of the pyramid, where a drift is looked for
-constexpr float SETTLED = 0.02f;          // pixels; a step that moves no point by more is the level's last
+constexpr float SETTLED = 0.1f;           // pixels of a level; a step that moves no point by more is the level's last
 constexpr int PIXELS_PER_STEP = 6000;     // a larger area is looked at by every second, fourth … row in turn
 
 void halve(const Plane& p, Plane& q) {
   for (int y = 0; y < q.height; ++y) {
-    const float* a = p.v.data() + std::size_t(2 * y) * p.width;
+    const float* a = p.data() + std::size_t(2 * y) * p.width;
     const float* b = a + p.width;
-    float* to = q.v.data() + std::size_t(y) * q.width;
+    float* to = q.data() + std::size_t(y) * q.width;
     for (int x = 0; x < q.width; ++x) to[x] = 0.25f * (a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1]);
   }
 }
 
 std::vector<Plane> empty_pyramid(int width, int height) {
-  std::vector<Plane> levels{{width, height, {}}};
+  std::vector<Plane> levels{{width, height}};
   while (int(levels.size()) < N_LEVELS && std::min(levels.back().width, levels.back().height) >= 2 * SMALLEST)
-    levels.push_back({levels.back().width / 2, levels.back().height / 2, {}});
-  for (Plane& p : levels) p.v.resize(std::size_t(p.width) * p.height);
+    levels.emplace_back(levels.back().width / 2, levels.back().height / 2);
   return levels;
 }
 
 float trust(float residual) { return 1.0f / (1.0f + residual * residual * (1.0f / (ROBUST * ROBUST))); }
-
-using Four = float __attribute__((vector_size(16)));
 
 // How much each block counts.
 struct Blocks {
@@ -72,25 +69,15 @@ struct CellSums {
   float force[2][2][2] = {};      // [corner along y][corner along x][x, y]
 };
 
-// Symmetric positive definite, banded: column j holds its entries from the diagonal down.
+// Symmetric positive definite, banded: column j holds its entries from the diagonal down, and padding.
 class Banded {
  public:
-  Banded(int n, int band) : n_(n), width_(band + 1), a_(std::size_t(n) * width_) {}
+  Banded(int n, int band) : n_(n), width_(band + 1), a_(std::size_t(n) * (width_ + MESH_PAD)) {}
   float& at(int i, int j) { return i >= j ? column(j)[i - j] : column(i)[j - i]; }
 
-  // Cholesky, in place; then x = a⁻¹·x.
-  void solve(std::vector<float>& x) {
-    for (int j = 0; j < n_; ++j) {
-      float* c = column(j);
-      const int length = std::min(width_, n_ - j);
-      const float scale = 1.0f / std::sqrt(std::max(c[0], 1e-12f));
-      for (int i = 0; i < length; ++i) c[i] *= scale;
-      for (int k = 1; k < length; ++k) {
-        float* to = column(j + k);
-        const float f = c[k];
-        for (int i = k; i < length; ++i) to[i - k] -= f * c[i];
-      }
-    }
+  // x = a⁻¹·x; a is overwritten.
+  void solve(const Kernels& kernels, std::vector<float>& x) {
+    kernels.band_factor(a_.data(), n_, width_);
     for (int j = 0; j < n_; ++j) {
       const float* c = column(j);
       x[j] /= c[0];
@@ -104,31 +91,34 @@ class Banded {
   }
 
  private:
-  float* column(int j) { return a_.data() + std::size_t(j) * width_; }
+  float* column(int j) { return a_.data() + std::size_t(j) * (width_ + MESH_PAD); }
   int n_, width_;
   std::vector<float> a_;
 };
 
-// Neighbouring pixels of a row within one cell of the mesh and one block.
+// Neighbouring pixels of a row within one cell of the mesh.
 struct Run {
-  int begin, end, cell, block;
+  int begin, end, cell;
 };
 
 class Level {
  public:
-  Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid)
+  Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid,
+        const Kernels& kernels)
       : before_(before),
         now_(now),
         blocks_(blocks),
         block_log2_(block_log2),
         grid_(grid),
-        cells_(std::size_t(grid.rows - 1) * (grid.columns - 1)) {
+        cells_(std::size_t(grid.rows - 1) * (grid.columns - 1)),
+        share_x_(before.width + MESH_PAD),
+        weight_(before.width + MESH_PAD),
+        kernels_(kernels) {
     for (int x = 0; x < before.width; ++x) {
       const float g = std::min((float(x) + 0.5f) / grid.spacing_x, float(grid.columns) - 1.001f);
-      const int cell = int(g), block = std::min(x >> block_log2, blocks.columns - 1);
-      share_x_.push_back(g - float(cell));
-      if (runs_.empty() || runs_.back().cell != cell || runs_.back().block != block)
-        runs_.push_back({x, x, cell, block});
+      const int cell = int(g);
+      share_x_[x] = g - float(cell);
+      if (runs_.empty() || runs_.back().cell != cell) runs_.push_back({x, x, cell});
       runs_.back().end = x + 1;
     }
     const auto used = std::count_if(blocks.weight.begin(), blocks.weight.end(), [](float w) { return w > 0; });
@@ -144,7 +134,7 @@ class Level {
     std::vector<float> x(n);
     spread(matrix, x);
     smooth(matrix, x, mesh);
-    matrix.solve(x);
+    matrix.solve(kernels_, x);
     float largest = 0;
     for (int i = 0; i < n; i += 2)
       for (int k = 0; k < 2; ++k) {
@@ -166,46 +156,42 @@ class Level {
       const float* m = mesh + cell_y * 2 * grid_.columns + i;
       line_[i] = m[0] + share * (m[2 * grid_.columns] - m[0]);
     }
-    const float* row = before_.v.data() + std::size_t(y) * width;
-    const float* above = y ? row - width : row;
-    const float* below = y + 1 < height ? row + width : row;
-    const float* weights =
-        blocks_.weight.data() + std::size_t(std::min(y >> block_log2_, blocks_.rows - 1)) * blocks_.columns;
+    weigh_row(std::min(y >> block_log2_, blocks_.rows - 1));
+    MeshRow row = {now_.data(),
+                   before_.data() + std::size_t(y) * width,
+                   nullptr,
+                   nullptr,
+                   weight_.data(),
+                   share_x_.data(),
+                   width,
+                   height,
+                   y};
+    row.above = y ? row.before - width : row.before;
+    row.below = y + 1 < height ? row.before + width : row.before;
     for (const Run& run : runs_) {
-      const float weight = weights[run.block];
-      if (weight == 0) continue;
-      const float* d = line_.data() + 2 * run.cell;
-      Four h[3] = {}, f = {};
-      for (int x = run.begin; x < run.end; ++x) {
-        const float s = share_x_[x];
-        const float u = std::clamp(float(x) + d[0] + s * (d[2] - d[0]), 0.0f, float(width) - 1.001f);
-        const float v = std::clamp(float(y) + d[1] + s * (d[3] - d[1]), 0.0f, float(height) - 1.001f);
-        const int iu = int(u), iv = int(v);
-        const float tu = u - float(iu), tv = v - float(iv);
-        const float* p = now_.v.data() + std::size_t(iv) * width + iu;
-        const float top = p[0] + tu * (p[1] - p[0]), bottom = p[width] + tu * (p[width + 1] - p[width]);
-        const float r = top + tv * (bottom - top) - row[x];
-        // Of both pictures, which converges faster than either alone.
-        const float gx = 0.5f * ((p[1] - p[0]) + tv * (p[width + 1] - p[width] - p[1] + p[0])) +
-                         0.25f * (row[std::min(x + 1, width - 1)] - row[std::max(x - 1, 0)]);
-        const float gy = 0.5f * (bottom - top) + 0.25f * (below[x] - above[x]);
-        const float w = weight * trust(r);
-        const float a = 1.0f - s, wx = w * gx, wy = w * gy;
-        const Four gg = {wx * gx, wx * gy, wy * gy, 0.0f}, ends = {a, a, s, s}, pull = {wx * r, wy * r, wx * r, wy * r};
-        h[0] += a * a * gg, h[1] += a * s * gg, h[2] += s * s * gg;
-        f += ends * pull;
-      }
+      float m[MESH_SUMS];
+      kernels_.mesh_run(row, line_.data() + 2 * run.cell, run.begin, run.end, m);
       CellSums& sums = cells_[std::size_t(cell_y) * (grid_.columns - 1) + run.cell];
       const float b = 1.0f - share, along_y[3] = {b * b, b * share, share * share};
-      for (int j = 0; j < 3; ++j)
-        for (int i = 0; i < 3; ++i)
-          for (int k = 0; k < 3; ++k) sums.stiffness[j][i][k] += along_y[j] * h[i][k];
-      for (int i = 0; i < 2; ++i)
-        for (int k = 0; k < 2; ++k) {
-          sums.force[0][i][k] += b * f[2 * i + k];
-          sums.force[1][i][k] += share * f[2 * i + k];
-        }
+      for (int k = 0; k < 3; ++k) {
+        const float one = m[k], s = m[3 + k], s_sq = m[6 + k], along_x[3] = {one - 2.0f * s + s_sq, s - s_sq, s_sq};
+        for (int j = 0; j < 3; ++j)
+          for (int i = 0; i < 3; ++i) sums.stiffness[j][i][k] += along_y[j] * along_x[i];
+      }
+      for (int k = 0; k < 2; ++k) {
+        const float left = m[9 + k] - m[11 + k], right = m[11 + k];
+        sums.force[0][0][k] += b * left, sums.force[0][1][k] += b * right;
+        sums.force[1][0][k] += share * left, sums.force[1][1][k] += share * right;
+      }
     }
+  }
+
+  // Spells out what the pixels of a row of blocks count.
+  void weigh_row(int row) {
+    if (row == weighed_) return;
+    weighed_ = row;
+    const float* weights = blocks_.weight.data() + std::size_t(row) * blocks_.columns;
+    for (int x = 0; x < before_.width; ++x) weight_[x] = weights[std::min(x >> block_log2_, blocks_.columns - 1)];
   }
 
   // Of a point among the unknowns, which are counted along the shorter side: the band is narrower so.
@@ -264,18 +250,20 @@ class Level {
   int block_log2_;
   MeshGrid grid_;
   std::vector<CellSums> cells_;
-  std::vector<Run> runs_;  // of every row
-  std::vector<float> share_x_, line_;
+  std::vector<Run> runs_;                       // of every row
+  std::vector<float> share_x_, weight_, line_;  // of a row: its pixels' shares and weights, its points' displacements
+  int weighed_ = -1;                            // row of blocks that weight_ is of
+  const Kernels& kernels_;
 };
 
 }  // namespace
 
-MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid)
-    : grid_(grid), before_(empty_pyramid(width, height)), now_(before_) {}
+MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, const Kernels& kernels)
+    : grid_(grid), kernels_(kernels), before_(empty_pyramid(width, height)), now_(before_) {}
 
 void MeshSearch::look(const uint8_t* grey) {
   std::swap(before_, now_);
-  std::copy_n(grey, now_[0].v.size(), now_[0].v.begin());
+  std::copy_n(grey, std::size_t(width()) * height(), now_[0].data());
   for (std::size_t level = 1; level < now_.size(); ++level) halve(now_[level - 1], now_[level]);
   n_seen_ = std::min(n_seen_ + 1, 2);
 }
@@ -288,7 +276,7 @@ void MeshSearch::fit(const float* points, int n, float* mesh) const {
   for (int level = int(now_.size()) - 1; level >= 0; --level) {
     const float scale = 1.0f / float(1 << level);
     Level at(before_[level], now_[level], blocks, BLOCK_LOG2 - level,
-             {grid_.rows, grid_.columns, grid_.spacing_x * scale, grid_.spacing_y * scale});
+             {grid_.rows, grid_.columns, grid_.spacing_x * scale, grid_.spacing_y * scale}, kernels_);
     for (int i = 0; i < (level ? STEPS : LAST_STEPS); ++i)
       if (at.step(mesh) < SETTLED) break;
     if (level)
@@ -309,9 +297,9 @@ float MeshSearch::drift(const float* points, int n) const {
       const float weight = blocks.weight[std::size_t(block_y) * blocks.columns + block_x];
       if (weight == 0) continue;
       const std::size_t i = std::size_t(y) * a.width + x;
-      const auto both = [&](std::size_t j) { return a.v[j] + b.v[j]; };
+      const auto both = [&](std::size_t j) { return a.data()[j] + b.data()[j]; };
       const float gx = 0.25f * (both(i + 1) - both(i - 1)), gy = 0.25f * (both(i + a.width) - both(i - a.width));
-      const float r = b.v[i] - a.v[i], w = weight * trust(r);
+      const float r = b.data()[i] - a.data()[i], w = weight * trust(r);
       float* s = sums[2 * (2 * y >= a.height) + (2 * x >= a.width)];
       s[0] += w * gx * gx, s[1] += w * gx * gy, s[2] += w * gy * gy, s[3] += w * gx * r, s[4] += w * gy * r;
     }

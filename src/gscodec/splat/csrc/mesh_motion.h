@@ -1,8 +1,11 @@
 // Motion between two pictures as a mesh of displacements: Gauss-Newton on the mesh itself, coarse to fine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "kernels.h"
 
 namespace gscodec {
 
@@ -13,15 +16,22 @@ struct MeshGrid {
 };
 
 // A grey picture, or one of the smaller ones made of it.
-struct Plane {
+class Plane {
+ public:
+  Plane(int w, int h) : width(w), height(h), v_(std::size_t(w) * h + 2 * MESH_PAD) {}
+  float* data() { return v_.data() + MESH_PAD; }
+  const float* data() const { return v_.data() + MESH_PAD; }
+
   int width, height;
-  std::vector<float> v;
+
+ private:
+  std::vector<float> v_;
 };
 
 // Follows a clip of grey pictures, 8 bits [height, width].
 class MeshSearch {
  public:
-  MeshSearch(int width, int height, const MeshGrid& grid);
+  MeshSearch(int width, int height, const MeshGrid& grid, const Kernels& kernels);
 
   void look(const uint8_t* grey);  // the next picture
 
@@ -38,6 +48,7 @@ class MeshSearch {
 
  private:
   MeshGrid grid_;
+  const Kernels& kernels_;
   int n_seen_ = 0;
   std::vector<Plane> before_, now_;  // from fine to coarse
 };

@@ -2,7 +2,8 @@
 //
 // Semantics are those of pursuit.cpp but for the order: in each round every Gaussian that something changed
 // under is valued anew, the best candidates that touch no tile of a better one are drawn, and each is kept if
-// D + lambda·R really fell. A warp works on one Gaussian, a block on one that covers much of the picture.
+// D + lambda·R really fell. A round waits for its slowest block, so a warp values a small Gaussian, a block a large
+// one, whichever is free, and all blocks share those that cover much of the picture.
 #include "strips_cuda.cuh"
 
 namespace gscodec {
@@ -11,7 +12,10 @@ constexpr int RATE_ENTRIES = 32;
 constexpr int N_GROUPS = 4;
 constexpr int LOCK = 16;        // pixels of the side of a tile that one change may touch at a time
 constexpr int LARGE = 1 << 10;  // pixels of a box from which on a whole block works on it
-constexpr int VAST = 1 << 13;   // … it is looked at in every fourth round only: all wait for the slowest
+constexpr int VAST = 1 << 13;   // … all blocks do, and in every fourth round only
+constexpr int MAX_VAST = 1024;  // of them; where they are more they fill the card as large ones do
+constexpr int SLICES = 64;      // of a vast Gaussian's pixels, a warp each
+constexpr int N_SUMS = 10;      // of a Gaussian: its gradient in eight, Σ w·weight, Σ w
 constexpr int LOCK_INDEX_BITS = 20, LOCK_ROUND_SHIFT = 52;  // a key: round, gain, Gaussian
 constexpr float PI = 3.14159265f;
 
@@ -40,6 +44,12 @@ struct PursuitParams {
   unsigned* stamp;            // [locks]: last round that changed a tile, zero at the launch
   unsigned long long* locks;  // [locks], zero at the launch
   PursuitOutcome* outcome;    // zero at the launch
+  unsigned char* is_vast;     // [n]
+  int* order;                 // [n]: large and vast ones from the front, small ones from the back
+  int* vast;                  // [MAX_VAST]
+  float* slices;              // [MAX_VAST, SLICES, N_SUMS]
+  unsigned* sliced;           // [MAX_VAST]: slices that are summed, zero at the launch
+  int* counts;                // [4]: vast ones; in order, front and back; items taken; zero at the launch
   unsigned* flags;            // [2]: last round with a candidate; time is up; zero at the launch
   unsigned* arrived;          // zero at the launch
   int group_size, rounds, locks_x;
@@ -48,9 +58,10 @@ struct PursuitParams {
 };
 
 struct PursuitShared {
-  float partial[WARPS][10];
+  float partial[WARPS][N_SUMS];
   float rates[8 * RATE_ENTRIES + 2 * N_GROUPS];
-  int answer;
+  int item;
+  int winners[WARPS];
 };
 
 // Threads that work on one Gaussian: a warp, or the block.
@@ -94,27 +105,32 @@ GS_DEVICE void crew_sum(PursuitShared& s, const Crew& crew, float values[N]) {
   }
 }
 
-GS_DEVICE void crew_barrier(const Crew& crew) {
-  if (crew.block)
-    __syncthreads();
-  else
-    __syncwarp();
+// Patches of 8 x 4 pixels that cover a box.
+GS_DEVICE int patches(short4 box) {
+  return area(box) == 0 ? 0 : ((box.y - box.x + 8) >> 3) * ((box.w - box.z + 4) >> 2);
 }
 
-// Calls use(x, y, index, inside) for this thread's pixels of a box, 8 x 4 of them to a warp at a time; those past its
-// edge are given the index of one inside. Nothing depends on `inside` before the loads, so that they overlap.
+// Calls use(x, y, index, inside) for this lane's pixel of every `stride`th patch of a box, from `first` to before
+// `end`. Pixels past its edge are given the index of one inside: nothing depends on `inside` before the loads, so that
+// they overlap.
+template <typename Use>
+GS_DEVICE void for_patches(const PursuitParams& p, short4 box, int first, int end, int stride, const Use& use) {
+  if (first >= end) return;
+  const int columns = (box.y - box.x + 8) >> 3, down = stride / columns, across = stride - down * columns;
+  int row = first / columns, column = first - row * columns;
+#pragma unroll 4
+  for (int patch = first; patch < end; patch += stride) {
+    const int x = box.x + 8 * column + (lane_id() & 7), y = box.z + 4 * row + (lane_id() >> 3);
+    use(x, y, (y < box.w ? y : box.w) * p.scene.width + (x < box.y ? x : box.y), x <= box.y && y <= box.w);
+    row += down, column += across;
+    if (column >= columns) column -= columns, ++row;
+  }
+}
+
+// The same for all pixels of a box, shared by a crew.
 template <typename Use>
 GS_DEVICE void for_pixels(const PursuitParams& p, const Crew& crew, short4 box, const Use& use) {
-  if (area(box) == 0) return;
-  const int lane = crew.thread & 31, warps = crew.size >> 5;
-  const int columns = (box.y - box.x + 8) >> 3, rows = (box.w - box.z + 4) >> 2;
-  for (int row = crew.thread >> 5; row < rows; row += warps) {
-    const int y = box.z + 4 * row + (lane >> 3), line = (y < box.w ? y : box.w) * p.scene.width;
-    int x = box.x + (lane & 7);
-#pragma unroll 4
-    for (int column = 0; column < columns; ++column, x += 8)
-      use(x, y, line + (x < box.y ? x : box.y), x <= box.y && y <= box.w);
-  }
+  for_patches(p, box, crew.thread >> 5, patches(box), crew.size >> 5, use);
 }
 
 GS_DEVICE float weight_of(float4 a, float4 b, int x, int y, float& u, float& v) {
@@ -321,32 +337,41 @@ GS_DEVICE bool stale(const PursuitParams& p, const Crew& crew, int i, short4 box
   return crew.block ? __syncthreads_or(changed) : __any_sync(ALL, changed);
 }
 
-// Gathers the gradient of Gaussian i and chooses its candidate.
-GS_DEVICE void value(const PursuitParams& p, PursuitShared& s, const Crew& crew, int i, short4 box, unsigned round) {
-  const float4 a = p.scene.prepared[2 * i], b = p.scene.prepared[2 * i + 1];
-  float m[10] = {};
-  for_pixels(p, crew, box, [&](int x, int y, int pixel, bool inside) {
-    const float4 r = p.rest[pixel];
-    float u, v;
-    const float reached = weight_of(a, b, x, y, u, v), w = inside ? reached : 0.0f;
-    const float e = -w * r.w, e0 = e * r.x, e1 = e * r.y, e2 = e * r.z;
-    const float slope = w > 0.0f ? (w + EDGE) * -r.w : 0.0f;
-    const float t = slope * (r.x * b.y + r.y * b.z + r.z * b.w), tu = t * u, tv = t * v;
-    m[0] += tu, m[1] += tv, m[2] += u * tu, m[3] += u * tv, m[4] += v * tv;
-    m[5] += e0, m[6] += e1, m[7] += e2;
-    m[8] += w * r.w, m[9] += w;
-  });
-  crew_sum<10>(s, crew, m);
+// Adds one pixel to a Gaussian's sums.
+GS_DEVICE void gather(const PursuitParams& p, float4 a, float4 b, int x, int y, int pixel, bool inside,
+                      float m[N_SUMS]) {
+  const float4 r = p.rest[pixel];
+  float u, v;
+  const float reached = weight_of(a, b, x, y, u, v), w = inside ? reached : 0.0f;
+  const float e = -w * r.w, e0 = e * r.x, e1 = e * r.y, e2 = e * r.z;
+  const float slope = w > 0.0f ? (w + EDGE) * -r.w : 0.0f;
+  const float t = slope * (r.x * b.y + r.y * b.z + r.z * b.w), tu = t * u, tv = t * v;
+  m[0] += tu, m[1] += tv, m[2] += u * tu, m[3] += u * tv, m[4] += v * tv;
+  m[5] += e0, m[6] += e1, m[7] += e2;
+  m[8] += w * r.w, m[9] += w;
+}
+
+// Chooses the candidate of Gaussian i from its sums. By one warp, every lane of which has them.
+GS_DEVICE void choose(const PursuitParams& p, const PursuitShared& s, int i, const float m[N_SUMS], unsigned round) {
   float now[8], g[8];
   load8(p.scene.params + 8ll * i, now);
   unscale(m, g);
   if (p.valued[i] == 0 && p.state[i].y == 0.0f) {
-    crew_barrier(crew);
-    if (crew.thread == 0) p.state[i] = {m[9] > 0.0f ? fmaxf(m[8] / m[9], 1e-3f) : 0.0f, p.stiffness};
-    crew_barrier(crew);
+    __syncwarp();
+    if (lane_id() == 0) p.state[i] = {m[9] > 0.0f ? fmaxf(m[8] / m[9], 1e-3f) : 0.0f, p.stiffness};
+    __syncwarp();
   }
-  if (crew.thread < 32) propose(p, s, i, now, g, round);
-  crew_barrier(crew);
+  propose(p, s, i, now, g, round);
+  __syncwarp();
+}
+
+// Gathers the gradient of Gaussian i and chooses its candidate.
+GS_DEVICE void value(const PursuitParams& p, PursuitShared& s, const Crew& crew, int i, short4 box, unsigned round) {
+  const float4 a = p.scene.prepared[2 * i], b = p.scene.prepared[2 * i + 1];
+  float m[N_SUMS] = {};
+  for_pixels(p, crew, box, [&](int x, int y, int pixel, bool inside) { gather(p, a, b, x, y, pixel, inside, m); });
+  crew_sum<N_SUMS>(s, crew, m);
+  if (crew.thread < 32) choose(p, s, i, m, round);
 }
 
 GS_DEVICE unsigned long long key_of(unsigned round, float gain, int i) {
@@ -365,22 +390,23 @@ GS_DEVICE void claim(const PursuitParams& p, int i, unsigned round) {
     atomicMax(p.locks + (y0 + t / columns) * p.locks_x + x0 + t % columns, key);
 }
 
-// Whether nothing better claimed any of them; the same in all threads of the crew.
-GS_DEVICE bool may_change(const PursuitParams& p, const Crew& crew, int i, unsigned round) {
+// Whether nothing better claimed any of them; the same in all lanes of the warp.
+GS_DEVICE bool may_change(const PursuitParams& p, int i, unsigned round) {
   const short4 box = p.reach[i];
   bool taken = false;
   if (area(box)) {
     const int x0 = box.x / LOCK, y0 = box.z / LOCK, columns = box.y / LOCK - x0 + 1, rows = box.w / LOCK - y0 + 1;
     const unsigned long long key = key_of(round, p.gain[i], i);
-    for (int t = crew.thread; t < columns * rows; t += crew.size)
+    for (int t = lane_id(); t < columns * rows; t += 32)
       taken |= p.locks[(y0 + t / columns) * p.locks_x + x0 + t % columns] != key;
   }
-  return !(crew.block ? __syncthreads_or(taken) : __any_sync(ALL, taken));
+  return !__any_sync(ALL, taken);
 }
 
-// Draws the candidate of Gaussian i; keeps it if D + lambda·R falls.
-GS_DEVICE void attempt(const PursuitParams& p, PursuitShared& s, const Crew& crew, int i, unsigned round) {
+// Draws the candidate of Gaussian i; keeps it if D + lambda·R falls. By a block.
+GS_DEVICE void attempt(const PursuitParams& p, PursuitShared& s, int i, unsigned round) {
   const Scene& scene = p.scene;
+  const Crew crew = {int(threadIdx.x), THREADS, true};
   const short4 box = p.reach[i];
   const float4 a = scene.prepared[2 * i], b = scene.prepared[2 * i + 1];
   const float first = p.first ? p.first[i] : 0.0f;
@@ -439,21 +465,103 @@ GS_DEVICE void attempt(const PursuitParams& p, PursuitShared& s, const Crew& cre
       prepare_gaussian(scene, i, then);
     }
   }
-  crew_barrier(crew);
+  __syncthreads();
 }
 
-GS_DEVICE bool rests(int pixels, unsigned round) { return pixels >= VAST && round % 4 != 1; }
+// Whether vast Gaussians are worked on.
+GS_DEVICE bool is_their_turn(unsigned round) { return round % 4 == 1; }
 
-// Calls use(crew, i) for this block's share of the Gaussians: large ones, then small ones, by the size that
-// box_of_work(i) has; Gaussians without work give -1.
-template <typename Size, typename Use>
-GS_DEVICE void for_gaussians(const PursuitParams& p, int rank, const Size& size, const Use& use) {
+// Sorts the Gaussians by who works on them.
+GS_DEVICE void sort_by_size(const PursuitParams& p, int rank) {
   const int n = p.scene.first[1];
-  for (int i = rank; i < n; i += p.group_size)
-    if (size(i) >= LARGE) use(Crew{int(threadIdx.x), THREADS, true}, i);
-  for (int i = rank + warp_id() * p.group_size; i < n; i += p.group_size * WARPS) {
-    const int pixels = size(i);
-    if (pixels >= 0 && pixels < LARGE) use(Crew{lane_id(), 32, false}, i);
+  for (int i = rank * THREADS + int(threadIdx.x); i < n; i += p.group_size * THREADS) {
+    const int pixels = area(p.scene.boxes[i]);
+    p.is_vast[i] = pixels >= VAST;
+    if (pixels >= VAST) {
+      const int place = atomicAdd(p.counts, 1);
+      if (place < MAX_VAST) p.vast[place] = i;
+    }
+    if (pixels >= LARGE)
+      p.order[atomicAdd(p.counts + 1, 1)] = i;
+    else
+      p.order[n - 1 - atomicAdd(p.counts + 2, 1)] = i;
+    p.valued[i] = 0;
+    p.state[i] = {0.0f, 0.0f};
+  }
+}
+
+// Vast Gaussians that all blocks share.
+GS_DEVICE int n_vast(const PursuitParams& p) { return p.counts[0] <= MAX_VAST ? p.counts[0] : 0; }
+
+// Values the vast Gaussians, a slice to each warp of all blocks; the warp that ends last adds the slices up.
+GS_DEVICE void value_vast(const PursuitParams& p, const PursuitShared& s, int rank, unsigned round) {
+  const int slices = SLICES * n_vast(p);
+  for (int slice = rank + warp_id() * p.group_size; slice < slices; slice += p.group_size * WARPS) {
+    const int v = slice / SLICES, k = slice % SLICES, i = p.vast[v];
+    const short4 box = p.scene.boxes[i];
+    const int count = patches(box), share = (count + SLICES - 1) / SLICES;
+    const float4 a = p.scene.prepared[2 * i], b = p.scene.prepared[2 * i + 1];
+    float m[N_SUMS] = {};
+    for_patches(p, box, k * share, min(count, (k + 1) * share), 1,
+                [&](int x, int y, int pixel, bool inside) { gather(p, a, b, x, y, pixel, inside, m); });
+    for (float& x : m) x = warp_sum(x);
+    bool last = false;
+    if (lane_id() == 0) {
+      for (int j = 0; j < N_SUMS; ++j) p.slices[slice * N_SUMS + j] = m[j];
+      __threadfence();
+      last = atomicAdd(p.sliced + v, 1u) == SLICES - 1;
+    }
+    if (!__shfl_sync(ALL, last, 0)) continue;
+    __threadfence();
+    for (float& x : m) x = 0.0f;
+    for (int other = lane_id(); other < SLICES; other += 32)
+      for (int j = 0; j < N_SUMS; ++j) m[j] += __ldcg(p.slices + (v * SLICES + other) * N_SUMS + j);
+    for (float& x : m) x = warp_sum(x);
+    if (lane_id() == 0) p.sliced[v] = 0;
+    choose(p, s, i, m, round);
+    if (p.gain[i] > 0.0f) claim(p, i, round);
+  }
+}
+
+// Values Gaussian i if something changed under it, and puts its candidate forward.
+GS_DEVICE void refresh(const PursuitParams& p, PursuitShared& s, const Crew& crew, int i, unsigned round) {
+  const short4 box = p.scene.boxes[i];
+  if (stale(p, crew, i, box)) value(p, s, crew, i, box, round);
+  if (crew.thread < 32 && p.gain[i] > 0.0f) claim(p, i, round);
+}
+
+// The others: blocks take them as they become free, one large Gaussian or as many small ones as they have warps.
+GS_DEVICE void value_others(const PursuitParams& p, PursuitShared& s, int rank, unsigned round) {
+  const int n_large = p.counts[1], n_small = p.counts[2], n = p.scene.first[1];
+  const int n_items = n_large + (n_small + WARPS - 1) / WARPS;
+  const bool shared = n_vast(p) > 0;
+  for (int item = rank; item < n_items;) {
+    if (item < n_large) {
+      const int i = p.order[item];
+      if (!shared || !p.is_vast[i]) refresh(p, s, Crew{int(threadIdx.x), THREADS, true}, i, round);
+    } else {
+      const int k = (item - n_large) * WARPS + warp_id();
+      if (k < n_small) refresh(p, s, Crew{lane_id(), 32, false}, p.order[n - 1 - k], round);
+    }
+    if (threadIdx.x == 0) s.item = p.group_size + atomicAdd(p.counts + 3, 1);
+    __syncthreads();
+    item = s.item;
+    __syncthreads();
+  }
+}
+
+// Draws the candidates that nothing better stands in the way of: a warp finds one, its block draws it.
+GS_DEVICE void attempt_winners(const PursuitParams& p, PursuitShared& s, int rank, unsigned round) {
+  const int n = p.scene.first[1];
+  const bool all = n_vast(p) == 0 || is_their_turn(round);
+  for (int begin = rank; begin < n; begin += p.group_size * WARPS) {
+    const int i = begin + warp_id() * p.group_size;
+    const bool stands = i < n && p.gain[i] > 0.0f && (all || !p.is_vast[i]) && may_change(p, i, round);
+    if (lane_id() == 0) s.winners[warp_id()] = stands ? i : -1;
+    __syncthreads();
+    for (int w = 0; w < WARPS; ++w)
+      if (s.winners[w] >= 0) attempt(p, s, s.winners[w], round);
+    __syncthreads();
   }
 }
 
@@ -475,35 +583,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) pursue(const PursuitPar
   const int thread = int(threadIdx.x), n = scene.first[1];
   const unsigned long long deadline = nanoseconds() + (unsigned long long)(1e9 * p.deadline_s);
   for (int j = thread; j < 8 * RATE_ENTRIES + 2 * N_GROUPS; j += THREADS) s.rates[j] = p.rates[j];
-  for (int i = group.rank * THREADS + thread; i < n; i += p.group_size * THREADS) {
-    p.valued[i] = 0;
-    p.state[i] = {0.0f, 0.0f};
-  }
+  sort_by_size(p, group.rank);
   const double before = picture_loss(p, group.rank);
   if (lane_id() == 0) atomicAdd(&p.outcome->loss_before, before);
   sync(group);
   unsigned round = 1;
   for (; round <= unsigned(p.rounds); ++round) {
-    for_gaussians(
-        p, group.rank, [&](int i) { return area(scene.boxes[i]); },
-        [&](const Crew& crew, int i) {
-          const short4 box = scene.boxes[i];
-          if (rests(area(box), round)) {
-            if (p.gain[i] > 0.0f && crew.thread == 0) p.flags[0] = round;  // its turn will come
-            return;
-          }
-          if (stale(p, crew, i, box)) value(p, s, crew, i, box, round);
-          if (crew.thread < 32 && p.gain[i] > 0.0f) claim(p, i, round);
-        });
+    if (is_their_turn(round))
+      value_vast(p, s, group.rank, round);
+    else if (group.rank == 0)
+      for (int v = thread; v < n_vast(p); v += THREADS)
+        if (p.gain[p.vast[v]] > 0.0f) p.flags[0] = round;  // its turn will come
+    value_others(p, s, group.rank, round);
     if (thread == 0 && group.rank == 0 && p.deadline_s > 0.0 && nanoseconds() > deadline) p.flags[1] = 1;
     volatile unsigned* flags = p.flags;
     if (sync(group, [&] { return flags[0] != round || flags[1] != 0; })) break;
-    for_gaussians(
-        p, group.rank,
-        [&](int i) { return p.gain[i] > 0.0f && !rests(area(scene.boxes[i]), round) ? area(p.reach[i]) : -1; },
-        [&](const Crew& crew, int i) {
-          if (may_change(p, crew, i, round)) attempt(p, s, crew, i, round);
-        });
+    if (thread == 0 && group.rank == 0) p.counts[3] = 0;
+    attempt_winners(p, s, group.rank, round);
     sync(group);
   }
   const double after = picture_loss(p, group.rank);
