@@ -35,7 +35,14 @@ MAY_IMPORT = {
     "__init__": ("coding", "decoder", "encoder", "inspection", "transcode"),
     "__main__": ("cli",),
     "ahead": (),
-    "analysis": ("analysis", "splat._native", "splat.gaussians", "splat.raster", "video.frame"),
+    "analysis": (
+        "analysis",
+        "splat._native",
+        "splat.gaussians",
+        "splat.raster",
+        "splat.seeds",
+        "video.frame",
+    ),
     "analysis.mattefile": ("analysis", "video"),  # a matte may be a video
     "births": ("analysis", "coding", "splat"),
     "bench": ("__init__", "bench", *LAYERS),

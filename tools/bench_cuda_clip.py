@@ -31,6 +31,7 @@ def prepare(options: argparse.Namespace) -> None:
     """Write mattes and superpixel starts of every n-th frame."""
     from gscodec.analysis.matting import make_matter
     from gscodec.analysis.superpixel import initial_gaussians
+    from gscodec.splat.seeds import nearest_seeds
 
     frames = read_frames(options.clip, options.scale, options.frames)
     matter, mattes, starts, index = make_matter(options.roi), [], [], []
@@ -38,9 +39,8 @@ def prepare(options: argparse.Namespace) -> None:
         matte = matter.matte(pixels)
         if i % options.every:
             continue
-        start = initial_gaussians(
-            pixels, opponent_from_rgb(pixels), matte, options.gaussians, room_share=0.0, detail=0.5
-        )
+        label = nearest_seeds(opponent_from_rgb(pixels), 0.5)
+        start = initial_gaussians(pixels, matte >= 0.5, options.gaussians, label, room_share=0.0)
         index.append(i)
         mattes.append((255 * matte + 0.5).astype(np.uint8))
         starts.append(start.params)

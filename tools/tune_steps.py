@@ -34,6 +34,7 @@ from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule
 from gscodec.splat.raster_cpu import CpuRasterizer
+from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 from gscodec.video.frame import Frame
 from gscodec.video.reader import open_video
 
@@ -85,7 +86,8 @@ def read_samples(clip: Path, options: argparse.Namespace) -> Iterator[Sample]:
         target = raster.target(picture, loss_weight(matte, EncoderConfig().background_weight))
 
         def start(detail: float, pixels=pixels, picture=picture, matte=matte) -> Any:
-            return initial_gaussians(pixels, picture, matte, options.gaussians, room_share=0.0, detail=detail)
+            label = nearest_seeds(picture, detail, 1 if detail else KMEANS_ITERATIONS)
+            return initial_gaussians(pixels, matte >= 0.5, options.gaussians, label, room_share=0.0)
 
         ours = start(EncoderConfig().detail)
         raster.solve_colors(target, ours.params, None, COLOR_SWEEPS, RIDGE)

@@ -54,7 +54,7 @@ class EncoderConfig:
 
     # How it is fitted
     init: str = "superpixels"
-    detail: float = 1.2  # 0: superpixels of equal area; 1: of equal gradient energy
+    detail: float = 1.5  # 0: superpixels of equal area; 1: of equal gradient energy
     iterations: int = 150  # I-frame, upper bound
     p_iterations: int = 20  # P-frame, upper bound
     plateau: float = 0.0  # a fit ends when ten steps gain less than this share of its loss; 0: never

@@ -156,30 +156,29 @@ class Encoder:
 
     def _fit_iframe(self) -> tuple[State, int]:
         config, raster, frames = self._config, self._raster, self._frames
-        picture, matte, weight = frames.picture, frames.matte, frames.weight
+        frames.aim()
+        target = frames.target()
         start = initial_gaussians(
             frames.pixels,
-            picture,
-            matte,
+            frames.person,
             self._n_asked(),
+            frames.nearest_seeds,
             room_share=config.background_share if config.background == "coarse" else 0.0,
-            detail=config.detail,
             init=config.init,
             seed=config.seed,
         )
         params = start.params
-        target = raster.target(picture, weight)
         separate = config.separate_room and bool(start.is_room.any())
         person = None if not separate else np.flatnonzero(~start.is_room).astype(np.uint32)
         if separate:
-            self._fit_room(params, start.is_room, picture, matte)
+            self._fit_room(params, start.is_room, frames.picture, frames.matte)
         if config.init != "random":
             raster.solve_colors(target, params, person, COLOR_SWEEPS, RIDGE)
         result = raster.fit(target, params, person, self._schedule(config.iterations))
         self._check(result)
         if separate:
             room = np.flatnonzero(start.is_room).astype(np.uint32)
-            everywhere = raster.target(picture, np.ones_like(matte))
+            everywhere = raster.target(frames.picture, np.ones(frames.person.shape, np.float32))
             self._check(
                 raster.fit(everywhere, params, room, self._schedule(config.iterations // 4, ROOM_TIME))
             )
@@ -195,7 +194,6 @@ class Encoder:
         if config.polish_passes and self._is_time_for(POLISH_S):
             arrays = self._symbol_arrays(state, iframe_base(state))
             effort = Effort(config.polish_passes, self._time_left())
-            frames.aim()
             frames.update(arrays, None, effort, self._lambda(LAMBDA_I))
         state = take(state, np.flatnonzero(state.symbols[:, 5:].any(axis=1)))  # invisible ones cost bits
         return take(state, canonical_order(state)), result.iterations
@@ -302,7 +300,8 @@ class Encoder:
         active = influencing_gaussians(raster, params, changed)
         if len(active) == 0:
             return state, 0
-        target = raster.target(self._frames.picture, self._frames.weight)
+        self._frames.aim()
+        target = self._frames.target()
         raster.solve_colors(target, params, active, 3, RIDGE)
         result = raster.fit(target, params, active, self._schedule(config.p_iterations))
         self._check(result)

@@ -25,6 +25,7 @@ from gscodec.encoder import EncodedFrame, Encoder
 from gscodec.errors import FitError
 from gscodec.splat.frame_store import look_at, score
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
+from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 
 PAPER_RATES = (0.3, 0.15, 0.015)  # mean and factor in pixels, colour; along a cosine to a tenth
 # GaussianImage steps 1e-3 in every parameter, the mean in shares of half the picture. Ten times that for
@@ -99,11 +100,10 @@ class PaperEncoder:
         config = self._config
         start = initial_gaussians(
             pixels,
-            picture,
-            matte,
+            matte >= 0.5,
             config.operating_point(matte.size, self.crf_offset)[0],
+            nearest_seeds(picture, config.detail, KMEANS_ITERATIONS),
             room_share=config.background_share if config.background == "coarse" else 0.0,
-            detail=config.detail,
             init=config.init,
             seed=config.seed,
         )

@@ -9,6 +9,7 @@ from conftest import synthetic_clip
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.errors import BackendError
 from gscodec.splat.gaussians import Gaussians, opponent_from_rgb
+from gscodec.splat.seeds import nearest_seeds
 
 WIDTH, HEIGHT = 64, 48
 PIXELS = synthetic_clip("gradient", WIDTH, HEIGHT, 1)[0]
@@ -21,8 +22,9 @@ def disc_matte() -> np.ndarray:
 
 def start(count: int, matte: np.ndarray | None = None, pixels: np.ndarray = PIXELS, **kwargs) -> Gaussians:
     matte = np.ones(pixels.shape[:2], np.float32) if matte is None else matte
-    options = {"room_share": 0.25, "detail": 0.5} | kwargs
-    return initial_gaussians(pixels, opponent_from_rgb(pixels), matte, count, **options)
+    options = {"room_share": 0.25} | kwargs
+    label = nearest_seeds(opponent_from_rgb(pixels), options.pop("detail", 0.5))
+    return initial_gaussians(pixels, matte >= 0.5, count, label, **options)
 
 
 @pytest.mark.parametrize("init", ["superpixels", "random"])

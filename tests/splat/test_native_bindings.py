@@ -18,6 +18,9 @@ PICTURE = np.ones((H, W, 3), np.float32)
 PLANE = np.ones((H, W), np.float32)
 MASK = np.ones((H, W), np.uint8)
 LABELS = np.zeros((H, W), np.int32)
+PIXELS = np.zeros((H, W, 3), np.uint8)
+COUNTS = np.array([3], np.int32)
+MATRIX = np.eye(3, dtype=np.float32)
 
 
 @pytest.fixture
@@ -68,9 +71,14 @@ def test_wrong_sizes_are_named(cpu) -> None:
         "residual is 9x12, expected 12x9": lambda: cpu.gradients(PARAMS, PICTURE.transpose(1, 0, 2).copy()),
         "picture is 12x8, expected 12x9": lambda: cpu.target(PICTURE[:8], PLANE),
         "weight is 11x9, expected 12x9": lambda: cpu.target(PICTURE, PLANE[:, :11].copy()),
-        "mask is 11x9, expected 12x9": lambda: _native.superpixels(PICTURE, MASK[:, 1:].copy(), PLANE, 3),
-        "density is 12x1, expected 12x9": lambda: _native.superpixels(PICTURE, MASK, PLANE[:1], 3),
-        "labels is 12x2, expected 12x9": lambda: _native.gaussians_of_segments(PICTURE, LABELS[:2], 1, 1.0),
+        "region is 11x9, expected 12x9": lambda: _native.nearest_seeds(
+            PICTURE, MASK[:, 1:].copy(), PLANE, COUNTS
+        ),
+        "density is 12x1, expected 12x9": lambda: _native.nearest_seeds(PICTURE, MASK, PLANE[:1], COUNTS),
+        "region is 12x8, expected 12x9": lambda: _native.connect(LABELS.copy(), MASK[:8], COUNTS),
+        "labels is 12x2, expected 12x9": lambda: _native.gaussians_of_segments(
+            PIXELS, LABELS[:2], 1, 1.0, MATRIX
+        ),
     }.items():
         with pytest.raises(ValueError, match=name):
             call()
@@ -82,11 +90,16 @@ def test_wrong_numbers_are_rejected() -> None:
             raster_cpu.CpuRasterizer(width, height, threads)
     with pytest.raises(ValueError, match="cannot run kernels 'mmx'"):
         raster_cpu.CpuRasterizer(5, 5, 1, "mmx")
-    for count, iterations in ((0, 1), (1, 0)):
-        with pytest.raises(ValueError, match="must be positive"):
-            _native.superpixels(PICTURE, MASK, PLANE, count, iterations)
+    with pytest.raises(ValueError, match="must be positive"):
+        _native.nearest_seeds(PICTURE, MASK, PLANE, COUNTS, 0)
+    for counts, complaint in (([-1], "must not be negative"), ([109], "more segments"), ([0] * 256, "more")):
+        with pytest.raises(ValueError, match=complaint):
+            _native.nearest_seeds(PICTURE, MASK, PLANE, np.array(counts, np.int32))
+    for label in (3, -2):
+        with pytest.raises(IndexError, match="label is past its count"):
+            _native.connect(np.full_like(LABELS, label), MASK, COUNTS)
     with pytest.raises(IndexError, match="label is past count"):
-        _native.gaussians_of_segments(PICTURE, LABELS + 3, 3, 1.0)
+        _native.gaussians_of_segments(PIXELS, LABELS + 3, 3, 1.0, MATRIX)
 
 
 def test_negative_active_index_is_rejected(cpu) -> None:

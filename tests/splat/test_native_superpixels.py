@@ -8,8 +8,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
+
 _native = pytest.importorskip("gscodec.splat._native")
 
+MATRIX = OPPONENT_FROM_RGB / np.float32(255)
 MASKS = arrays(np.uint8, st.tuples(st.integers(1, 19), st.integers(1, 23)), elements=st.integers(0, 1))
 
 
@@ -31,14 +34,21 @@ def connected_pieces(mask: np.ndarray) -> int:
 
 
 def segment(
-    mask: np.ndarray, count: int, density: np.ndarray | None = None, picture: np.ndarray | None = None
+    mask: np.ndarray,
+    count: int,
+    density: np.ndarray | None = None,
+    picture: np.ndarray | None = None,
+    iterations: int = 1,
 ) -> tuple[np.ndarray, int]:
     """Labels int32 [H, W] and their number, for a noisy picture and even density unless given."""
     if density is None:
         density = np.ones(mask.shape, np.float32)
     if picture is None:
         picture = np.random.default_rng(0).uniform(-1, 1, (*mask.shape, 3)).astype(np.float32)
-    return _native.superpixels(picture, mask.astype(np.uint8), density, count)
+    region = 1 - mask.astype(np.uint8)
+    counts = np.array([min(count, int(mask.sum()))], np.int32)
+    labels = _native.nearest_seeds(picture, region, density, counts, iterations)
+    return labels, int(_native.connect(labels, region, counts)[0])
 
 
 def assert_sound(mask: np.ndarray, count: int, labels: np.ndarray, found: int) -> None:
@@ -81,7 +91,8 @@ def snake(height: int, width: int) -> np.ndarray:
 @example(mask=snake(17, 21), count=13)
 @example(mask=np.ones((1, 23), np.uint8), count=5)
 def test_exactly_n_connected_segments_in_any_mask(mask: np.ndarray, count: int) -> None:
-    assert_sound(mask, count, *segment(mask, count))
+    for iterations in (1, 3):
+        assert_sound(mask, count, *segment(mask, count, iterations=iterations))
 
 
 @settings(max_examples=60)
@@ -134,12 +145,70 @@ def test_density_attracts_segments() -> None:
     assert len(np.unique(labels[:, :20])) > 2.5 * len(np.unique(labels[:, 20:]))
 
 
+@settings(max_examples=60)
+@given(
+    region=arrays(np.uint8, st.tuples(st.integers(1, 14), st.integers(1, 16)), elements=st.integers(0, 3)),
+    counts=st.lists(st.integers(0, 12), min_size=3, max_size=3),
+    iterations=st.integers(1, 3),
+)
+def test_every_region_gets_its_own_segments(region: np.ndarray, counts: list[int], iterations: int) -> None:
+    """As segmenting each by itself does, but numbered one after the other; region 3 is nobody's."""
+    pixels = [int((region == r).sum()) for r in range(3)]
+    wanted = np.minimum(counts, pixels).astype(np.int32)
+    picture = np.random.default_rng(0).uniform(-1, 1, (*region.shape, 3)).astype(np.float32)
+    density = np.random.default_rng(1).uniform(0.1, 1, region.shape).astype(np.float32)
+    labels = _native.nearest_seeds(picture, region, density, wanted, iterations)
+    for r in range(3):
+        own = labels[(region == r) & (labels >= 0)]
+        assert ((own >= wanted[:r].sum()) & (own < wanted[: r + 1].sum())).all()
+    found = _native.connect(labels, region, wanted)
+    assert (labels[region == 3] == -1).all()
+    first = 0
+    for r, n in enumerate(found):
+        if wanted[r]:
+            own = np.where((region == r) & (labels >= 0), labels - first, -1)
+            assert_sound(region == r, int(wanted[r]), own, int(n))
+        else:
+            assert n == 0
+        first += n
+
+
+def test_any_labels_become_segments(rng: np.random.Generator) -> None:
+    mask = np.ones((30, 40), np.uint8)
+    labels = rng.integers(-1, 50, mask.shape).astype(np.int32)
+    counts = np.array([50], np.int32)
+    found = _native.connect(labels, 1 - mask, counts)
+    assert_sound(mask, 50, labels, int(found[0]))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 7), (9, 2), (24, 31)])
+@pytest.mark.parametrize("detail", [0.0, 0.5, 1.5])
+def test_density_is_the_gradient(shape: tuple[int, int], detail: float, rng: np.random.Generator) -> None:
+    picture = rng.uniform(-1, 1, (*shape, 3)).astype(np.float32)
+    padded = np.pad(picture[:, :, 0].astype(np.float64), 1, mode="reflect")
+    smooth, slope = [1, 2, 1], [-1, 0, 1]
+
+    def convolved(down: list[int], across: list[int]) -> np.ndarray:
+        h, w = shape
+        return sum(down[j] * across[i] * padded[j : j + h, i : i + w] for j in range(3) for i in range(3))
+
+    energy = np.hypot(convolved(smooth, slope), convolved(slope, smooth))
+    expected = (energy + 0.25 * energy.mean() + 1e-6) ** detail
+    np.testing.assert_allclose(_native.density(picture, detail), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
+def test_a_line_has_even_density(shape: tuple[int, int]) -> None:
+    assert (_native.density(np.ones((*shape, 3), np.float32), 1.5) == 1).all()
+
+
 @pytest.mark.parametrize("widen", [1.1, 1.6])
 def test_gaussians_are_the_moments_of_their_segments(rng: np.random.Generator, widen: float) -> None:
-    picture = rng.normal(0, 1, (23, 31, 3)).astype(np.float32)
+    pixels = rng.integers(0, 256, (23, 31, 3)).astype(np.uint8)
+    picture = opponent_from_rgb(pixels)
     mask = rng.uniform(size=(23, 31)) < 0.8
     labels, found = segment(mask, 40, picture=picture)
-    params = _native.gaussians_of_segments(picture, labels, found, widen)
+    params = _native.gaussians_of_segments(pixels, labels, found, widen, MATRIX)
     assert params.dtype == np.float32
     assert params.shape == (found, 8)
     for n, gaussian in enumerate(params.astype(np.float64)):
@@ -155,5 +224,6 @@ def test_gaussians_are_the_moments_of_their_segments(rng: np.random.Generator, w
 
 
 def test_smallest_gaussian_is_permitted() -> None:
-    params = _native.gaussians_of_segments(np.ones((1, 1, 3), np.float32), np.zeros((1, 1), np.int32), 1, 0.1)
-    np.testing.assert_allclose(params[0], [0.5, 0.5, 0.3, 0, 0.3, 1, 1, 1], atol=1e-6)
+    pixels, labels = np.full((1, 1, 3), 255, np.uint8), np.zeros((1, 1), np.int32)
+    params = _native.gaussians_of_segments(pixels, labels, 1, 0.1, MATRIX)
+    np.testing.assert_allclose(params[0], [0.5, 0.5, 0.3, 0, 0.3, 3**0.5, 0, 0], atol=1e-6)

@@ -1,6 +1,6 @@
 """Picture and ROI -> the Gaussians an I-frame's fit starts from (paper §3.2 A).
 
-The superpixels are the native core's: masked k-means, exactly N connected segments, denser where there is
+The superpixels are the native core's: exactly N connected segments of any region, denser where there is
 detail. `fast-slic` (optional) and a random start (GaussianImage's, the baseline) share the face.
 """
 
@@ -10,30 +10,36 @@ import numpy as np
 
 from gscodec.errors import BackendError
 from gscodec.splat import _native
-from gscodec.splat.gaussians import COLOR, MEAN, N_PARAMS, Gaussians, opponent_from_rgb
+from gscodec.splat.gaussians import (
+    COLOR,
+    MEAN,
+    N_PARAMS,
+    OPPONENT_FROM_RGB,
+    Gaussians,
+    opponent_from_rgb,
+)
+from gscodec.splat.seeds import Label
 
-WIDEN = 1.75  # a segment's own covariance is too narrow: sums of such Gaussians ripple (docs/fitting.md)
-DETAIL_RADIUS = 8  # pixels over which gradient energy is averaged into a density
+WIDEN = 1.9  # a segment's own covariance is too narrow: sums of such Gaussians ripple (docs/fitting.md)
 
 
 def initial_gaussians(
     pixels: np.ndarray,
-    picture: np.ndarray,
-    matte: np.ndarray,
+    person: np.ndarray,
     count: int,
+    label: Label,
     *,
     room_share: float,
-    detail: float,
     init: str = "superpixels",
     seed: int = 0,
 ) -> Gaussians:
     """Place `count` Gaussians on the person and, with a share of them, on the room.
 
     Args:
-        pixels: R'G'B' uint8 [H, W, 3]. picture: the same in opponent colours, float32.
-        matte: float32 [H, W]; from 0.5 on a pixel is the person's.
+        pixels: R'G'B' uint8 [H, W, 3].
+        person: bool [H, W], whether a pixel is the person's.
+        label: which seed each pixel is nearest to (splat/seeds.py); superpixels start from it.
         room_share: of the Gaussians, for pixels that are not the person's; 0 codes the person only.
-        detail: 0 for segments of equal area, 1 for equal gradient energy.
         init: superpixels, random or fast-slic.
     Returns:
         Gaussians with the segments' mean colours: `count` of them, or as many as there are pixels. fast-slic
@@ -41,43 +47,47 @@ def initial_gaussians(
     Raises:
         BackendError: fast-slic is wanted and not installed.
     """
-    person = matte >= 0.5
-    n_room = round(count * room_share) if 0 < person.sum() < person.size else 0
-    regions = [(person, count - n_room, False)] if person.any() else [(~person, count, False)]
-    if n_room:
-        regions.append((~person, n_room, True))
-    density = _density(picture, detail)
-    parts = []
-    for mask, n, _ in regions:
-        if init == "random":
-            parts.append(_random_start(mask, n, seed))
-        else:
-            labels, found = _segment(pixels, picture, mask, density, n, init)
-            parts.append(_native.gaussians_of_segments(picture, labels, found, WIDEN))
-    is_room = np.concatenate([np.full(len(p), r) for p, (_, _, r) in zip(parts, regions, strict=True)])
-    return Gaussians(np.concatenate(parts), is_room)
-
-
-def _density(picture: np.ndarray, detail: float) -> np.ndarray:
-    """How many segments a pixel deserves, float32 [H, W], up to a factor."""
-    import cv2  # here, because importing it costs a tenth of a second
-
-    luma = np.ascontiguousarray(picture[:, :, 0])
-    if detail == 0 or min(luma.shape) < 2:
-        return np.ones(luma.shape, np.float32)
-    dx, dy = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
-    side = 2 * DETAIL_RADIUS + 1
-    energy = cv2.blur(cv2.magnitude(dx, dy), (side, side))
-    return ((energy + 0.25 * energy.mean() + 1e-6) ** np.float32(detail)).astype(np.float32)
+    n_person = int(person.sum())
+    n_room = round(count * room_share) if 0 < n_person < person.size else 0
+    masks = [person, ~person][: 2 if n_room else 1] if n_person else [~person]
+    counts = [count - n_room, n_room][: len(masks)]
+    if init == "random":
+        parts = [_random_start(mask, n, seed) for mask, n in zip(masks, counts, strict=True)]
+        found = [len(part) for part in parts]
+        params = np.concatenate(parts)
+    else:
+        labels, found = _segment(pixels, masks, counts, label, init)
+        params = _native.gaussians_of_segments(
+            pixels, labels, sum(found), WIDEN, OPPONENT_FROM_RGB / np.float32(255)
+        )
+    return Gaussians(params, np.repeat([False, True][: len(found)], found))
 
 
 def _segment(
-    pixels: np.ndarray, picture: np.ndarray, mask: np.ndarray, density: np.ndarray, count: int, init: str
-) -> tuple[np.ndarray, int]:
+    pixels: np.ndarray, masks: list[np.ndarray], counts: list[int], label: Label, init: str
+) -> tuple[np.ndarray, list[int]]:
+    """Labels int32 [H, W], those of the first mask first, and how many each mask got."""
     if init == "fast-slic":
-        return _fast_slic(pixels, mask, count)
-    count = min(count, int(mask.sum()))
-    return _native.superpixels(picture, mask.astype(np.uint8), density, count)
+        return _fast_slic_all(pixels, masks, counts)
+    region = np.full(masks[0].shape, len(masks), np.uint8)
+    for i, mask in enumerate(masks):
+        region[mask] = i
+    most = [min(n, int(mask.sum())) for n, mask in zip(counts, masks, strict=True)]
+    wanted = np.array(most, np.int32)
+    labels = label(region, wanted)
+    return labels, _native.connect(labels, region, wanted).tolist()
+
+
+def _fast_slic_all(
+    pixels: np.ndarray, masks: list[np.ndarray], counts: list[int]
+) -> tuple[np.ndarray, list[int]]:
+    labels = np.full(masks[0].shape, -1, np.int32)
+    found: list[int] = []
+    for mask, n in zip(masks, counts, strict=True):
+        own, n_own = _fast_slic(pixels, mask, n)
+        labels[mask] = own[mask] + sum(found)
+        found.append(n_own)
+    return labels, found
 
 
 def _fast_slic(pixels: np.ndarray, mask: np.ndarray, count: int) -> tuple[np.ndarray, int]:

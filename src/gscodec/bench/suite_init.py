@@ -24,6 +24,7 @@ from gscodec.encoder_paper import plain_schedule
 from gscodec.metrics import MAX_PSNR_DB
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
+from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 
 N_FRAMES, GOP, GAUSSIANS = 1, 1, 1000
 TARGET_DB = 30.0
@@ -131,11 +132,10 @@ def _fit_figures(clip: Clip, start: Start, count: int, options: BenchOptions) ->
     raster = make_rasterizer(options.backend, clip.width, clip.height, options.threads)
     target = raster.target(picture, matte)
     detail = encoder_config(profile=start.profile).detail
+    label = nearest_seeds(picture, detail, 1 if start.profile == "default" else KMEANS_ITERATIONS)
 
     def place() -> np.ndarray:
-        made = initial_gaussians(
-            pixels, picture, matte, count, room_share=0.0, detail=detail, init=start.init
-        )
+        made = initial_gaussians(pixels, matte >= 0.5, count, label, room_share=0.0, init=start.init)
         params = made.params
         if start.profile == "paper":
             params[:, 2:5] /= WIDEN  # the paper takes a segment's own covariance

@@ -28,6 +28,7 @@ from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
 from gscodec.splat.raster_cpu import RADIUS_SQ, CpuRasterizer
+from gscodec.splat.seeds import nearest_seeds
 
 N_FRAMES, GOP, GAUSSIANS = 6, 60, 1000
 FIT_STEPS = 10
@@ -108,7 +109,8 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
     share, count = config.background_share, config.operating_point(clip.width * clip.height)[0]
 
     def superpixels() -> np.ndarray:
-        return initial_gaussians(pixels, picture, matte, count, room_share=share, detail=config.detail).params
+        label = nearest_seeds(picture, config.detail)
+        return initial_gaussians(pixels, matte >= 0.5, count, label, room_share=share).params
 
     params = superpixels()
     residual = np.ascontiguousarray(raster.render(params) - picture)

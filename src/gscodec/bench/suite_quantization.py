@@ -29,6 +29,7 @@ from gscodec.encoder_paper import plain_schedule
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import Project
 from gscodec.splat.raster_cpu import CpuRasterizer
+from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 
 QUALITIES = (0.25, 0.5, 1.0, 2.0, 4.0)  # factors on every step of the default profile
 STEP_COUNTS = (500, 1000, 2000)  # Gaussians of the curves over them
@@ -142,7 +143,8 @@ def _times(clip: Clip, repeats: int) -> dict[str, Any]:
     picture, matte = opponent_from_rgb(clip.frames[0]), clip.roi_mask(0).astype(np.float32)
     raster = CpuRasterizer(*size, 1)
     target = raster.target(picture, matte)
-    made = initial_gaussians(clip.frames[0], picture, matte, GAUSSIANS, room_share=0.0, detail=0.0)
+    label = nearest_seeds(picture, 0.0, KMEANS_ITERATIONS)
+    made = initial_gaussians(clip.frames[0], matte >= 0.5, GAUSSIANS, label, room_share=0.0)
     start = made.params.copy()
     start[:, 2:5] /= WIDEN
 

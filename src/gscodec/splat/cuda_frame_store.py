@@ -19,11 +19,12 @@ from gscodec.splat.cuda_params import (
     ScoreParams,
 )
 from gscodec.splat.cuda_pursuit import pursue
-from gscodec.splat.cuda_scene import CudaPictures
+from gscodec.splat.cuda_scene import CudaPictures, CudaTarget
 from gscodec.splat.frame_store import look_at, roi_of
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB
 from gscodec.splat.hold import tolerances
 from gscodec.splat.pursuit import Effort, SymbolArrays
+from gscodec.splat.seeds import nearest_seeds
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
@@ -37,11 +38,11 @@ class CudaFrameStore:
         self._n_pixels = batch.width * batch.height
         self.pixels = np.empty(0, np.uint8)
         self._roi = np.empty(0, np.uint8)  # the matte as it came
-        self._looked: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._looked: tuple[np.ndarray, np.ndarray] | None = None
         batch.device.make_current()
         take = self._work.take
         self._source, self._matte = take(self._n_pixels * 3), take(self._n_pixels * 4)
-        self._target = take(self._n_pixels * 16)
+        self._target = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
         self._sum: CudaPictures | None = None
         self._shown = take(self._n_pixels * 3)
@@ -57,8 +58,8 @@ class CudaFrameStore:
         return self._look()[1]
 
     @property
-    def weight(self) -> np.ndarray:
-        return self._look()[2]
+    def person(self) -> np.ndarray:
+        return self._roi >= (128 if self._roi.dtype == np.uint8 else 0.5)
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._batch.device.make_current()
@@ -72,7 +73,11 @@ class CudaFrameStore:
         self.aim()
 
     def aim(self, stability: float = 0.0) -> None:
-        p = LookParams(rgb=self._source.address, target=self._target.address, matte=self._matte_on_card())
+        p = LookParams(
+            rgb=self._source.address, target=self._target.pixels.address, matte=self._matte_on_card()
+        )
+        p.roi_pixels = self._target.roi_pixels.address
+        self._work.zero(p.roi_pixels, 4)
         p.luma, p.luma_before = (luma.address for luma in self._lumas)
         if stability and self._is_shown:
             p.shown, p.stability = self._shown.address, stability
@@ -81,11 +86,17 @@ class CudaFrameStore:
         p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
         self._launch("look", p)
 
+    def target(self) -> CudaTarget:
+        return self._target
+
+    def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return nearest_seeds(self.picture, self._config.detail)(region, counts)
+
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         batch, n = self._batch, len(candidates)
         placed = batch.place_as("candidates", candidates)
         rest = self._work.buffer("candidates' rest", n * self._n_pixels * 16)
-        batch.draw(placed, DrawParams(target=self._target.address, rest=rest, one_target=1))
+        batch.draw(placed, DrawParams(target=self._target.pixels.address, rest=rest, one_target=1))
         found = losses_of(batch, rest, n)
         self._work.wait()
         return [float(loss) for loss in found[:, 0]]
@@ -94,7 +105,7 @@ class CudaFrameStore:
         batch, work = self._batch, self._work
         placed = batch.place_as("candidates", [params])
         rest = work.buffer("candidates' rest", self._n_pixels * 16)
-        batch.draw(placed, DrawParams(target=self._target.address, rest=rest, one_target=1))
+        batch.draw(placed, DrawParams(target=self._target.pixels.address, rest=rest, one_target=1))
         found = work.download(rest, np.empty((batch.height, batch.width, 4), np.float32))
         work.wait()
         return found.copy()  # the download's own memory is used again
@@ -105,7 +116,7 @@ class CudaFrameStore:
         tables = (pursuit.UPDATE_RATES, pursuit.UPDATE_GROUPS)
         if change_costs is None:
             tables = (pursuit.INTRA_RATES, pursuit.INTRA_GROUPS)
-        target = self._target.address
+        target = self._target.pixels.address
         return pursue(self._batch, target, arrays, *tables, change_costs, effort, lambda_).passes
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
@@ -129,9 +140,9 @@ class CudaFrameStore:
             "samples": 3 * self._n_pixels,
         }
 
-    def _look(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _look(self) -> tuple[np.ndarray, np.ndarray]:
         if self._looked is None:
-            self._looked = look_at(self.pixels, self._roi, self._config)
+            self._looked = look_at(self.pixels, self._roi, self._config)[:2]
         return self._looked
 
     def _matte_on_card(self) -> MatteParams:

@@ -180,6 +180,7 @@ class LookParams(ctypes.Structure):
         ("shown", c_void_p),
         ("target", c_void_p),
         ("luma", c_void_p),
+        ("roi_pixels", c_void_p),
         ("pixels", c_int),
         ("mask", c_int),
         ("background_weight", c_float),

@@ -18,6 +18,7 @@ from gscodec.splat.hold import Holder
 from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
 from gscodec.splat.raster import Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
+from gscodec.splat.seeds import nearest_seeds
 
 
 class FrameStore(Protocol):
@@ -26,8 +27,8 @@ class FrameStore(Protocol):
     Attributes:
         pixels: the source in hand, R'G'B' uint8 [H, W, 3]. matte: its ROI, float32 [H, W]; all ones where
             nobody is there.
-        picture, weight: what its sum must look like, opponent colours float32 [H, W, 3], and the loss's
-            weights, float32 [H, W]; for the fits of an I-frame.
+        person: where that is at least a half, bool [H, W].
+        picture: what its sum must look like, opponent colours float32 [H, W, 3].
     """
 
     pixels: np.ndarray
@@ -36,10 +37,10 @@ class FrameStore(Protocol):
     def matte(self) -> np.ndarray: ...
 
     @property
-    def picture(self) -> np.ndarray: ...
+    def person(self) -> np.ndarray: ...
 
     @property
-    def weight(self) -> np.ndarray: ...
+    def picture(self) -> np.ndarray: ...
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         """Take the next frame in hand; arguments as for encoder.Encoder.encode."""
@@ -51,6 +52,12 @@ class FrameStore(Protocol):
             stability: weight of standing still where the source does, against the picture's 1. Adding
                 s·w·|x − shown|² to w·|x − picture|² makes one square around their mean, of weight (1 + s)·w.
         """
+
+    def target(self) -> Any:
+        """What was aimed at, as the rasteriser's fits take it; valid until the next aim."""
+
+    def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Which seed each pixel of the frame is nearest to (splat/seeds.py, Label)."""
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
@@ -84,22 +91,32 @@ class CpuFrameStore:
             raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(raster.width, raster.height)
         )
         self.pixels = np.empty(0, np.uint8)
-        self.matte = self.picture = self.weight = np.empty(0, np.float32)
+        self.matte = self.picture = self._weight = np.empty(0, np.float32)
+        self.person = np.empty(0, bool)
         self._picture_before = np.empty(0, np.float32)
         self._shown = np.empty(0, np.uint8)
         self._holder = Holder(config.hold)
         self._target: Any = None
+        self._aim = self.picture, self._weight
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._picture_before, self.pixels = self.picture, pixels
-        self.picture, self.matte, self.weight = look_at(pixels, matte, self._config)
+        self.picture, self.matte, self._weight = look_at(pixels, matte, self._config)
+        self.person = self.matte >= 0.5
 
     def aim(self, stability: float = 0.0) -> None:
-        picture, weight = self.picture, self.weight
+        picture, weight = self.picture, self._weight
         if stability:
             picture, weight = picture.copy(), weight.copy()
             _native.steady(picture, weight, self._picture_before, self._shown, OPPONENT_FROM_RGB, stability)
+        self._aim = picture, weight
         self._target = self._core.target(picture, weight)
+
+    def target(self) -> Any:
+        return self._target if self._raster is self._core else self._raster.target(*self._aim)
+
+    def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return nearest_seeds(self.picture, self._config.detail)(region, counts)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]

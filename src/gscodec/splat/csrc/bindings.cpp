@@ -9,17 +9,14 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 
 #include "arrays.h"
+#include "bindings.h"
 #include "canvas.h"
 #include "ceiling.h"
 #include "fit.h"
-#include "hold.h"
 #include "mesh_motion.h"
 #include "pursuit.h"
-#include "steady.h"
-#include "superpixels.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -30,40 +27,13 @@ using gscodec::Canvas;
 using gscodec::make_array;
 using gscodec::N_COLORS;
 using gscodec::N_PARAMS;
-
-using Params = nb::ndarray<const float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using ParamsInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using Picture = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
-using Plane = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using PictureInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
-using PlaneInOut = nb::ndarray<float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Pixels = nb::ndarray<const uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
-using PixelsInOut = nb::ndarray<uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
-using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using Steps = nb::ndarray<const double, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using Rates =
-    nb::ndarray<const float, nb::numpy, nb::shape<N_PARAMS, gscodec::RATE_ENTRIES>, nb::c_contig, nb::device::cpu>;
-using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, gscodec::N_GROUPS>, nb::c_contig, nb::device::cpu>;
-using Costs = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Points = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
-using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using namespace gscodec::bindings;
 
 nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n) {
   float* data;
   auto array = make_array<float>({n, std::size_t(N_PARAMS)}, &data);
   std::copy_n(params, n * N_PARAMS, data);
   return array;
-}
-
-template <typename Array>
-void check_size(const Array& a, int width, int height, const char* name) {
-  if (a.shape(0) != std::size_t(height) || a.shape(1) != std::size_t(width))
-    throw std::invalid_argument(std::string(name) + " is " + std::to_string(a.shape(1)) + "x" +
-                                std::to_string(a.shape(0)) + ", expected " + std::to_string(width) + "x" +
-                                std::to_string(height));
 }
 
 void check_target(const gscodec::Target& target, const Canvas& canvas) {
@@ -271,24 +241,6 @@ NB_MODULE(_native, m) {
           "target"_a, "symbols"_a.noconvert(), "base"_a, "step"_a, "offset"_a, "low"_a, "high"_a, "rates"_a, "groups"_a,
           "first"_a.none(), "options"_a);
 
-  m.def(
-      "superpixels",
-      [](Picture picture, Mask mask, Plane density, int count, int iterations, float compactness) {
-        const std::size_t h = picture.shape(0), w = picture.shape(1);
-        check_size(mask, int(w), int(h), "mask");
-        check_size(density, int(w), int(h), "density");
-        if (count < 1 || iterations < 1) throw std::invalid_argument("count and iterations must be positive");
-        int32_t* labels;
-        auto array = make_array<int32_t>({h, w}, &labels);
-        int found;
-        {
-          nb::gil_scoped_release release;
-          found = gscodec::superpixels(picture.data(), mask.data(), density.data(), int(w), int(h),
-                                       {count, iterations, compactness}, labels);
-        }
-        return nb::make_tuple(array, found);
-      },
-      "picture"_a, "mask"_a, "density"_a, "count"_a, "iterations"_a = 4, "compactness"_a = 0.12f);
   nb::class_<gscodec::MeshSearch>(m, "MeshSearch", "Motion of a clip as a mesh of displacements.")
       .def(
           "__init__",
@@ -325,62 +277,5 @@ NB_MODULE(_native, m) {
             return self.drift(points.data(), int(points.shape(0)));
           },
           "points"_a, "Most pixels that a quarter of the picture moves as a whole, around the points.");
-  m.def(
-      "steady",
-      [](PictureInOut picture, PlaneInOut weight, Picture before, Pixels decoded,
-         nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig> matrix, float stability) {
-        const std::size_t n = weight.size();
-        if (picture.size() != 3 * n || before.size() != 3 * n || decoded.size() != 3 * n)
-          throw std::invalid_argument("pictures and weights of one size are expected");
-        nb::gil_scoped_release release;
-        gscodec::steady(picture.data(), weight.data(), before.data(), decoded.data(), matrix.data(), stability, n);
-      },
-      "picture"_a.noconvert(), "weight"_a.noconvert(), "before"_a, "decoded"_a, "matrix"_a, "stability"_a,
-      "Blends target and weights towards the decoded picture where the source stands still, in place.");
-  m.def(
-      "hold",
-      [](PixelsInOut before, PixelsInOut picture, nb::ndarray<const uint8_t, nb::numpy, nb::shape<3>> tolerance) {
-        if (before.shape(0) != picture.shape(0) || before.shape(1) != picture.shape(1))
-          throw std::invalid_argument("two pictures of one size are expected");
-        const uint8_t t[3] = {tolerance(0), tolerance(1), tolerance(2)};
-        nb::gil_scoped_release release;
-        gscodec::hold(before.data(), picture.data(), t, picture.size() / N_COLORS);
-      },
-      "before"_a.noconvert(), "picture"_a.noconvert(), "tolerance"_a,
-      "Makes both pictures what is shown: the one before, within a tolerance of the new one.");
-  m.def(
-      "squared_errors",
-      [](Pixels a, Pixels b, Mask mask) {
-        const std::size_t n = mask.size();
-        if (a.size() != n * N_COLORS || b.size() != n * N_COLORS)
-          throw std::invalid_argument("two pictures and a mask of one size are expected");
-        nb::gil_scoped_release release;
-        uint64_t inside = 0, all = 0, pixels = 0;
-        for (std::size_t i = 0; i < n; ++i) {
-          uint32_t sum = 0;
-          for (int k = 0; k < N_COLORS; ++k) {
-            const int d = int(a.data()[i * N_COLORS + k]) - int(b.data()[i * N_COLORS + k]);
-            sum += uint32_t(d * d);
-          }
-          all += sum;
-          inside += mask.data()[i] ? sum : 0;
-          pixels += mask.data()[i] != 0;
-        }
-        return std::make_tuple(inside, pixels * N_COLORS, all);
-      },
-      "a"_a, "b"_a, "mask"_a, "Sum of squared differences inside the mask, its samples, and the sum over all.");
-  m.def(
-      "gaussians_of_segments",
-      [](Picture picture, Labels labels, int count, float widen) {
-        check_size(labels, int(picture.shape(1)), int(picture.shape(0)), "labels");
-        for (std::size_t i = 0; i < labels.size(); ++i)
-          if (labels.data()[i] >= count) throw std::out_of_range("a label is past count");
-        float* params;
-        auto array = make_array<float>({std::size_t(count), std::size_t(N_PARAMS)}, &params);
-        nb::gil_scoped_release release;
-        gscodec::gaussians_of_segments(picture.data(), labels.data(), int(picture.shape(1)), int(picture.shape(0)),
-                                       count, widen, params);
-        return array;
-      },
-      "picture"_a, "labels"_a, "count"_a, "widen"_a);
+  gscodec::bind_frames(m);
 }

@@ -19,6 +19,7 @@ struct LookParams {
   const unsigned char* shown;  // [H, W, 3]: what a decoder showed then
   float4* target;              // [H, W]: Y, U, V, weight
   float* luma;                 // [H, W], or null
+  unsigned* roi_pixels;        // zero at the launch: pixels whose weight is above a half
   int pixels, mask;            // mask: not 0 makes all that is not the person's black
   float background_weight, stability;
   float matrix[9];  // the sum's colours from R'G'B' codes, row by row
@@ -56,6 +57,7 @@ GS_DEVICE void to_opponent(const float m[9], const unsigned char* rgb, float out
 // Grid (any): encoder.look_at and steady.cpp in one.
 extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
   const float codes = 255.0f * 0.57735026919f;  // of one unit of luma
+  int inside = 0;
   for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
     float c[3];
     to_opponent(p.matrix, p.rgb + 3ll * i, c);
@@ -73,7 +75,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
     }
     p.target[i] = {c[0], c[1], c[2], weight};
     if (p.luma) p.luma[i] = luma;
+    inside += weight > 0.5f;
   }
+  for (int bit = 16; bit >= 1; bit /= 2) inside += __shfl_xor_sync(ALL, inside, bit);
+  if (lane_id() == 0 && inside) atomicAdd(p.roi_pixels, unsigned(inside));
 }
 
 // Grid (any): hold.cpp.
