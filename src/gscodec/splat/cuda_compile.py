@@ -22,6 +22,7 @@ INCLUDED = {
     "fit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
     "frame_cuda": ("gaussian.h", "raster_cuda.cuh"),
     "pursuit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
+    "seeds_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
 }
 _MAGIC = b"gscodec cubin 1\n"
 _DIGEST_BYTES = 32

@@ -20,11 +20,11 @@ from gscodec.splat.cuda_params import (
 )
 from gscodec.splat.cuda_pursuit import pursue
 from gscodec.splat.cuda_scene import CudaPictures, CudaTarget
+from gscodec.splat.cuda_seeds import nearest_seeds
 from gscodec.splat.frame_store import look_at, roi_of
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB
 from gscodec.splat.hold import tolerances
 from gscodec.splat.pursuit import Effort, SymbolArrays
-from gscodec.splat.seeds import nearest_seeds
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
@@ -90,7 +90,9 @@ class CudaFrameStore:
         return self._target
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        return nearest_seeds(self.picture, self._config.detail)(region, counts)
+        self._batch.device.make_current()
+        target = self._target.pixels.address
+        return nearest_seeds(self._batch, target, region, counts, self._config.detail)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         batch, n = self._batch, len(candidates)

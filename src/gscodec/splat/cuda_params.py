@@ -168,6 +168,31 @@ class PursuitParams(ctypes.Structure):
     ]
 
 
+class SeedParams(ctypes.Structure):
+    _fields_ = [
+        ("target", c_void_p),
+        ("region", c_void_p),
+        ("counts", c_void_p),
+        ("density", c_void_p),
+        ("gradients", c_void_p),
+        ("before", c_void_p),
+        ("chunks", c_void_p),
+        ("sums", c_void_p),
+        ("seeds", c_void_p),
+        ("nearest", c_void_p),
+        ("labels", c_void_p),
+        ("arrived", c_void_p),
+        ("regions", c_int),
+        ("n_seeds", c_int),
+        ("width", c_int),
+        ("height", c_int),
+        ("side", c_int),
+        ("n_chunks", c_int),
+        ("group_size", c_int),
+        ("detail", c_float),
+    ]
+
+
 class MatteParams(ctypes.Structure):
     _fields_ = [("values", c_void_p), ("codes", c_void_p)]
 
