@@ -219,3 +219,18 @@ def test_sizes_that_cannot_be_drawn(cuda: Any) -> None:
 def test_gpu_that_is_not_there(cuda: Any) -> None:
     with pytest.raises(BackendError, match="nvidia-smi"):
         cuda.CudaBatch(8, 8, ordinal=999)
+
+
+def test_what_the_driver_refuses_is_told_once_and_work_goes_on(cuda: Any) -> None:
+    from gscodec.splat.cuda_params import Scene
+
+    batch = cuda.CudaBatch(16, 16)
+    batch.work.launch(0, (1, 1), Scene())
+    with pytest.raises(BackendError, match="CUDA: "):
+        batch.wait()
+    assert (batch.render([np.zeros((0, 8), np.float32)])[0] == 0).all()
+    for _ in range(700):  # more than are kept back
+        batch.work.launch(0, (1, 1), Scene())
+    with pytest.raises(BackendError, match="CUDA: "):
+        batch.wait()
+    batch.wait()

@@ -65,7 +65,7 @@ class CudaBatch:
         size = (count, self.height, self.width)
         expect_shape("pictures", pictures, (*size, 3))
         expect_shape("weights", weights, size)
-        work, n_pixels = self._begin(), self.width * self.height
+        work, n_pixels = self.work, self.width * self.height
         made = CudaTarget(
             self.width, self.height, count, work.take(count * n_pixels * 16), work.take(count * 4)
         )
@@ -89,7 +89,7 @@ class CudaBatch:
 
     def render(self, params: Params) -> np.ndarray:
         """The sums, float32 [B, H, W, 3]."""
-        work = self._begin()
+        work = self.work
         shape = (len(params), self.height, self.width, 3)
         p = DrawParams(picture=work.buffer("drawn", 4 * int(np.prod(shape))))
         self.draw(self.place(params), p)
@@ -101,7 +101,7 @@ class CudaBatch:
         self, params: Params, background: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """8-bit R'G'B' [B, H, W, 3]; over `background` (R'G'B' in [0, 1]) with its alpha, uint8 [B, H, W]."""
-        work = self._begin()
+        work = self.work
         shape = (len(params), self.height, self.width, 3)
         p = DrawParams(rgb=work.buffer("drawn", int(np.prod(shape))))
         if background is not None:
@@ -118,6 +118,7 @@ class CudaBatch:
         placed = self.place(params)
         out = self._room(out, (len(placed.counts), self.height, self.width, 3))
         self.draw(placed, DrawParams(rgb=out.buffer.address))
+        self.work.flush()
         return out
 
     def draw_nv12(
@@ -136,12 +137,13 @@ class CudaBatch:
         p = DrawParams(nv12=out.buffer.address, pitch=pitch)
         p.luma[:], p.chroma_b[:], p.chroma_r[:] = limited_range(matrix)
         self.draw(placed, p)
+        self.work.flush()
         return out
 
     def gradients(self, params: Params, residuals: np.ndarray) -> list[np.ndarray]:
         """The eight sums per Gaussian of each picture, for ∂loss/∂picture = residuals [B, H, W, 3]."""
         expect_shape("residuals", residuals, (len(params), self.height, self.width, 3))
-        work = self._begin()
+        work = self.work
         placed = self.place(params)
         self._prepare(placed)
         return self.gather(
@@ -174,14 +176,12 @@ class CudaBatch:
         Args:
             sweeps, ridge: solve_colors first; both in one go, which spares a way to the host and back.
         """
-        self._begin()
         return cuda_fit.fit(self, target, params, active, schedule, sweeps=sweeps, ridge=ridge)
 
     def solve_colors(
         self, target: CudaTarget, params: Params, active: Active | None, sweeps: int, ridge: float
     ) -> list[float]:
         """Set the active colours of each picture to weighted least squares, in place; Σ weight·d² before."""
-        self._begin()
         return cuda_fit.solve_colors(self, target, params, active, sweeps, ridge)
 
     def wait(self) -> None:
@@ -190,7 +190,6 @@ class CudaBatch:
 
     def place(self, params: Params | CudaGaussians) -> CudaGaussians:
         """Send Gaussians to the card, to be drawn once or often; valid until the next are drawn or placed."""
-        self._begin()
         return params if isinstance(params, CudaGaussians) else self.place_as("drawn", params)
 
     def place_as(self, name: str, params: Params, *, rows: int = 0) -> CudaGaussians:
@@ -204,10 +203,6 @@ class CudaBatch:
         p.matrix[:] = (RGB_FROM_OPPONENT * np.float32(255)).reshape(-1).tolist()
         self._prepare(placed)
         self._launch("draw", placed, (placed.tiles, placed.scene.pictures), p)
-
-    def _begin(self) -> Workspace:
-        self.device.make_current()
-        return self.work
 
     def _room(self, out: CudaPictures | None, shape: tuple[int, ...]) -> CudaPictures:
         if out is not None and out.shape == shape:

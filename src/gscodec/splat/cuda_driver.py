@@ -13,6 +13,7 @@ import numpy as np
 from cuda.bindings import driver
 
 from gscodec.errors import BackendError
+from gscodec.splat import _native
 from gscodec.splat.cuda_compile import machine_code
 from gscodec.splat.cuda_params import THREADS
 
@@ -49,28 +50,43 @@ class Device:
         self.n_multiprocessors = self._attribute(attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
         self._driver_version: int = check(driver.cuDriverGetVersion())
         self._context = check(driver.cuDevicePrimaryCtxRetain(self._handle))
-        self._kernels: dict[tuple[Any, ...], Any] = {}
+        self.context = int(self._context)
+        self._kernels: dict[tuple[Any, ...], int] = {}
         self._modules: dict[tuple[Any, ...], Any] = {}
+        self._resident: dict[int, int] = {}
 
     def make_current(self) -> None:
-        """Every thread needs it before the first other call."""
+        """Every thread needs it before the driver's calls that `Workspace` does not make for it."""
         check(driver.cuCtxSetCurrent(self._context))
 
-    def kernel(self, source: str, name: str, **defines: int) -> Any:
+    def kernel(self, source: str, name: str, **defines: int) -> int:
         """The kernel `name` of csrc/`source`.cu with macros GSCODEC_*; compiled at first use."""
-        variant = (source, *sorted(defines.items()))
-        if (name, *variant) not in self._kernels:
+        key = (name, source, *defines.items())
+        known = self._kernels.get(key)
+        if known is None:
+            self.make_current()
+            variant = (source, *sorted(defines.items()))
             if variant not in self._modules:
                 code = machine_code(source, f"sm_{self.capability}", self._driver_version, **defines)
                 self._modules[variant] = check(driver.cuModuleLoadData(code))
-            kernel = check(driver.cuModuleGetFunction(self._modules[variant], name.encode()))
-            self._kernels[name, *variant] = kernel
-        return self._kernels[name, *variant]
+            known = int(check(driver.cuModuleGetFunction(self._modules[variant], name.encode())))
+            self._kernels[key] = known
+        return known
 
-    def resident_blocks(self, kernel: Any) -> int:
-        """Blocks of a kernel that the whole card holds at a time."""
-        per = check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(kernel, THREADS, 0))
-        return int(per) * self.n_multiprocessors
+    def resident_blocks(self, kernel: int) -> int:
+        """Blocks of a kernel that the whole card holds at a time; never 0.
+
+        Raises:
+            BackendError: not a single one.
+        """
+        known = self._resident.get(kernel)
+        if known is None:
+            self.make_current()
+            per = check(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(kernel, THREADS, 0))
+            known = self._resident[kernel] = int(per) * self.n_multiprocessors
+            if known == 0:
+                raise BackendError(f"{self.name} cannot hold a block of the kernels; take --backend cpu")
+        return known
 
     def _attribute(self, attribute: Any) -> int:
         return int(check(driver.cuDeviceGetAttribute(attribute, self._handle)))
@@ -79,13 +95,15 @@ class Device:
 class Workspace:
     """A stream and its memory: named buffers that grow and are never handed back before the end.
 
-    Host arrays pass through page-locked memory; what was put there may be overwritten after `wait`.
+    Copies and launches are only written down; `wait`, or `flush`, hands them to the driver all at once. Host
+    arrays pass through page-locked memory; what was put there may be overwritten after `wait`.
     """
 
     def __init__(self, device: Device) -> None:
         self.device = device
         device.make_current()
         self._stream = check(driver.cuStreamCreate(driver.CUstream_flags.CU_STREAM_NON_BLOCKING))
+        self._queue = _native.CommandQueue(device.context, int(self._stream))
         self._buffers: dict[str, Buffer] = {}
         self._spares: dict[int, list[int]] = {}
         self._staging = np.empty(0, np.uint8)
@@ -133,39 +151,43 @@ class Workspace:
 
     def send(self, address: int, staged: np.ndarray) -> None:
         """Copy page-locked bytes to the device."""
-        if staged.size:
-            check(driver.cuMemcpyHtoDAsync(address, staged.ctypes.data, staged.size, self._stream))
+        self._queue.send(address, _address(staged), staged.size)
 
     def download(self, address: int, like: np.ndarray) -> np.ndarray:
         """Copy from the device into page-locked memory shaped `like`; valid from `wait` to the next use."""
         staged = self.staged(like.nbytes)
-        if like.nbytes:
-            check(driver.cuMemcpyDtoHAsync(staged.ctypes.data, address, like.nbytes, self._stream))
+        self._queue.fetch(_address(staged), address, like.nbytes)
         return staged.view(like.dtype).reshape(like.shape)
 
     def zero(self, address: int, n_bytes: int) -> None:
-        if n_bytes:
-            check(driver.cuMemsetD8Async(address, 0, n_bytes, self._stream))
+        self._queue.zero(address, n_bytes)
 
     def launch(
-        self, kernel: Any, grid: tuple[int, int], params: ctypes.Structure, *, cooperative: bool = False
+        self, kernel: int, grid: tuple[int, int], params: ctypes.Structure, *, cooperative: bool = False
     ) -> None:
-        """Start a kernel whose only parameter is a struct."""
-        if grid[0] == 0 or grid[1] == 0:
-            return
-        addresses = (ctypes.c_void_p * 1)(ctypes.addressof(params))
-        start = driver.cuLaunchCooperativeKernel if cooperative else driver.cuLaunchKernel
-        extra = () if cooperative else (0,)
-        check(start(kernel, *grid, 1, THREADS, 1, 1, 0, self._stream, ctypes.addressof(addresses), *extra))
+        """Run a kernel whose only parameter is a struct, which is copied."""
+        address, n_bytes = ctypes.addressof(params), ctypes.sizeof(params)
+        self._queue.launch(kernel, *grid, THREADS, address, n_bytes, cooperative)
+
+    def flush(self) -> None:
+        """Have the device begin with what was asked for so far."""
+        self._run(False)
 
     def wait(self) -> None:
         """Until everything asked for is done."""
-        check(driver.cuStreamSynchronize(self._stream))
+        self._run(True)
         self._staged = 0
         self._retired.clear()
 
+    def _run(self, wait: bool) -> None:
+        status = self._queue.run(wait)
+        if status:
+            check((driver.CUresult(status),))
+
     def record(self) -> Any:
         """A point in the stream's time."""
+        self.device.make_current()
+        self.flush()
         event = check(driver.cuEventCreate(0))
         check(driver.cuEventRecord(event, self._stream))
         return event
@@ -180,6 +202,7 @@ class Workspace:
         end = self._staged + (n_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         if end > self._staging.size:
             self._retired.append(self._staging)  # copies may still read it
+            self.device.make_current()
             self._staging = pinned_array(2 * end, np.uint8)
             self._staged, end = 0, end - self._staged
         begin, self._staged = self._staged, end
@@ -241,6 +264,10 @@ def pinned_array(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialised array in page-locked memory: the card copies from and to it several times faster."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.asarray(_PinnedMemory(n_bytes)).view(dtype).reshape(shape)
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _is_pinned(array: np.ndarray) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gscodec.errors import BackendError
 from gscodec.splat._native import MIN_SCALE
 from gscodec.splat.cuda_params import (
     SLOTS,
@@ -226,8 +225,6 @@ def _share(p: Any, job: _Job, name: str, margin: int) -> Any:
     p.scene, p.lists, p.target, p.gradient = job.placed.scene, job.lists, job.pixels, job.gradient
     kernel = device.kernel("fit_cuda", name, team=job.team, blocks=BLOCKS[job.team])
     resident, strips = device.resident_blocks(kernel), 8 * job.placed.tiles
-    if resident == 0:
-        raise BackendError(f"{device.name} cannot hold a block of the kernels; take --backend cpu")
     p.group_size, p.groups = _groups(resident, job.n, strips, WARPS // job.team, job.group_size)
     return kernel
 

@@ -19,7 +19,7 @@ from gscodec.splat.cuda_params import (
     ScoreParams,
 )
 from gscodec.splat.cuda_pursuit import pursue
-from gscodec.splat.cuda_scene import CudaPictures, CudaTarget
+from gscodec.splat.cuda_scene import CudaTarget
 from gscodec.splat.cuda_seeds import nearest_seeds
 from gscodec.splat.frame_store import look_at, roi_of
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB
@@ -39,15 +39,13 @@ class CudaFrameStore:
         self.pixels = np.empty(0, np.uint8)
         self._roi = np.empty(0, np.uint8)  # the matte as it came
         self._looked: tuple[np.ndarray, np.ndarray] | None = None
-        batch.device.make_current()
         take = self._work.take
         self._source, self._matte = take(self._n_pixels * 3), take(self._n_pixels * 4)
         self._target = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
-        self._sum: CudaPictures | None = None
-        self._shown = take(self._n_pixels * 3)
+        self._sum, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
         self._tolerances = tolerances(config.hold).tolist()
-        self._is_shown = False
+        self._is_shown, self._is_aimed = False, True
 
     @property
     def picture(self) -> np.ndarray:
@@ -62,15 +60,17 @@ class CudaFrameStore:
         return self._roi >= (128 if self._roi.dtype == np.uint8 else 0.5)
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
-        self._batch.device.make_current()
+        if not self._is_aimed:
+            self.aim()  # the next frame asks for this one's luma
         self.pixels, self._roi, self._looked = pixels, roi_of(matte), None
+        self._is_aimed = False
         self._lumas = self._lumas[1], self._lumas[0]
         work = self._work
         for buffer, array in ((self._source, self.pixels), (self._matte, self._roi)):
             staged = work.staged(array.nbytes)
             staged[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             work.send(buffer.address, staged)
-        self.aim()
+        work.flush()  # it is under way while the motion is looked for
 
     def aim(self, stability: float = 0.0) -> None:
         p = LookParams(
@@ -85,12 +85,12 @@ class CudaFrameStore:
         p.background_weight = self._config.background_weight
         p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
         self._launch("look", p)
+        self._is_aimed = True
 
     def target(self) -> CudaTarget:
         return self._target
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        self._batch.device.make_current()
         target = self._target.pixels.address
         return nearest_seeds(self._batch, target, region, counts, self._config.detail)
 
@@ -122,9 +122,9 @@ class CudaFrameStore:
         return pursue(self._batch, target, arrays, *tables, change_costs, effort, lambda_).passes
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
-        work = self._work
-        self._sum = self._batch.draw_rgb8([params], self._sum)
-        held = HoldParams(shown=self._shown.address, sum=self._sum.buffer.address, pixels=self._n_pixels)
+        work, batch = self._work, self._batch
+        batch.draw(batch.place_as("drawn", [params]), DrawParams(rgb=self._sum.address))
+        held = HoldParams(shown=self._shown.address, sum=self._sum.address, pixels=self._n_pixels)
         held.restart, held.tolerance[:] = int(restart or not self._is_shown), self._tolerances
         self._launch("hold", held)
         self._is_shown = True

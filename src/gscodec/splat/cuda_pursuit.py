@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gscodec.errors import BackendError, LimitError
+from gscodec.errors import LimitError
 from gscodec.splat.cuda_params import LOCK, DrawParams, PursuitParams
 from gscodec.splat.cuda_scene import expect_shape
 from gscodec.splat.gaussians import N_PARAMS
@@ -111,10 +111,7 @@ def pursue(
         setattr(p, name, address)
         address += size
     kernel = batch.device.kernel("pursuit_cuda", "pursue", rows=4)
-    resident = batch.device.resident_blocks(kernel)
-    if resident == 0:
-        raise BackendError(f"{batch.device.name} cannot hold a block of the kernels; take --backend cpu")
-    p.group_size = _blocks(resident // batch.sharers, n)
+    p.group_size = _blocks(batch.device.resident_blocks(kernel) // batch.sharers, n)
     work.launch(kernel, (p.group_size, 1), p, cooperative=True)
     symbols = work.download(p.symbols, arrays.symbols)
     outcome = work.download(p.outcome, np.empty(1, OUTCOME))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gscodec.errors import BackendError
 from gscodec.splat.cuda_params import THREADS, SeedParams
 from gscodec.splat.cuda_scene import expect_shape
 
@@ -33,9 +32,7 @@ def nearest_seeds(
     p = SeedParams(target=target, regions=n_regions, n_seeds=int(counts.sum()), detail=detail)
     p.width, p.height, p.side, p.n_chunks = batch.width, batch.height, side, -(-side * side // THREADS)
     kernel = batch.device.kernel("seeds_cuda", "nearest_seeds", rows=4)
-    resident = batch.device.resident_blocks(kernel) // batch.sharers
-    if resident == 0:
-        raise BackendError(f"{batch.device.name} cannot hold a block of the kernels; take --backend cpu")
+    resident = max(1, batch.device.resident_blocks(kernel) // batch.sharers)
     p.group_size = min(resident, p.n_chunks, batch.device.n_multiprocessors)
     sent = {"region": (region, np.uint8), "counts": (counts, np.int32)}
     for name, address in work.upload_all("seeds' regions", sent).items():

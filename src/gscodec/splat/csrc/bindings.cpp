@@ -14,6 +14,7 @@
 #include "bindings.h"
 #include "canvas.h"
 #include "ceiling.h"
+#include "command_queue.h"
 #include "fit.h"
 #include "mesh_motion.h"
 #include "pursuit.h"
@@ -277,5 +278,21 @@ NB_MODULE(_native, m) {
             return self.drift(points.data(), int(points.shape(0)));
           },
           "points"_a, "Most pixels that a quarter of the picture moves as a whole, around the points.");
+  using gscodec::CommandQueue;
+  nb::class_<CommandQueue>(m, "CommandQueue", "Commands of one CUDA stream, handed to the driver all at once.")
+      .def(nb::init<uint64_t, uint64_t>(), "context"_a, "stream"_a)
+      .def("send", &CommandQueue::send, "device"_a, "host"_a, "n_bytes"_a)
+      .def("fetch", &CommandQueue::fetch, "host"_a, "device"_a, "n_bytes"_a)
+      .def("zero", &CommandQueue::zero, "device"_a, "n_bytes"_a)
+      .def(
+          "launch",
+          [](CommandQueue& self, uint64_t kernel, unsigned x, unsigned y, unsigned threads, std::uintptr_t params,
+             std::size_t n_bytes, bool cooperative) {
+            self.launch(kernel, x, y, threads, reinterpret_cast<const void*>(params), n_bytes, cooperative);
+          },
+          "kernel"_a, "grid_x"_a, "grid_y"_a, "threads"_a, "params"_a, "n_bytes"_a, "cooperative"_a,
+          "params: address of a struct, the kernel's only parameter, which is copied.")
+      .def("run", &CommandQueue::run, "wait"_a, nb::call_guard<nb::gil_scoped_release>(),
+           "Makes the calls; the driver's status, 0 if all went well.");
   gscodec::bind_frames(m);
 }
