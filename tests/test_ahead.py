@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from gscodec.ahead import HELD, ahead
+from gscodec.ahead import HELD, ahead, in_order
 
 
 def test_items_come_in_order_even_if_they_are_none_or_errors() -> None:
@@ -49,5 +49,37 @@ def test_it_runs_ahead_but_not_away() -> None:
 def test_closing_early_ends_the_thread() -> None:
     before = threading.active_count()
     with closing(ahead(iter(range(1000)))) as taken:
+        next(taken)
+    assert threading.active_count() == before
+
+
+def test_results_keep_the_order_of_their_items() -> None:
+    def slow_at_first(i: int) -> int:
+        time.sleep(0.02 if i == 0 else 0)
+        return 10 * i
+
+    assert list(in_order(slow_at_first, range(9), 4)) == [10 * i for i in range(9)]
+    assert list(in_order(slow_at_first, [], 4)) == []
+
+
+def test_failures_of_items_and_of_the_function_come_in_their_turn() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise OSError("the disk is gone")
+
+    made = in_order(lambda i: 1 // (2 - i), items(), 3)
+    assert next(made) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(made)
+    made = in_order(str, items(), 3)
+    assert [next(made), next(made)] == ["1", "2"]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(made)
+
+
+def test_closing_ends_the_threads_that_make_results() -> None:
+    before = threading.active_count()
+    with closing(in_order(str, iter(range(1000)), 3)) as taken:
         next(taken)
     assert threading.active_count() == before

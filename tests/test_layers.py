@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "rate": (),
     "splat": ("splat",),
     "transcode": LAYERS,
-    "video": ("video",),
+    "video": ("ahead", "video"),
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {

@@ -306,9 +306,9 @@ class CountingMatter:
         self.name, self.warnings, self.n_looks, self.n_resets = name, [], 0, 0
         self.may_pause = name != "file"
 
-    def matte(self, pixels: np.ndarray) -> np.ndarray:
+    def codes(self, pixels: np.ndarray) -> np.ndarray:
         self.n_looks += 1
-        return np.full(pixels.shape[:2], self.n_looks / 255, np.float32)
+        return np.full(pixels.shape[:2], self.n_looks, np.uint8)
 
     def reset(self) -> None:
         self.n_resets += 1

@@ -45,8 +45,7 @@ def live(clip: Path, backend: str, preset: str, gop: int) -> str:
     matter, frames = make_matter(roi_of(clip)), []
     for item in open_video(clip, max_frames=LIVE_FRAMES):
         if isinstance(item, Frame):
-            matte = (255 * matter.matte(item.pixels) + 0.5).astype(np.uint8)
-            frames.append((item.pixels, matte))
+            frames.append((item.pixels, matter.codes(item.pixels)))
     height, width = frames[0][0].shape[:2]
     config = encoder_config(preset, backend=backend, gop_length=gop)
     raster = make_rasterizer(backend, width, height)

@@ -1,14 +1,17 @@
-"""An iterable's items, made on a thread of their own while the last ones are used."""
+"""An iterable's items, made on threads of their own while the last ones are used."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 HELD = 2  # items that are ready and not yet taken
 
 
@@ -44,3 +47,24 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
             with suppress(Empty):
                 ready.get(timeout=0.01)
         worker.join()
+
+
+def in_order(function: Callable[[T], U], items: Iterable[T], threads: int) -> Generator[U, None, None]:
+    """What a function makes of items, in their order, by several threads; close it, or use it up.
+
+    Raises:
+        whatever `items` or `function` raises, when its turn comes.
+    """
+    pending: deque[Future[U]] = deque()
+    source = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        error: BaseException | None = None
+        while error is None:
+            try:
+                pending.append(pool.submit(function, next(source)))
+            except BaseException as raised:  # StopIteration too
+                error = raised
+            while pending and (error is not None or len(pending) > threads):
+                yield pending.popleft().result()
+    if not isinstance(error, StopIteration):
+        raise error

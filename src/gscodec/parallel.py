@@ -9,11 +9,12 @@ with all threads on each.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
+from queue import SimpleQueue
 from threading import Event, local
 
 import numpy as np
@@ -30,6 +31,7 @@ from gscodec.splat.raster import Place, make_rasterizer, n_devices
 from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
 MAX_HELD_BYTES = 1 << 30  # of pictures and mattes waiting for a core
+GOPS_PER_GPU = 8  # more at a time only wait for it, and for each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,14 @@ def _workers(config: EncoderConfig, video: VideoFormat, threads: int) -> int:
     if config.backend not in ("cpu", "cuda"):
         return 1
     n_bytes_per_gop = video.width * video.height * 4 * config.gop_length
-    return min(threads, MAX_HELD_BYTES // n_bytes_per_gop - 1)
+    most = MAX_HELD_BYTES // n_bytes_per_gop
+    if config.backend == "cuda":
+        most = min(most, GOPS_PER_GPU * len(_devices(config)))
+    return min(threads, most)
+
+
+def _devices(config: EncoderConfig) -> Sequence[int]:
+    return config.device_numbers() or range(n_devices(config.backend))
 
 
 def _encode(encoder: Encoder | PaperEncoder, job: Job, frame_type: FrameType) -> EncodedFrame:
@@ -115,22 +124,20 @@ def _gop_per_worker(
     jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, workers: int, threads: int
 ) -> Generator[Result, None, None]:
     """`threads` are those of each worker."""
-    devices = config.device_numbers() or range(n_devices(config.backend))
+    devices = _devices(config)
     numbers = count()
     mine = local()
     stop = Event()
     control = RateControl(config)
 
-    def encode_gop(gop: list[Item], offset: float) -> tuple[list[Result], float]:
+    def encode_gop(gop: SimpleQueue[Item | None], offset: float) -> tuple[list[Result], float]:
         if not hasattr(mine, "raster"):
             place = Place(devices[next(numbers) % len(devices)], -(-workers // len(devices)))
             mine.raster = make_rasterizer(config.backend, video.width, video.height, threads, place=place)
         encoder = make_encoder(config, mine.raster)
         encoder.crf_offset = offset
         results: list[Result] = []
-        for job in gop:
-            if stop.is_set():
-                break
+        while (job := gop.get()) is not None and not stop.is_set():
             results.append((job, _encode(encoder, job, job.frame_type) if isinstance(job, Job) else None))
         return results, offset
 
@@ -140,16 +147,27 @@ def _gop_per_worker(
         return results
 
     pending: deque[Future[tuple[list[Result], float]]] = deque()
+    # A GOP's items go to its worker as they come: waiting for the last of them would leave cores idle.
+    gop: SimpleQueue[Item | None] | None = None
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for gop in _gops(jobs):
-                pending.append(pool.submit(encode_gop, gop, control.crf_offset))
-                while len(pending) > workers:
-                    yield from collect(pending.popleft())
+            for job in jobs:
+                if gop is None or (isinstance(job, Job) and job.frame_type == FrameType.I):
+                    if gop is not None:
+                        gop.put(None)
+                    while len(pending) >= workers:
+                        yield from collect(pending.popleft())
+                    gop = SimpleQueue()
+                    pending.append(pool.submit(encode_gop, gop, control.crf_offset))
+                gop.put(job)
+            if gop is not None:
+                gop.put(None)
             while pending:
                 yield from collect(pending.popleft())
         finally:
             stop.set()  # on an error or Ctrl-C the other GOPs need not finish
+            if gop is not None:
+                gop.put(None)
 
 
 def _learn(control: RateControl, offset: float, gop: list[EncodedFrame], video: VideoFormat) -> None:
@@ -157,14 +175,3 @@ def _learn(control: RateControl, offset: float, gop: list[EncodedFrame], video: 
         n_bits = 8.0 * sum(len(f.payload) + 4 for f in gop)  # framing is about four bytes
         psnr = psnr_db(sum(f.roi_error for f in gop), sum(f.roi_samples for f in gop))
         control.finished(offset, n_bits, float(len(gop) / video.frame_rate), psnr)
-
-
-def _gops(jobs: Iterable[Item]) -> Iterator[list[Item]]:
-    gop: list[Item] = []
-    for job in jobs:
-        if isinstance(job, Job) and job.frame_type == FrameType.I and gop:
-            yield gop
-            gop = []
-        gop.append(job)
-    if gop:
-        yield gop

@@ -194,7 +194,7 @@ class _Mattes:
             self._matter.reset()
         self._age += 1
         if self._seen is None or cut or self._age >= self._every or has_moved(self._seen[1], now):
-            self._seen = (self._matter.matte(pixels) * 255 + 0.5).astype(np.uint8), now
+            self._seen = self._matter.codes(pixels), now
             self._age = 0
         return self._seen[0]
 

@@ -66,7 +66,7 @@ class MatteFile:
         Args:
             pixels: uint8 [H, W, 3]; only its size matters.
         Returns:
-            float32 [H, W] in [0, 1].
+            [H, W], uint8 in 255ths as a video of the clip's size has them, else float32 in [0, 1].
         Raises:
             MediaError: the video has fewer pictures than the clip, or cannot be decoded.
         """
@@ -81,6 +81,8 @@ class MatteFile:
                 self.warnings.append(line)
         if levels.shape == (height, width):
             return levels.copy()
+        if levels.dtype == np.uint8:
+            levels = levels.astype(np.float32) / np.float32(255)
         shrinking = levels.shape[0] > height
         mode = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
         return np.clip(cv2.resize(levels, (width, height), interpolation=mode), 0, 1)
@@ -96,4 +98,4 @@ class MatteFile:
                 "expected one picture per frame of the clip, or a single image"
             )
         self._count += 1
-        return cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+        return cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2GRAY)

@@ -280,7 +280,7 @@ def _found(frames: np.ndarray, matter: Matter) -> Iterator[np.ndarray]:
         if is_scene_cut(before, now):
             matter.reset()
         before = now
-        yield (matter.matte(pixels) * 255 + 0.5).astype(np.uint8)
+        yield matter.codes(pixels)
 
 
 def _fill_color(pixels: np.ndarray, matte: np.ndarray) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import av
 
+from gscodec.ahead import in_order
 from gscodec.errors import MediaError
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.picture import PictureConverter
@@ -30,6 +31,8 @@ _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder
 _MARGIN_S = 1  # sound may lie this far from its pictures in a file
 _MAX_HELD = 4096  # side packets kept back until it is known whether they are in the range
 _DEFAULT_RATE = Fraction(25)
+_Decoded = tuple[Any, int, int]  # FFmpeg's picture, pts, duration
+CONVERTERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads that convert: one is slower than decoding
 # Tags may be in any encoding; PyAV 18 would refuse the file, 19 knows no other way than this one.
 _OPEN_SETTINGS: Any = (
     {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
@@ -158,7 +161,7 @@ class VideoReader:
         self._max_frames = max_frames
         self.n_frames_hint = self._guess_n_frames(rate, start_s, duration_s, max_frames)
         head = self._skip_to_start(origin, head)
-        self._items = self._iterate(head)
+        self._items = in_order(self._convert_frame, self._iterate(head), CONVERTERS)
 
     def __enter__(self) -> Self:
         return self
@@ -172,10 +175,11 @@ class VideoReader:
         return self._items
 
     def close(self) -> None:
-        """Release the file and the decoder's threads."""
+        """Release the file and the threads that decode and convert."""
+        self._items.close()
         self._container.close()
 
-    def _iterate(self, head: list[Any]) -> Iterator[Frame | SidePacket]:
+    def _iterate(self, head: list[Any]) -> Iterator[_Decoded | SidePacket]:
         """One picture is kept back, since its duration is the distance to the next one."""
         waiting: tuple[Any, int] | None = None
         n_frames = 0
@@ -193,7 +197,7 @@ class VideoReader:
             if pts < self._start:
                 continue
             if waiting is not None and (self._stop is None or waiting[1] < self._stop):
-                yield self._frame(*waiting, pts - waiting[1])
+                yield *waiting, pts - waiting[1]
                 n_frames += 1
                 while held and self._time_s(held[0]) < pts * self._time_base:
                     yield held.popleft()
@@ -206,13 +210,16 @@ class VideoReader:
         else:
             self._warn_if_cut()
         if waiting is not None and (self._stop is None or waiting[1] < self._stop):
-            yield self._frame(*waiting, waiting[0].duration or self._frame_ticks)
+            yield *waiting, waiting[0].duration or self._frame_ticks
             n_frames += 1
         if n_frames == 0:
             raise MediaError(f"{self._path}: no picture lies in the range asked for; give an earlier start")
         yield from (packet for packet in held if self._in_range(packet))
 
-    def _frame(self, picture: Any, pts: int, duration: int) -> Frame:
+    def _convert_frame(self, item: _Decoded | SidePacket) -> Frame | SidePacket:
+        if isinstance(item, SidePacket):
+            return item
+        picture, pts, duration = item
         return Frame(self._convert(picture), pts, duration)
 
     def _events(self) -> Iterator[Any]:
