@@ -171,14 +171,14 @@ class Encoder:
         separate = config.separate_room and bool(start.is_room.any())
         person = None if not separate else np.flatnonzero(~start.is_room).astype(np.uint32)
         if separate:
-            self._fit_room(params, start.is_room, frames.picture, frames.matte)
+            self._fit_room(params, start.is_room)
         if config.init != "random":
             raster.solve_colors(target, params, person, COLOR_SWEEPS, RIDGE)
         result = raster.fit(target, params, person, self._schedule(config.iterations))
         self._check(result)
         if separate:
             room = np.flatnonzero(start.is_room).astype(np.uint32)
-            everywhere = raster.target(frames.picture, np.ones(frames.person.shape, np.float32))
+            everywhere = frames.even_target(room_only=False)
             self._check(
                 raster.fit(everywhere, params, room, self._schedule(config.iterations // 4, ROOM_TIME))
             )
@@ -202,9 +202,7 @@ class Encoder:
         """Gaussians that an I-frame starts from."""
         return self._config.operating_point(self._size[0] * self._size[1], self.crf_offset)[0]
 
-    def _fit_room(
-        self, params: np.ndarray, is_room: np.ndarray, picture: np.ndarray, matte: np.ndarray
-    ) -> None:
+    def _fit_room(self, params: np.ndarray, is_room: np.ndarray) -> None:
         """Fit the room's Gaussians by themselves, in place, to a picture that is black where the person is.
 
         Fitted together with the person's they would help to draw the person, and the person alone could not
@@ -212,8 +210,7 @@ class Encoder:
         """
         config, raster = self._config, self._raster
         room = np.ascontiguousarray(params[is_room])
-        outside = 1.0 - np.minimum(1.0, 2.0 * matte)
-        target = raster.target(picture * outside[:, :, None], np.ones_like(matte))
+        target = self._frames.even_target(room_only=True)
         if config.init != "random":
             raster.solve_colors(target, room, None, COLOR_SWEEPS, RIDGE)
         self._check(raster.fit(target, room, None, self._schedule(config.iterations // 2, ROOM_TIME)))

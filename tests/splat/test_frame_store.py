@@ -115,6 +115,27 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     assert store.losses([params]) == pytest.approx([plain], rel=2e-4)
 
 
+@pytest.mark.parametrize("room_only", [True, False])
+@pytest.mark.parametrize("codes", [True, False])
+def test_an_even_target_weighs_all_pixels_alike(make_store, rng, room_only: bool, codes: bool) -> None:
+    """What a solve starts from, Σ weight·d², is that of the picture; the room's is without the person."""
+    name = "cuda" if "Cuda" in type(make_store(EncoderConfig())).__name__ else "cpu-baseline"
+    raster = open_backend(name)(WIDTH, HEIGHT)
+    store = frame_store.make_frame_store(EncoderConfig(), raster)
+    (pixels, _), (matte, _) = frames(rng)
+    store.take(pixels, (255 * matte + 0.5).astype(np.uint8) if codes else matte)
+    store.aim()
+    params = random_gaussians(rng, N, WIDTH, HEIGHT)
+    before = store.losses([params])
+    picture, _ = expected_target(EncoderConfig(), pixels, matte)
+    if room_only:
+        picture *= 1 - np.minimum(1, 2 * matte[..., None])
+    wanted = ((drawn(params) - picture) ** 2).sum()
+    loss = raster.solve_colors(store.even_target(room_only), params.copy(), None, 1, 1e-3)
+    assert loss == pytest.approx(wanted, rel=5e-3)
+    assert store.losses([params]) == before
+
+
 def test_the_rest_is_the_target_without_the_sum(make_store, rng) -> None:
     config = EncoderConfig()
     store = make_store(config)

@@ -52,10 +52,8 @@ class MotionEstimator:
         self._look(pixels)
         if min(self._matched) < SMALLEST:
             return np.zeros(self._unsaid.shape, np.int32)
-        at = np.ascontiguousarray(points / self._scale, np.float32)
-        self._unsaid[0] += self._search.fit(at[~is_room]) * self._scale
-        if is_room.any() and self._search.drift(at[is_room]) * self._scale.max() > STILL:
-            self._unsaid[1] += self._search.fit(at) * self._scale
+        still = STILL / float(self._scale.max())
+        self._unsaid += self._search.follow(points, is_room, *self._scale.tolist(), still) * self._scale
         return np.rint(np.clip(self._unsaid, -64, 64) * UNITS_PER_PIXEL).astype(np.int32)
 
     def said(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:

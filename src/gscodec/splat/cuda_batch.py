@@ -30,6 +30,7 @@ from gscodec.splat.cuda_scene import (
     Params,
     expect_shape,
     place,
+    room_for,
 )
 from gscodec.splat.gaussians import N_PARAMS, OPPONENT_FROM_RGB, RGB_FROM_OPPONENT
 from gscodec.splat.raster import FitResult, FitSchedule
@@ -196,6 +197,10 @@ class CudaBatch:
         """The same in buffers of another name (cuda_scene.place)."""
         rows = rows or self._rows(len(params))
         return place(self.work, self.width, self.height, params, name, rows=rows)
+
+    def room_for(self, name: str, counts: list[int]) -> CudaGaussians:
+        """Buffers of that name for Gaussians that the card makes (cuda_scene.room_for)."""
+        return room_for(self.work, self.width, self.height, counts, name, rows=self._rows(len(counts)))
 
     def draw(self, placed: CudaGaussians, p: DrawParams) -> None:
         """Draw what was placed into whatever `p` names; does not wait."""

@@ -21,7 +21,13 @@ INCLUDED = {
     "raster_cuda": ("gaussian.h", "raster_cuda.cuh"),
     "fit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
     "frame_cuda": ("gaussian.h", "raster_cuda.cuh"),
-    "pursuit_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
+    "pursuit_cuda": (
+        "gaussian.h",
+        "raster_cuda.cuh",
+        "strips_cuda.cuh",
+        "pursuit_cuda.cuh",
+        "pursuit_value.cuh",
+    ),
     "seeds_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
 }
 _MAGIC = b"gscodec cubin 1\n"

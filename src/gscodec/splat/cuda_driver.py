@@ -6,7 +6,9 @@ cuda.bindings only, neither torch nor cuda.core: both take longer to import than
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,7 @@ class Device:
         self._kernels: dict[tuple[Any, ...], int] = {}
         self._modules: dict[tuple[Any, ...], Any] = {}
         self._resident: dict[int, int] = {}
+        self._compiling = Lock()
 
     def make_current(self) -> None:
         """Every thread needs it before the driver's calls that `Workspace` does not make for it."""
@@ -63,15 +66,18 @@ class Device:
         """The kernel `name` of csrc/`source`.cu with macros GSCODEC_*; compiled at first use."""
         key = (name, source, *defines.items())
         known = self._kernels.get(key)
-        if known is None:
-            self.make_current()
-            variant = (source, *sorted(defines.items()))
+        return known if known is not None else self._load(key, source, name, **defines)
+
+    def _load(self, key: tuple[Any, ...], source: str, name: str, **defines: int) -> int:
+        self.make_current()
+        variant = (source, *sorted(defines.items()))
+        with self._compiling:  # workers begin all at once, and need the same
             if variant not in self._modules:
                 code = machine_code(source, f"sm_{self.capability}", self._driver_version, **defines)
                 self._modules[variant] = check(driver.cuModuleLoadData(code))
-            known = int(check(driver.cuModuleGetFunction(self._modules[variant], name.encode())))
-            self._kernels[key] = known
-        return known
+            kernel = int(check(driver.cuModuleGetFunction(self._modules[variant], name.encode())))
+        self._kernels[key] = kernel
+        return kernel
 
     def resident_blocks(self, kernel: int) -> int:
         """Blocks of a kernel that the whole card holds at a time; never 0.
@@ -107,7 +113,8 @@ class Workspace:
         self._buffers: dict[str, Buffer] = {}
         self._spares: dict[int, list[int]] = {}
         self._staging = np.empty(0, np.uint8)
-        self._staged = 0
+        self._staging_address = self._staged = 0
+        self._sources: list[np.ndarray] = []  # of copies that are written down
         self._retired: list[np.ndarray] = []
 
     def buffer(self, name: str, n_bytes: int) -> int:
@@ -125,39 +132,49 @@ class Workspace:
         return Buffer(self.device, n_bytes, self._spares)
 
     def upload(self, name: str, array: np.ndarray) -> int:
-        """Copy an array to the buffer `name`; its address. A page-locked one must not change until `wait`."""
+        """Copy an array to the buffer `name`; its address. It must not change before `flush` or `wait`.
+
+        A page-locked one must not change before `wait`.
+        """
         address = self.buffer(name, array.nbytes)
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        if not _is_pinned(flat):
-            staged = self.staged(flat.size)
-            staged[:] = flat
-            flat = staged
-        self.send(address, flat)
+        array = np.ascontiguousarray(array)
+        if _is_pinned(array):
+            self._sources.append(array)
+            self._queue.send(address, _address(array), array.nbytes)
+        else:
+            self.send(address, [array])
         return address
 
     def upload_all(self, name: str, arrays: dict[str, tuple[np.ndarray, Any]]) -> dict[str, int]:
-        """Copy arrays, each as the given dtype, to the buffer `name` in one piece; address of each."""
-        places, end = {}, 0
-        for key, (array, dtype) in arrays.items():
-            places[key] = end
-            end += -(-array.size * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
-        address, staged = self.buffer(name, end), self.staged(end)
-        for key, (array, dtype) in arrays.items():
-            begin = places[key]
-            room = staged[begin : begin + array.size * np.dtype(dtype).itemsize]
-            np.copyto(room.view(dtype).reshape(array.shape), array, casting="same_kind")
-        self.send(address, staged)
-        return {key: address + begin for key, begin in places.items()}
+        """Copy arrays, each as the given dtype, to the buffer `name` in one piece; address of each.
 
-    def send(self, address: int, staged: np.ndarray) -> None:
-        """Copy page-locked bytes to the device."""
-        self._queue.send(address, _address(staged), staged.size)
+        They must not change before `flush` or `wait`.
+        """
+        parts = [np.ascontiguousarray(array, dtype) for array, dtype in arrays.values()]
+        address = self.buffer(name, sum(_aligned(part.nbytes) for part in parts))
+        places, end = {}, address
+        for key, part in zip(arrays, parts, strict=True):
+            places[key] = end
+            end += _aligned(part.nbytes)
+        self.send(address, parts, ALIGNMENT)
+        return places
+
+    def send(self, address: int, parts: Sequence[np.ndarray], alignment: int = 1) -> None:
+        """Copy contiguous arrays to the device in one piece; they must not change before the next run."""
+        n_bytes = sum(_aligned(part.nbytes, alignment) for part in parts)
+        begin = end = self._stage(n_bytes)
+        for part in parts:
+            self._queue.copy(end, _address(part), part.nbytes)
+            end += _aligned(part.nbytes, alignment)
+        self._sources += parts
+        self._queue.send(address, begin, n_bytes)
 
     def download(self, address: int, like: np.ndarray) -> np.ndarray:
         """Copy from the device into page-locked memory shaped `like`; valid from `wait` to the next use."""
-        staged = self.staged(like.nbytes)
-        self._queue.fetch(_address(staged), address, like.nbytes)
-        return staged.view(like.dtype).reshape(like.shape)
+        host = self._stage(like.nbytes)
+        self._queue.fetch(host, address, like.nbytes)
+        begin = host - self._staging_address
+        return self._staging[begin : begin + like.nbytes].view(like.dtype).reshape(like.shape)
 
     def zero(self, address: int, n_bytes: int) -> None:
         self._queue.zero(address, n_bytes)
@@ -181,6 +198,7 @@ class Workspace:
 
     def _run(self, wait: bool) -> None:
         status = self._queue.run(wait)
+        self._sources.clear()
         if status:
             check((driver.CUresult(status),))
 
@@ -197,16 +215,16 @@ class Workspace:
         check(driver.cuEventSynchronize(end))
         return float(check(driver.cuEventElapsedTime(start, end))) / 1e3
 
-    def staged(self, n_bytes: int) -> np.ndarray:
-        """Page-locked bytes that nobody else uses until `wait`."""
-        end = self._staged + (n_bytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        if end > self._staging.size:
-            self._retired.append(self._staging)  # copies may still read it
+    def _stage(self, n_bytes: int) -> int:
+        """Address of page-locked bytes that nobody else uses until `wait`."""
+        n_bytes = _aligned(n_bytes)
+        if self._staged + n_bytes > self._staging.size:
+            self._retired.append(self._staging)  # copies may still use it
             self.device.make_current()
-            self._staging = pinned_array(2 * end, np.uint8)
-            self._staged, end = 0, end - self._staged
-        begin, self._staged = self._staged, end
-        return self._staging[begin : begin + n_bytes]
+            self._staging = pinned_array(2 * (self._staged + n_bytes), np.uint8)
+            self._staging_address, self._staged = _address(self._staging), 0
+        self._staged += n_bytes
+        return self._staging_address + self._staged - n_bytes
 
 
 class Buffer:
@@ -264,6 +282,10 @@ def pinned_array(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialised array in page-locked memory: the card copies from and to it several times faster."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.asarray(_PinnedMemory(n_bytes)).view(dtype).reshape(shape)
+
+
+def _aligned(n_bytes: int, alignment: int = ALIGNMENT) -> int:
+    return -(-n_bytes // alignment) * alignment
 
 
 def _address(array: np.ndarray) -> int:

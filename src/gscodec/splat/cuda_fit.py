@@ -224,7 +224,9 @@ def _share(p: Any, job: _Job, name: str, margin: int) -> Any:
     job.lists.margin = margin
     p.scene, p.lists, p.target, p.gradient = job.placed.scene, job.lists, job.pixels, job.gradient
     kernel = device.kernel("fit_cuda", name, team=job.team, blocks=BLOCKS[job.team])
-    resident, strips = device.resident_blocks(kernel), 8 * job.placed.tiles
+    # Launches that want the whole card would wait for each other, and for pursuits.
+    resident = max(1, device.resident_blocks(kernel) // job.batch.sharers)
+    strips = 8 * job.placed.tiles
     p.group_size, p.groups = _groups(resident, job.n, strips, WARPS // job.team, job.group_size)
     return kernel
 

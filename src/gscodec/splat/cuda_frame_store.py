@@ -29,6 +29,8 @@ from gscodec.splat.pursuit import Effort, SymbolArrays
 if TYPE_CHECKING:
     from gscodec.splat.cuda_batch import CudaBatch
 
+MATRIX = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
+
 
 class CudaFrameStore:
     """frame_store.FrameStore; docstrings there."""
@@ -42,6 +44,7 @@ class CudaFrameStore:
         take = self._work.take
         self._source, self._matte = take(self._n_pixels * 3), take(self._n_pixels * 4)
         self._target = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
+        self._even = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
         self._sum, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
         self._tolerances = tolerances(config.hold).tolist()
@@ -67,28 +70,24 @@ class CudaFrameStore:
         self._lumas = self._lumas[1], self._lumas[0]
         work = self._work
         for buffer, array in ((self._source, self.pixels), (self._matte, self._roi)):
-            staged = work.staged(array.nbytes)
-            staged[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            work.send(buffer.address, staged)
+            work.send(buffer.address, [np.ascontiguousarray(array)])
         work.flush()  # it is under way while the motion is looked for
 
     def aim(self, stability: float = 0.0) -> None:
-        p = LookParams(
-            rgb=self._source.address, target=self._target.pixels.address, matte=self._matte_on_card()
-        )
-        p.roi_pixels = self._target.roi_pixels.address
-        self._work.zero(p.roi_pixels, 4)
+        p = LookParams(mask=int(self._config.background == "none"))
+        p.background_weight = self._config.background_weight
         p.luma, p.luma_before = (luma.address for luma in self._lumas)
         if stability and self._is_shown:
             p.shown, p.stability = self._shown.address, stability
-        p.pixels, p.mask = self._n_pixels, int(self._config.background == "none")
-        p.background_weight = self._config.background_weight
-        p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
-        self._launch("look", p)
+        self._look_at(self._target, p)
         self._is_aimed = True
 
     def target(self) -> CudaTarget:
         return self._target
+
+    def even_target(self, room_only: bool) -> CudaTarget:
+        self._look_at(self._even, LookParams(mask=-int(room_only), background_weight=1.0))
+        return self._even
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
         target = self._target.pixels.address
@@ -141,6 +140,12 @@ class CudaFrameStore:
             "error": error,
             "samples": 3 * self._n_pixels,
         }
+
+    def _look_at(self, target: CudaTarget, p: LookParams) -> None:
+        p.rgb, p.matte, p.target = self._source.address, self._matte_on_card(), target.pixels.address
+        p.roi_pixels, p.pixels, p.matrix[:] = target.roi_pixels.address, self._n_pixels, MATRIX
+        self._work.zero(p.roi_pixels, 4)
+        self._launch("look", p)
 
     def _look(self) -> tuple[np.ndarray, np.ndarray]:
         if self._looked is None:

@@ -11,7 +11,7 @@ THREADS = 32 * WARPS
 TILE_W = 32
 CELL = 256
 SLOTS = 32
-LOCK = 16  # csrc/pursuit_cuda.cu
+LOCK = 16  # csrc/pursuit_cuda.cuh
 MAX_SIDE = 32767  # boxes are 16-bit
 
 

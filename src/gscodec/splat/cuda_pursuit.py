@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gscodec.errors import LimitError
-from gscodec.splat.cuda_params import LOCK, DrawParams, PursuitParams
+from gscodec.splat.cuda_params import LOCK, THREADS, DrawParams, PursuitParams
 from gscodec.splat.cuda_scene import expect_shape
 from gscodec.splat.gaussians import N_PARAMS
 from gscodec.splat.pursuit import Effort, SymbolArrays
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROUNDS_PER_PASS = 48  # a round changes Gaussians all over the picture, but neighbours take turns
 GAUSSIANS_PER_BLOCK = 3
 STIFFNESS = 1.3  # csrc/pursuit.h
-MAX_VAST, SLICES, N_SUMS = 1024, 64, 10  # csrc/pursuit_cuda.cu
+MAX_VAST, SLICES, N_SUMS = 1024, 64, 10  # csrc/pursuit_cuda.cuh
 MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
 MAX_GAUSSIANS = 1 << 20
 OUTCOME = np.dtype(
@@ -61,11 +61,9 @@ def pursue(
         raise LimitError(f"{n} Gaussians, at most {MAX_GAUSSIANS} can be updated on a GPU")
     for name in ("symbols", "base", "step", "offset", "low", "high"):
         expect_shape(name, getattr(arrays, name), (n, N_PARAMS))
-    placed = batch.place_as("pursued", [arrays.values()])
-    rest = work.buffer("pursued rest", batch.width * batch.height * 16)
-    batch.draw(placed, DrawParams(target=target, rest=rest))
-
-    p = PursuitParams(scene=placed.scene, rest=rest, lambda_=lambda_, stiffness=STIFFNESS)
+    placed = batch.room_for("pursued", [n])
+    p = PursuitParams(lambda_=lambda_, stiffness=STIFFNESS)
+    p.rest = work.buffer("pursued rest", batch.width * batch.height * 16)
     p.rounds, p.deadline_s = min(MAX_ROUNDS, ROUNDS_PER_PASS * effort.passes), effort.deadline_s
     sent = {
         "symbols": (arrays.symbols, np.int32),
@@ -75,12 +73,20 @@ def pursue(
         "step": (arrays.step, np.float64),
         "offset": (arrays.offset, np.float64),
         "rates": (np.concatenate([rates.ravel(), groups.ravel()]), np.float32),
+        "picture": (np.array([0, n]), np.int32),
     }
     if change_costs is not None:
         expect_shape("change_costs", change_costs, (n,))
         sent["first"] = (change_costs, np.float32)
-    for name, address in work.upload_all("pursued symbols", sent).items():
+    places = work.upload_all("pursued symbols", sent)
+    placed.scene.first = places.pop("picture")
+    placed.scene.params = work.buffer("pursued params", 32 * n)
+    for name, address in places.items():
         setattr(p, name, address)
+    p.scene = placed.scene
+    blocks = -(-n // THREADS)
+    work.launch(batch.device.kernel("pursuit_cuda", "place_symbols", rows=4), (blocks, 1), p)
+    batch.draw(placed, DrawParams(target=target, rest=p.rest))
     p.locks_x = -(-batch.width // LOCK)
     n_locks = p.locks_x * -(-batch.height // LOCK)
     for name, n_bytes in {

@@ -68,20 +68,26 @@ def place(work: Workspace, width: int, height: int, params: Params, name: str, *
     """
     for p in params:
         expect_shape("params", p, (len(p), N_PARAMS))
-    counts = [len(p) for p in params]
-    total, largest, n = sum(counts), max(counts, default=0), len(params)
+    placed = room_for(work, width, height, [len(p) for p in params], name, rows=rows)
+    scene, n = placed.scene, len(params)
+    # Indices and parameters go up in one copy.
+    head = -(-(n + 1) * 4 // 32) * 8
+    first = np.zeros(head, np.int32)
+    first[1 : n + 1] = np.cumsum(placed.counts)
+    first[n + 1 :] = placed.total
+    scene.first = work.buffer(f"{name} params", 4 * head + placed.total * 32)
+    scene.params = scene.first + 4 * head
+    work.send(scene.first, [first, *(np.ascontiguousarray(p, np.float32) for p in params)])
+    return placed
+
+
+def room_for(
+    work: Workspace, width: int, height: int, counts: list[int], name: str, *, rows: int
+) -> CudaGaussians:
+    """Buffers for so many Gaussians of each picture; the caller says where `first` and `params` are."""
+    total, largest, n = sum(counts), max(counts, default=0), len(counts)
     scene = Scene(pictures=n, width=width, height=height)
     scene.tiles_x, scene.tiles_y = -(-width // TILE_W), -(-height // tile_height(rows))
-    # Indices and parameters go up in one copy.
-    head = -(-(n + 1) * 4 // 32) * 32
-    packed = work.staged(head + total * 32)
-    packed[: (n + 1) * 4].view(np.int32)[:] = np.cumsum([0, *counts])
-    if total:
-        rows_of_params = packed[head:].view(np.float32).reshape(total, N_PARAMS)
-        np.concatenate(params, out=rows_of_params, casting="same_kind")
-    scene.first = work.buffer(f"{name} params", packed.size)
-    scene.params = scene.first + head
-    work.send(scene.first, packed)
     scene.prepared = work.buffer(f"{name} prepared", total * 32)
     scene.boxes = work.buffer(f"{name} boxes", total * 8)
     if largest >= CELLS_FROM:

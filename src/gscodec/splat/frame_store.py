@@ -56,6 +56,13 @@ class FrameStore(Protocol):
     def target(self) -> Any:
         """What was aimed at, as the rasteriser's fits take it; valid until the next aim."""
 
+    def even_target(self, room_only: bool) -> Any:
+        """The frame as a target of which every pixel counts alike; valid until the next one.
+
+        Args:
+            room_only: where the person is it is black.
+        """
+
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Which seed each pixel of the frame is nearest to (splat/seeds.py, Label)."""
 
@@ -114,6 +121,11 @@ class CpuFrameStore:
 
     def target(self) -> Any:
         return self._target if self._raster is self._core else self._raster.target(*self._aim)
+
+    def even_target(self, room_only: bool) -> Any:
+        outside = 1.0 - np.minimum(1.0, 2.0 * self.matte)
+        picture = self.picture * outside[:, :, None] if room_only else self.picture
+        return self._raster.target(picture, np.ones_like(self.matte))
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
         return nearest_seeds(self.picture, self._config.detail)(region, counts)

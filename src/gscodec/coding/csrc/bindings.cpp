@@ -156,10 +156,7 @@ NB_MODULE(_native, m) {
           },
           "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "mesh"_a.none(), "room_moves"_a, "n_born"_a)
       .def(
-          "moved",
-          [](FrameCoder& c, Mesh mesh, bool room) {
-            return to_arrays(released([&] { return c.moved(to_motion(mesh, room)); }));
-          },
+          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(mesh, room))); },
           "mesh"_a, "room_moves"_a)
       .def(
           "used_points",
@@ -185,7 +182,7 @@ NB_MODULE(_native, m) {
           "data"_a, "max_gaussians"_a)
       .def("change_costs",
            [](FrameCoder& c) {
-             const std::vector<float> costs = released([&] { return c.change_costs(); });
+             const std::vector<float> costs = c.change_costs();
              float* out;
              auto array = make_array<float>({costs.size()}, &out);
              std::copy(costs.begin(), costs.end(), out);

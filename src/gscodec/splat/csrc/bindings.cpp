@@ -277,10 +277,32 @@ NB_MODULE(_native, m) {
             nb::gil_scoped_release release;
             return self.drift(points.data(), int(points.shape(0)));
           },
-          "points"_a, "Most pixels that a quarter of the picture moves as a whole, around the points.");
+          "points"_a, "Most pixels that a quarter of the picture moves as a whole, around the points.")
+      .def(
+          "follow",
+          [](const gscodec::MeshSearch& self, StridedPoints points, Flags is_room, float scale_x, float scale_y,
+             float still) {
+            if (is_room.size() != points.shape(0)) throw std::invalid_argument("points and flags differ in length");
+            std::vector<float> own, room;
+            for (std::size_t i = 0; i < points.shape(0); ++i) {
+              std::vector<float>& to = is_room.data()[i] ? room : own;
+              to.push_back(points(i, 0) / scale_x);
+              to.push_back(points(i, 1) / scale_y);
+            }
+            float* data;
+            auto meshes =
+                make_array<float>({2, std::size_t(self.grid().rows), std::size_t(self.grid().columns), 2}, &data);
+            nb::gil_scoped_release release;
+            self.follow(own, room, still, data);
+            return meshes;
+          },
+          "points"_a, "is_room"_a, "scale_x"_a, "scale_y"_a, "still"_a,
+          "Displacements [2, rows, columns, 2] around what is not the room's, and around all points; points are of a "
+          "picture so many times as large. The second are 0 where the room drifts by no more than `still`.");
   using gscodec::CommandQueue;
   nb::class_<CommandQueue>(m, "CommandQueue", "Commands of one CUDA stream, handed to the driver all at once.")
       .def(nb::init<uint64_t, uint64_t>(), "context"_a, "stream"_a)
+      .def("copy", &CommandQueue::copy, "to"_a, "source"_a, "n_bytes"_a)
       .def("send", &CommandQueue::send, "device"_a, "host"_a, "n_bytes"_a)
       .def("fetch", &CommandQueue::fetch, "host"_a, "device"_a, "n_bytes"_a)
       .def("zero", &CommandQueue::zero, "device"_a, "n_bytes"_a)

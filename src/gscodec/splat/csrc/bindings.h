@@ -40,6 +40,8 @@ using Rates = nb::ndarray<const float, nb::numpy, nb::shape<N_PARAMS, RATE_ENTRI
 using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, N_GROUPS>, nb::c_contig, nb::device::cpu>;
 using Costs = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Points = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
+using StridedPoints = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::device::cpu>;
+using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <typename Array>

@@ -55,6 +55,10 @@ void* host(uint64_t address) { return reinterpret_cast<void*>(static_cast<std::u
 
 CommandQueue::CommandQueue(uint64_t context, uint64_t stream) : context_(context), stream_(stream) { driver(); }
 
+void CommandQueue::copy(uint64_t to, uint64_t from, std::size_t n_bytes) {
+  if (n_bytes) add({Kind::Copy, 0, 0, 0, to, from, n_bytes});
+}
+
 void CommandQueue::send(uint64_t device, uint64_t from, std::size_t n_bytes) {
   if (n_bytes) add({Kind::Send, 0, 0, 0, device, from, n_bytes});
 }
@@ -86,6 +90,9 @@ void CommandQueue::add(const Command& command) {
 int CommandQueue::make(const Command& c) {
   const Driver& d = driver();
   switch (c.kind) {
+    case Kind::Copy:
+      std::memcpy(host(c.to), host(c.from), c.amount);
+      return 0;
     case Kind::Send:
       return d.send(c.to, host(c.from), c.amount, stream_);
     case Kind::Fetch:

@@ -14,6 +14,9 @@ class CommandQueue {
   // context, stream: the driver's handles. std::runtime_error without a driver.
   CommandQueue(uint64_t context, uint64_t stream);
 
+  // Host memory to other host memory; what is copied must stay as it is until the next `run`.
+  void copy(uint64_t to, uint64_t from, std::size_t n_bytes);
+
   // Page-locked host memory to the device, and back; it must stay as it is until a `run` that waits.
   void send(uint64_t device, uint64_t host, std::size_t n_bytes);
   void fetch(uint64_t host, uint64_t device, std::size_t n_bytes);
@@ -27,7 +30,7 @@ class CommandQueue {
   int run(bool wait);
 
  private:
-  enum class Kind { Send, Fetch, Zero, Launch, LaunchCooperative };
+  enum class Kind { Copy, Send, Fetch, Zero, Launch, LaunchCooperative };
 
   struct Command {
     Kind kind;

@@ -20,7 +20,8 @@ struct LookParams {
   float4* target;              // [H, W]: Y, U, V, weight
   float* luma;                 // [H, W], or null
   unsigned* roi_pixels;        // zero at the launch: pixels whose weight is above a half
-  int pixels, mask;            // mask: not 0 makes all that is not the person's black
+  int pixels;
+  int mask;  // 1 makes what is not the person's black, -1 what is
   float background_weight, stability;
   float matrix[9];  // the sum's colours from R'G'B' codes, row by row
 };
@@ -62,8 +63,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
     float c[3];
     to_opponent(p.matrix, p.rgb + 3ll * i, c);
     const float m = matte_at(p.matte, i);
-    if (p.mask)
-      for (int k = 0; k < 3; ++k) c[k] *= fminf(1.0f, 2.0f * m);
+    const float person = fminf(1.0f, 2.0f * m), kept = p.mask > 0 ? person : p.mask < 0 ? 1.0f - person : 1.0f;
+    for (int k = 0; k < 3; ++k) c[k] *= kept;
     float weight = p.background_weight + (1.0f - p.background_weight) * clamp01(2.0f * m - 0.5f);
     const float luma = c[0];
     if (p.stability > 0.0f) {

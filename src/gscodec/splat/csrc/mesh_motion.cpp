@@ -312,4 +312,15 @@ float MeshSearch::drift(const float* points, int n) const {
   return largest * float(1 << level);
 }
 
+void MeshSearch::follow(const std::vector<float>& own, const std::vector<float>& room, float still,
+                        float* meshes) const {
+  const int size = 2 * grid_.rows * grid_.columns;
+  fit(own.data(), int(own.size() / 2), meshes);
+  std::fill(meshes + size, meshes + 2 * size, 0.0f);
+  if (room.empty() || !(drift(room.data(), int(room.size() / 2)) > still)) return;
+  std::vector<float> all = own;
+  all.insert(all.end(), room.begin(), room.end());
+  fit(all.data(), int(all.size() / 2), meshes + size);
+}
+
 }  // namespace gscodec

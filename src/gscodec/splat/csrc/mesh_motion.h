@@ -42,6 +42,10 @@ class MeshSearch {
   // By how much the picture around the points moves as a whole, pixels: the most that any of its quarters does.
   float drift(const float* points, int n) const;
 
+  // Both in one: meshes [2, rows, columns, 2] around the first points, and around all of them where the picture around
+  // the room's drifts by more than `still`; else the second is 0.
+  void follow(const std::vector<float>& own, const std::vector<float>& room, float still, float* meshes) const;
+
   const MeshGrid& grid() const { return grid_; }
   int width() const { return now_[0].width; }
   int height() const { return now_[0].height; }
