@@ -3,7 +3,7 @@
     python tools/bench_cuda.py prepare clip.mp4 starts.npz --gaussians 1000 --every 5
     python tools/bench_cuda.py run starts.npz [more.npz ...]
 
-`prepare` needs the native core and no GPU: it finds mattes and starts. `run` needs a GPU, numpy and OpenCV.
+`prepare` needs no GPU: it finds mattes and starts. `run` needs one, and of other packages numpy and OpenCV alone.
 The clip's path is kept relative to the .npz. docs/performance.md, section "CUDA", has figures.
 """
 
@@ -65,7 +65,7 @@ def ceilings(batch: Any) -> tuple[float, float]:
     n_bytes = 1 << 30
     source, sink = Buffer(device, n_bytes), Buffer(device, n_bytes)
     module = check(driver.cuModuleLoadData(compile_source(FMA_SOURCE, "ceiling", f"sm_{device.capability}")))
-    kernel = check(driver.cuModuleGetFunction(module, b"multiply_add"))
+    kernel = int(check(driver.cuModuleGetFunction(module, b"multiply_add")))
     grid = 16 * device.n_multiprocessors
     pointer = Scene(first=sink.address)  # a struct that begins with the pointer
     rates = [0.0, 0.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,20 @@ def test_second_use_compiles_nothing(compiled: list[str], tmp_path: Path) -> Non
     assert cuda_compile.machine_code("fit_cuda", "sm_90", 13000, team=1) == first
     assert compiled == ["fit_cuda"]
     assert len(cache_files(tmp_path)) == 1
+
+
+def test_threads_that_begin_together_compile_once(compiled: list[str], monkeypatch) -> None:
+    compile_source = cuda_compile.compile_source
+
+    def slowly(source: str, name: str, arch: str) -> bytes:
+        time.sleep(0.05)
+        return compile_source(source, name, arch)
+
+    monkeypatch.setattr(cuda_compile, "compile_source", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: cuda_compile.machine_code("fit_cuda", "sm_90", 13000), range(4)))
+    assert len(set(found)) == 1
+    assert compiled == ["fit_cuda"]
 
 
 def test_every_part_of_the_key_counts(compiled: list[str], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import tempfile
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
+from threading import Lock
 
 from gscodec.errors import BackendError
 
@@ -30,6 +31,7 @@ INCLUDED = {
     ),
     "seeds_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
 }
+_compiling = Lock()
 _MAGIC = b"gscodec cubin 1\n"
 _DIGEST_BYTES = 32
 
@@ -46,10 +48,12 @@ def machine_code(name: str, arch: str, driver: int, **defines: int) -> bytes:
     source = source_text(name, **defines)
     key = "\0".join([source, arch, str(driver), _compiler_version()])
     path = cache_folder() / f"{name}-{arch}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.cubin"
-    code = _load(path)
-    if code is None:
-        code = compile_source(source, name, arch)
-        _store(path, code)
+    # Workers begin together and want the same kernels; and two threads must not begin to import cuda.core.
+    with _compiling:
+        code = _load(path)
+        if code is None:
+            code = compile_source(source, name, arch)
+            _store(path, code)
     return code
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,6 @@ class Device:
         self._kernels: dict[tuple[Any, ...], int] = {}
         self._modules: dict[tuple[Any, ...], Any] = {}
         self._resident: dict[int, int] = {}
-        self._compiling = Lock()
 
     def make_current(self) -> None:
         """Every thread needs it before the driver's calls that `Workspace` does not make for it."""
@@ -71,13 +69,11 @@ class Device:
     def _load(self, key: tuple[Any, ...], source: str, name: str, **defines: int) -> int:
         self.make_current()
         variant = (source, *sorted(defines.items()))
-        with self._compiling:  # workers begin all at once, and need the same
-            if variant not in self._modules:
-                code = machine_code(source, f"sm_{self.capability}", self._driver_version, **defines)
-                self._modules[variant] = check(driver.cuModuleLoadData(code))
-            kernel = int(check(driver.cuModuleGetFunction(self._modules[variant], name.encode())))
-        self._kernels[key] = kernel
-        return kernel
+        if variant not in self._modules:
+            code = machine_code(source, f"sm_{self.capability}", self._driver_version, **defines)
+            self._modules[variant] = check(driver.cuModuleLoadData(code))
+        self._kernels[key] = int(check(driver.cuModuleGetFunction(self._modules[variant], name.encode())))
+        return self._kernels[key]
 
     def resident_blocks(self, kernel: int) -> int:
         """Blocks of a kernel that the whole card holds at a time; never 0.
