@@ -3,8 +3,8 @@
     python tools/bench_cuda.py prepare clip.mp4 starts.npz --gaussians 1000 --every 5
     python tools/bench_cuda.py run starts.npz [more.npz ...]
 
-`prepare` needs no GPU: it finds mattes and starts. `run` needs one, and of other packages numpy and OpenCV alone.
-The clip's path is kept relative to the .npz. docs/performance.md, section "CUDA", has figures.
+`prepare` needs no GPU: it finds mattes and starts. `run` needs one. The clip's path is kept relative to the
+.npz. docs/performance.md, section "CUDA", has figures.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from gscodec.splat.raster import Place, make_rasterizer, n_devices
 from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
 MAX_HELD_BYTES = 1 << 30  # of pictures and mattes waiting for a core
-GOPS_PER_GPU = 6  # more at a time only wait for it, and for each other
+GOPS_PER_GPU = 4  # with more, reading waits for them (docs/performance.md, "Whole encoder on the card")
 
 
 @dataclass(frozen=True, slots=True)

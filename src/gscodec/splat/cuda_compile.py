@@ -48,7 +48,7 @@ def machine_code(name: str, arch: str, driver: int, **defines: int) -> bytes:
     source = source_text(name, **defines)
     key = "\0".join([source, arch, str(driver), _compiler_version()])
     path = cache_folder() / f"{name}-{arch}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.cubin"
-    # Workers begin together and want the same kernels; and two threads must not begin to import cuda.core.
+    # Workers begin together and want the same kernels, and cuda.core must not be imported twice at once.
     with _compiling:
         code = _load(path)
         if code is None:
