@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -306,9 +307,10 @@ class CountingMatter:
         self.name, self.warnings, self.n_looks, self.n_resets = name, [], 0, 0
         self.may_pause = name != "file"
 
-    def codes(self, pixels: np.ndarray) -> np.ndarray:
+    def begin(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
         self.n_looks += 1
-        return np.full(pixels.shape[:2], self.n_looks, np.uint8)
+        mattes = [np.full(pixels.shape[:2], self.n_looks, np.uint8)]
+        return mattes.pop  # fails if it is asked twice
 
     def reset(self) -> None:
         self.n_resets += 1

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from gscodec.ahead import ahead
+from gscodec.ahead import ahead, in_order
 from gscodec.analysis.matting import Matter, make_matter
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
 from gscodec.coding.headers import (
@@ -95,6 +96,8 @@ class Tally:
 
 
 Progress = Callable[[Tally], None]
+_Draft = tuple[Frame, Callable[[], np.ndarray], FrameType, bool]  # Job's fields, but what makes the matte
+FINISHERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads that finish mattes
 
 
 def encode_file(
@@ -140,8 +143,9 @@ def encode_file(
         with (
             GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer,
             closing(ahead(reader)) as items,
+            closing(_jobs(items, matter, config)) as jobs,
             # Closed at once on an error, so that the other cores stop too.
-            closing(encode_jobs(_jobs(items, matter, config), config, reader.format, threads)) as results,
+            closing(encode_jobs(jobs, config, reader.format, threads)) as results,
         ):
             for item, coded in results:
                 if isinstance(item, SidePacket):
@@ -163,7 +167,23 @@ def encode_file(
     return tally
 
 
-def _jobs(items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderConfig) -> Iterator[Item]:
+def _jobs(
+    items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderConfig
+) -> Generator[Item, None, None]:
+    """Frames with their mattes, which several threads finish."""
+    return in_order(_job, _drafts(items, matter, config), FINISHERS)
+
+
+def _job(draft: _Draft | SidePacket) -> Item:
+    if isinstance(draft, SidePacket):
+        return draft
+    frame, matte, kind, is_scene = draft
+    return Job(frame, matte(), kind, is_scene)
+
+
+def _drafts(
+    items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderConfig
+) -> Iterator[_Draft | SidePacket]:
     since: int | None = None
     before: np.ndarray | None = None
     mattes = _Mattes(matter, config.matte_every)
@@ -176,27 +196,40 @@ def _jobs(items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderCo
         before = now
         kind, is_scene = frame_type(since, config.gop_length, cut), cut or since is None
         since = 0 if kind == FrameType.I else (since or 0) + 1
-        yield Job(item, mattes.of(item.pixels, now, cut), kind, is_scene=is_scene)
+        yield item, mattes.of(item.pixels, now, cut), kind, is_scene
 
 
 class _Mattes:
-    """A matte for every frame, as Job wants it; while nothing moves one serves several."""
+    """What makes a matte for every frame, as Job wants it; while nothing moves one serves several."""
 
     def __init__(self, matter: Matter, every: int) -> None:
         self._matter = matter
         self._every = every if matter.may_pause else 1
-        self._seen: tuple[np.ndarray, np.ndarray] | None = None  # matte, thumbnail of the frame it is of
+        self._seen: tuple[_Once, np.ndarray] | None = None  # matte, thumbnail of the frame it is of
         self._age = 0  # frames
 
-    def of(self, pixels: np.ndarray, now: np.ndarray, cut: bool) -> np.ndarray:
-        """The matte of a frame, uint8 [H, W]; `now` is its thumbnail."""
+    def of(self, pixels: np.ndarray, now: np.ndarray, cut: bool) -> _Once:
+        """What makes the matte of a frame, uint8 [H, W]; `now` is its thumbnail."""
         if cut:
             self._matter.reset()
         self._age += 1
         if self._seen is None or cut or self._age >= self._every or has_moved(self._seen[1], now):
-            self._seen = self._matter.codes(pixels), now
+            self._seen = _Once(self._matter.begin(pixels)), now
             self._age = 0
         return self._seen[0]
+
+
+class _Once:
+    """A function that is called once, whoever asks first; the others get what it made."""
+
+    def __init__(self, make: Callable[[], np.ndarray]) -> None:
+        self._make, self._made, self._lock = make, np.empty(0, np.uint8), Lock()
+
+    def __call__(self) -> np.ndarray:
+        with self._lock:
+            if self._made.size == 0:
+                self._made = self._make()
+        return self._made
 
 
 def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:

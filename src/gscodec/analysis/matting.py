@@ -7,6 +7,7 @@ that importing this module costs nothing. docs/matting.md compares them.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +19,8 @@ NOBODY = "nobody was found in some frames: there the whole frame is the region o
 
 
 class _Source(Protocol):
-    def matte(self, pixels: np.ndarray) -> np.ndarray | None:
-        """float32 in [0, 1] or uint8 in 255ths, [H, W]; None: nobody is there."""
+    def matte(self, pixels: np.ndarray) -> np.ndarray | Callable[[], np.ndarray] | None:
+        """float32 in [0, 1] or uint8 in 255ths, [H, W], or what makes it; None: nobody is there."""
 
 
 class Matter:
@@ -51,25 +52,34 @@ class Matter:
             MediaError: a matte file has no picture for this frame.
             ConfigError: the network's output is no mask.
         """
-        matte = self._find(pixels)
+        matte = self._find(pixels)()
         if matte.dtype == np.uint8:
             return matte.astype(np.float32) / np.float32(255)
         return np.ascontiguousarray(matte, np.float32)
 
-    def codes(self, pixels: np.ndarray) -> np.ndarray:
-        """The same in 255ths, uint8 [H, W], as encoders take it."""
-        matte = self._find(pixels)
-        return (
-            matte if matte.dtype == np.uint8 else (matte * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-        )
+    def begin(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
+        """Look at the next frame; what then makes its matte in 255ths, uint8 [H, W], on any thread."""
+        find = self._find(pixels)
 
-    def _find(self, pixels: np.ndarray) -> np.ndarray:
+        def codes() -> np.ndarray:
+            matte = find()
+            if matte.dtype == np.uint8:
+                return matte
+            return (matte * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+        return codes
+
+    def codes(self, pixels: np.ndarray) -> np.ndarray:
+        """The matte of the next frame in 255ths, uint8 [H, W], as encoders take it."""
+        return self.begin(pixels)()
+
+    def _find(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
         matte = None if self._source is None else self._source.matte(pixels)
         if matte is None:
             if self._source is not None and NOBODY not in self._warnings:
                 self._warnings.append(NOBODY)
-            return np.full(pixels.shape[:2], 255, np.uint8)
-        return matte
+            matte = np.full(pixels.shape[:2], 255, np.uint8)
+        return (lambda: matte) if isinstance(matte, np.ndarray) else matte
 
     @property
     def may_pause(self) -> bool:
