@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,20 @@ def test_threads_that_begin_together_compile_once(compiled: list[str], monkeypat
         found = list(pool.map(lambda _: cuda_compile.machine_code("fit_cuda", "sm_90", 13000), range(4)))
     assert len(set(found)) == 1
     assert compiled == ["fit_cuda"]
+
+
+def test_different_sources_compile_side_by_side(compiled: list[str], monkeypatch) -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def compile_source(source: str, name: str, arch: str) -> bytes:
+        both.wait()  # fails unless the other has begun
+        return name.encode()
+
+    monkeypatch.setattr(cuda_compile, "compile_source", compile_source)
+    with ThreadPoolExecutor(2) as pool:
+        names = ["fit_cuda", "raster_cuda"]
+        found = list(pool.map(lambda name: cuda_compile.machine_code(name, "sm_90", 13000), names))
+    assert found == [b"fit_cuda", b"raster_cuda"]
 
 
 def test_every_part_of_the_key_counts(compiled: list[str], tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class CudaBatch:
             p.weight = work.upload("weights", weights.astype(np.float32, copy=False))
         p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
         work.zero(p.roi_pixels, count * 4)
-        kernel = self.device.kernel("raster_cuda", "load_target", rows=self._rows(count))
+        kernel = self.device.kernel("raster_cuda", "load_target", rows=self.rows(count))
         work.launch(kernel, (min(256, -(-n_pixels // THREADS)), count), p)
         work.wait()
         return made
@@ -195,12 +195,12 @@ class CudaBatch:
 
     def place_as(self, name: str, params: Params, *, rows: int = 0) -> CudaGaussians:
         """The same in buffers of another name (cuda_scene.place)."""
-        rows = rows or self._rows(len(params))
+        rows = rows or self.rows(len(params))
         return place(self.work, self.width, self.height, params, name, rows=rows)
 
     def room_for(self, name: str, counts: list[int]) -> CudaGaussians:
         """Buffers of that name for Gaussians that the card makes (cuda_scene.room_for)."""
-        return room_for(self.work, self.width, self.height, counts, name, rows=self._rows(len(counts)))
+        return room_for(self.work, self.width, self.height, counts, name, rows=self.rows(len(counts)))
 
     def draw(self, placed: CudaGaussians, p: DrawParams) -> None:
         """Draw what was placed into whatever `p` names; does not wait."""
@@ -214,7 +214,7 @@ class CudaBatch:
             return out
         return CudaPictures(self.work.take(int(np.prod(shape))), shape)
 
-    def _rows(self, pictures: int) -> int:
+    def rows(self, pictures: int) -> int:
         """Pixels of a thread: few where the card would not be filled."""
         tiles = -(-self.width // TILE_W) * -(-self.height // tile_height(4)) * pictures
         return 4 if tiles >= 6 * self.device.n_multiprocessors else 2

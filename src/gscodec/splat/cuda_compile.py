@@ -31,7 +31,8 @@ INCLUDED = {
     ),
     "seeds_cuda": ("gaussian.h", "raster_cuda.cuh", "strips_cuda.cuh"),
 }
-_compiling = Lock()
+_compiling: dict[str, Lock] = {}
+_importing = Lock()
 _MAGIC = b"gscodec cubin 1\n"
 _DIGEST_BYTES = 32
 
@@ -48,8 +49,7 @@ def machine_code(name: str, arch: str, driver: int, **defines: int) -> bytes:
     source = source_text(name, **defines)
     key = "\0".join([source, arch, str(driver), _compiler_version()])
     path = cache_folder() / f"{name}-{arch}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.cubin"
-    # Workers begin together and want the same kernels, and cuda.core must not be imported twice at once.
-    with _compiling:
+    with _compiling.setdefault(path.name, Lock()):  # workers begin together and want the same kernels
         code = _load(path)
         if code is None:
             code = compile_source(source, name, arch)
@@ -70,10 +70,11 @@ def source_text(name: str, **defines: int) -> str:
 def compile_source(source: str, name: str, arch: str) -> bytes:
     """The cubin of a source text."""
     try:
-        try:
-            from cuda.core import Program, ProgramOptions
-        except ImportError:  # before cuda-core 0.5
-            from cuda.core.experimental import Program, ProgramOptions
+        with _importing:  # it fails where two threads begin it
+            try:
+                from cuda.core import Program, ProgramOptions
+            except ImportError:  # before cuda-core 0.5
+                from cuda.core.experimental import Program, ProgramOptions
         options = ProgramOptions(name=f"{name}.cu", arch=arch, std="c++17", use_fast_math=True)
         return bytes(Program(source, "c++", options=options).compile("cubin").code)
     except Exception as error:  # cuda.core raises whatever its layers raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -66,14 +67,27 @@ class Device:
         known = self._kernels.get(key)
         return known if known is not None else self._load(key, source, name, **defines)
 
+    def prepare(self, sources: Sequence[tuple[str, dict[str, int]]]) -> None:
+        """Compile sources that will be needed, with their macros, side by side: each takes seconds."""
+        missing = [
+            (source, defines) for source, defines in sources if _variant(source, defines) not in self._modules
+        ]
+        if missing:
+            with ThreadPoolExecutor(len(missing)) as pool:
+                list(pool.map(lambda one: self._module(*one), missing))
+
     def _load(self, key: tuple[Any, ...], source: str, name: str, **defines: int) -> int:
+        module = self._module(source, defines)
+        self._kernels[key] = int(check(driver.cuModuleGetFunction(module, name.encode())))
+        return self._kernels[key]
+
+    def _module(self, source: str, defines: dict[str, int]) -> Any:
         self.make_current()
-        variant = (source, *sorted(defines.items()))
+        variant = _variant(source, defines)
         if variant not in self._modules:
             code = machine_code(source, f"sm_{self.capability}", self._driver_version, **defines)
             self._modules[variant] = check(driver.cuModuleLoadData(code))
-        self._kernels[key] = int(check(driver.cuModuleGetFunction(self._modules[variant], name.encode())))
-        return self._kernels[key]
+        return self._modules[variant]
 
     def resident_blocks(self, kernel: int) -> int:
         """Blocks of a kernel that the whole card holds at a time; never 0.
@@ -278,6 +292,10 @@ def pinned_array(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """An uninitialised array in page-locked memory: the card copies from and to it several times faster."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     return np.asarray(_PinnedMemory(n_bytes)).view(dtype).reshape(shape)
+
+
+def _variant(source: str, defines: dict[str, int]) -> tuple[Any, ...]:
+    return source, *sorted(defines.items())
 
 
 def _aligned(n_bytes: int, alignment: int = ALIGNMENT) -> int:

@@ -12,6 +12,7 @@ from gscodec.splat._native import MIN_SCALE
 from gscodec.splat.cuda_params import (
     SLOTS,
     THREADS,
+    TILE_W,
     WARPS,
     DrawParams,
     FitParams,
@@ -19,6 +20,7 @@ from gscodec.splat.cuda_params import (
     Lists,
     LossParams,
     SolveParams,
+    tile_height,
 )
 from gscodec.splat.cuda_scene import Active, CudaGaussians, CudaTarget, Params
 from gscodec.splat.gaussians import N_PARAMS
@@ -208,14 +210,24 @@ def _set_up(
     moving, pixels = _split(batch, target, params, active)
     placed = batch.place_as("fitted", moving, rows=4)
     n = len(params)
-    if not team:
-        team = 1 if n * 8 * placed.tiles >= 64 * WARPS * batch.device.n_multiprocessors else 4
+    team = team or _team(batch, n * placed.tiles)
     lists = Lists(capacity=max(1, min(LIST_CAPACITY, max(placed.counts, default=0))))
     lists.indices = work.buffer("tile lists", n * placed.tiles * team * lists.capacity * 4)
     lists.counts = work.buffer("tile counts", n * placed.tiles * team * 4)
     lists.anchors = work.buffer("anchors", placed.total * 8)
     gradient = work.buffer("gradient", placed.total * 32)
     return _Job(batch, placed, pixels, gradient, lists, team, group_size)
+
+
+def _team(batch: CudaBatch, tiles: int) -> int:
+    """Warps of a strip: four where the card would not be filled."""
+    return 1 if 8 * tiles >= 64 * WARPS * batch.device.n_multiprocessors else 4
+
+
+def macros(batch: CudaBatch) -> dict[str, int]:
+    """Those with which csrc/fit_cuda.cu is compiled for a single picture."""
+    team = _team(batch, -(-batch.width // TILE_W) * -(-batch.height // tile_height(4)))
+    return {"team": team, "blocks": BLOCKS[team]}
 
 
 def _share(p: Any, job: _Job, name: str, margin: int) -> Any:

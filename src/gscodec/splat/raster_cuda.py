@@ -28,6 +28,16 @@ class CudaRasterizer:
 
     def frame_store(self, config: EncoderConfig) -> CudaFrameStore:
         """What keeps an encoder's frames on the card."""
+        self.batch.device.prepare(
+            [
+                ("raster_cuda", {"rows": self.batch.rows(1)}),
+                ("raster_cuda", {"rows": 4}),
+                ("fit_cuda", cuda_fit.macros(self.batch)),
+                ("frame_cuda", {}),
+                ("pursuit_cuda", {"rows": 4}),
+                ("seeds_cuda", {"rows": 4}),
+            ]
+        )
         return CudaFrameStore(config, self.batch)
 
     def render(self, params: np.ndarray) -> np.ndarray:
