@@ -70,5 +70,6 @@ def assert_same(a: State, b: State) -> None:
     np.testing.assert_array_equal(a.size_class, b.size_class)
     np.testing.assert_array_equal(a.energy_class, b.energy_class)
     np.testing.assert_array_equal(a.is_room, b.is_room)
+    np.testing.assert_array_equal(a.drift, b.drift)
     assert a.symbols.dtype == b.symbols.dtype == np.int32
     assert a.quality == b.quality

@@ -103,11 +103,11 @@ def extremes(births: bool) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]
 
     Args:
         births: three P-frames renew the state: some Gaussians go dark and leave, 0 to 15 are born. Without
-            them the file is coded without a prior.
+            them the file is as of version 0.1.0.
     """
     rng, size = np.random.default_rng(2 if births else 1), (WIDTH, HEIGHT)
     state = extreme_state(rng, size, 20 if births else 40)
-    coder = AdaptiveCoder(size, trained=births)
+    coder = AdaptiveCoder(size, as_0_1_0=not births)
     packets = [(coder.pack_iframe(state), FrameType.I)]
     for i in range(N_FRAMES - 1):
         motion = Motion(rng.integers(-120, 121, (3, 3, 2), np.int32), i == 3) if i in (1, 3) else None
@@ -123,7 +123,7 @@ def extremes(births: bool) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]
             born = extreme_state(rng, size, (15, 0, 0, 6)[i])
         packets.append((coder.pack_pframe(state, after, motion, born), FrameType.P))
         state = after if born is None else renewed(after, born)
-    coder_name = "adaptive" if births else "adaptive-untrained"
+    coder_name = "adaptive" if births else "adaptive-0.1.0"
     header = {"quality_q8": QUALITY_ONE // 2, "entropy": ENTROPY_CODES.index(coder_name)}
     return header, packets
 

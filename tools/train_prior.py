@@ -17,7 +17,7 @@ import numpy as np
 
 from gscodec.bench.clips import load_clip
 from gscodec.bench.suite_quick import MASKED
-from gscodec.coding.adaptive import STREAMS, AdaptiveCoder
+from gscodec.coding.adaptive import STREAMS
 from gscodec.coding.headers import FrameType
 from gscodec.config import encoder_config
 from gscodec.encoder import Encoder
@@ -45,7 +45,6 @@ def train(clips: list[Path], n_frames: int) -> tuple[Rows, np.ndarray]:
         for crf, protocol in itertools.product(CRFS, PROTOCOLS):
             raster = make_rasterizer("cpu", clip.width, clip.height, 1)
             encoder = Encoder(encoder_config(crf=crf, gop_length=GOP, **PROTOCOLS[protocol]), raster)
-            encoder._coder = AdaptiveCoder((clip.width, clip.height), trained=False)
             core = encoder._coder._core
             core.decisions()
             for i, (pixels, matte) in enumerate(zip(clip.pictures(protocol), clip.mattes, strict=True)):

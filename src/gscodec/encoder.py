@@ -15,7 +15,7 @@ import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
 from gscodec.births import GROWTH, Births
-from gscodec.coding.adaptive import MESH_LOG2, AdaptiveCoder, Motion, renewed
+from gscodec.coding.adaptive import AdaptiveCoder, Motion, renewed
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import (
@@ -46,7 +46,7 @@ LAMBDA_BIRTH = 1.0  # of Gaussians born in P-frames
 BIRTH_PASSES = 4
 BIRTH_WAIT = 2  # after a search without births the next comes that many P-frames later
 BIRTHS_S = 0.004  # a search for births takes about that long
-MOTION_COST = 3.0  # bits of one displacement of a control point, roughly
+MOTION_COST = 1.0  # bits of one displacement of a control point, roughly
 FIT_MARGIN_DB = 2.5  # rounding and the P-frames of a GOP lose about that much of an I-frame's fit
 # Of a frame's time, for everything up to the last update; drawing and coding take the rest.
 DEADLINE_SHARE = 0.8
@@ -105,7 +105,7 @@ class Encoder:
         if config.motion and isinstance(self._coder, AdaptiveCoder):
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
 
-            self._estimator = MotionEstimator(self._size, MESH_LOG2)
+            self._estimator = MotionEstimator(self._size, *self._coder.mesh)
 
     @property
     def state(self) -> State | None:
@@ -263,7 +263,13 @@ class Encoder:
         if self._estimator is None or not isinstance(coder, AdaptiveCoder):
             return reference
         params = dequantize(reference)
-        meshes = self._estimator.estimate(self._frames.pixels, params[:, MEAN], reference.is_room)
+        room = reference.is_room
+        weights = np.where(room, self._config.background_weight, 1.0).astype(np.float32)
+        used = coder.points_said(False), coder.points_said(True)
+        lambda_ = self._lambda(LAMBDA_P)
+        meshes = self._estimator.estimate(
+            self._frames.pixels, params[:, MEAN], room, weights, used, lambda_
+        )
         if not meshes.any():
             self._estimator.said(None)
             return reference
@@ -271,7 +277,7 @@ class Encoder:
         states = [reference, *(coder.moved(motion, reference.quality) for motion in motions)]
         losses = self._frames.losses([params, *map(dequantize, states[1:])])
         for i, motion in enumerate(motions, 1):
-            losses[i] += MOTION_COST * np.count_nonzero(motion.mesh) * self._lambda(LAMBDA_P)
+            losses[i] += MOTION_COST * np.count_nonzero(motion.mesh) * lambda_
         best = min(range(len(states)), key=losses.__getitem__)
         if best:
             self._motion, self._moved = motions[best - 1], states[best]

@@ -24,6 +24,7 @@ class Gaussian:
     k: int = 0
     e: int = 0
     room: int = 0
+    drift: list[int] = field(default_factory=lambda: [0, 0])
     # Of P-frames
     neighbours: list[int] = field(default_factory=list)
     age: int = NEVER
@@ -40,8 +41,8 @@ class Gaussian:
 
 
 def from_state(state: State) -> list[Gaussian]:
-    rows = zip(state.symbols, state.size_class, state.energy_class, state.is_room, strict=True)
-    return [Gaussian([int(x) for x in s], int(k), int(e), int(room)) for s, k, e, room in rows]
+    rows = zip(state.symbols, state.size_class, state.energy_class, state.is_room, state.drift, strict=True)
+    return [Gaussian(s.tolist(), int(k), int(e), int(room), d.tolist()) for s, k, e, room, d in rows]
 
 
 def to_state(gaussians: list[Gaussian], quality: float) -> State:
@@ -51,6 +52,7 @@ def to_state(gaussians: list[Gaussian], quality: float) -> State:
         np.array([g.e for g in gaussians], np.int32),
         np.array([g.room for g in gaussians], bool),
         quality,
+        np.array([g.drift for g in gaussians], np.int32).reshape(-1, 2),
     )
 
 
@@ -99,19 +101,21 @@ def minus(value: int | None, guess: int) -> int | None:
 class FrameTwin:
     """Twin of _native.FrameCoder."""
 
-    def __init__(self, width: int, height: int, trained: bool = True) -> None:
+    def __init__(self, width: int, height: int, as_0_1_0: bool = False) -> None:
         self.size = width, height
-        self.trained = trained
+        self.as_0_1_0 = as_0_1_0
+        apart = [6] if as_0_1_0 else [g for g in range(6, 32) if g == 6 or 5 * 2**g <= min(width, height)]
+        self.cell_log2 = apart[-1] + 4  # sixteenths of a pixel
         self.gaussians: list[Gaussian] = []
-        self.coder = Coder(self.trained)
+        self.coder = Coder(not as_0_1_0)
 
     def encode_iframe(self, state: State) -> bytes:
-        self.coder = Coder(self.trained)
+        self.coder = Coder(not self.as_0_1_0)
         self._iframe(len(state), from_state(state))
         return self.coder.bits.finish()
 
     def decode_iframe(self, data: bytes, n: int, quality: float) -> State:
-        self.coder = Coder(self.trained)
+        self.coder = Coder(not self.as_0_1_0)
         self.coder.bits = Reader(data)
         self._iframe(n, None)
         self.coder.bits.finish()
@@ -133,6 +137,7 @@ class FrameTwin:
 
     def _iframe(self, n: int, given: list[Gaussian] | None) -> None:
         self.gaussians, self.moved_before, self.changed_before = [], 0, set()
+        self.mesh_before: list | None = None
         self.renewed_before = self.born_before = 0
         self._newcomers(n, given, births=False)
         self._find_neighbours()
@@ -235,7 +240,11 @@ class FrameTwin:
     def _place(self, g: Gaussian) -> tuple[int, int]:
         """Sixteenths of a pixel."""
         x, y = (
-            clamp((2 * g.s[axis] + 1) * 2 ** (g.m + 4) // 2 - 1024, 0, 16 * self.size[axis] - 1)
+            clamp(
+                (2 * g.s[axis] + 1) * 2 ** (g.m + 4) // 2 - 1024 + (g.drift[axis] >> 4),
+                0,
+                16 * self.size[axis] - 1,
+            )
             for axis in (0, 1)
         )
         return x, y
@@ -246,14 +255,15 @@ class FrameTwin:
             "motion", (self.moved_before, None, None, None), int(mesh is not None) if encodes else None
         )
         self.moved_before = moves
+        mesh_before, self.mesh_before = self.mesh_before, None
         if not moves:
             return None, False
         room_moves = bool(coder.flag("motion", (2, None, None, None), int(room_moves) if encodes else None))
-        columns, rows = (((length - 1) >> 6) + 2 for length in self.size)
+        columns, rows = (((length - 1) >> self.cell_log2 - 4) + 2 for length in self.size)
         used = set()
         for g in self.gaussians:
             if room_moves or not g.room:
-                x, y = (p >> 10 for p in self._place(g))
+                x, y = (p >> self.cell_log2 for p in self._place(g))
                 used |= {(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)}
         said: dict[tuple[int, int], list[int]] = {}
         for row, column in sorted(used):
@@ -267,25 +277,38 @@ class FrameTwin:
                 guess = divide(sum(values), 2) if len(values) == 2 else sum(values)
                 doubt = min(bl(values[0] - values[1]), 4) if len(values) == 2 else 5 + len(values)
                 want = mesh[row][column][axis] - guess if encodes and mesh else None
-                coded = coder.signed(stream, (doubt, graded(guess, 3), first, None), want)
+                then = None
+                if mesh_before is not None and not self.as_0_1_0:
+                    v = mesh_before[row][column][axis]
+                    then = 8 + 8 * sign(v) + graded(v - guess, 3)
+                coded = coder.signed(stream, (doubt, graded(guess, 3), first, then), want)
                 assert -1024 <= guess + coded <= 1024
                 point.append(guess + coded)
                 first = graded(coded, 3)
             said[row, column] = point
-        return [[said.get((r, c), [0, 0]) for c in range(columns)] for r in range(rows)], room_moves
+        self.mesh_before = [[said.get((r, c), [0, 0]) for c in range(columns)] for r in range(rows)]
+        return self.mesh_before, room_moves
 
     def _move(self, mesh: list, room_moves: bool) -> None:
         for g in self.gaussians:
             if g.room and not room_moves:
                 continue
             x, y = self._place(g)
-            fx, fy, column, row = x % 1024, y % 1024, x >> 10, y >> 10
+            one, cell = 2**self.cell_log2, self.cell_log2
+            fx, fy, column, row = x % one, y % one, x >> cell, y >> cell
             for axis in (0, 1):
-                d00, d01 = mesh[row][column][axis], mesh[row][column + 1][axis]
-                d10, d11 = mesh[row + 1][column][axis], mesh[row + 1][column + 1][axis]
-                total = (d00 * (1024 - fx) + d01 * fx) * (1024 - fy) + (d10 * (1024 - fx) + d11 * fx) * fy
+                p00, p01 = mesh[row][column][axis], mesh[row][column + 1][axis]
+                p10, p11 = mesh[row + 1][column][axis], mesh[row + 1][column + 1][axis]
+                total = (p00 * (one - fx) + p01 * fx) * (one - fy) + (p10 * (one - fx) + p11 * fx) * fy
                 last = (16 * (self.size[axis] + 128) - 1) >> (g.m + 4)
-                g.s[axis] = clamp(g.s[axis] + ((total + 2 ** (21 + g.m)) >> (22 + g.m)), 0, last)
+                if self.as_0_1_0:
+                    g.s[axis] = clamp(g.s[axis] + ((total + 2 ** (21 + g.m)) >> (22 + g.m)), 0, last)
+                    continue
+                drift = g.drift[axis] + ((total + 2 ** (2 * cell - 8)) >> (2 * cell - 7))
+                steps = (drift + 2 ** (g.m + 7)) >> (g.m + 8)
+                inside = 0 <= g.s[axis] + steps <= last
+                g.s[axis] = clamp(g.s[axis] + steps, 0, last)
+                g.drift[axis] = drift - steps * 2 ** (g.m + 8) if inside else 0
 
     def _pframe(
         self,

@@ -25,7 +25,7 @@ def dequantize(state: State) -> np.ndarray:
     s = state.symbols.astype(np.float64)
     out = np.empty_like(s)
     step = np.ldexp(1.0, mean_log2_steps(state.size_class, state.energy_class))[:, None]
-    out[:, MEAN] = (s[:, MEAN] + 0.5) * step - MARGIN
+    out[:, MEAN] = (s[:, MEAN] + 0.5) * step - MARGIN + state.drift / 256
     scale, shear = geometry_steps(state.size_class, state.energy_class)
     out[:, L1] = np.maximum(s[:, L1] * scale, MIN_SCALE)
     out[:, L2] = s[:, L2] * shear
@@ -43,7 +43,7 @@ def affine_arrays(
     mean, color = np.ldexp(1.0, log2_step), color_steps(state.size_class, state.quality)
     step = np.stack([mean, mean, scale, shear, scale, color, color, color], axis=1)
     offset = np.zeros(shape)
-    offset[:, MEAN] = (0.5 * mean - MARGIN)[:, None]
+    offset[:, MEAN] = (0.5 * mean - MARGIN)[:, None] + state.drift / 256
     low, high = np.full(shape, -MAX_SYMBOL, np.int32), np.full(shape, MAX_SYMBOL, np.int32)
     low[:, MEAN] = 0
     high[:, MEAN] = np.ceil(np.ldexp(np.array(size) + 2.0 * MARGIN, -log2_step[:, None])) - 1

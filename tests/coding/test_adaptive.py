@@ -13,7 +13,7 @@ from adaptive_twin_frames import FrameTwin
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from gscodec.coding.adaptive import STREAMS, AdaptiveCoder, Motion, renewed
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack
-from gscodec.coding.quantize import State, mean_log2_steps, take
+from gscodec.coding.quantize import State, dequantize, mean_log2_steps, take
 from gscodec.errors import CorruptError, LimitError
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,10 @@ Coded = tuple[bytes, State, Motion | None, State | None]  # payload, state befor
 
 
 def gop(
-    rng: np.random.Generator, state: State, n_pframes: int, make=random_state, trained: bool = True
+    rng: np.random.Generator, state: State, n_pframes: int, make=random_state, as_0_1_0: bool = False
 ) -> list[Coded]:
     """An I-frame and P-frames after it, natively coded; every other one moves, two of three renew."""
-    coder = AdaptiveCoder(SIZE, trained=trained)
+    coder = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0)
     frames: list[Coded] = [(coder.pack_iframe(state), state, None, None)]
     for i in range(n_pframes):
         motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
@@ -46,12 +46,12 @@ def gop(
 
 
 @pytest.mark.parametrize("make", [random_state, extreme_state])
-@pytest.mark.parametrize(("n", "trained"), [(0, True), (1, True), (2, True), (40, True), (40, False)])
-def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, trained: bool) -> None:
+@pytest.mark.parametrize(("n", "as_0_1_0"), [(0, False), (1, False), (2, False), (40, False), (40, True)])
+def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, as_0_1_0: bool) -> None:
     rng = np.random.default_rng(n)
-    frames = gop(rng, make(rng, n), 8, make, trained)
-    native = AdaptiveCoder(SIZE, trained=trained)
-    writer, reader = FrameTwin(*SIZE, trained), FrameTwin(*SIZE, trained)
+    frames = gop(rng, make(rng, n), 8, make, as_0_1_0)
+    native = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0)
+    writer, reader = FrameTwin(*SIZE, as_0_1_0), FrameTwin(*SIZE, as_0_1_0)
     (payload, state, *_), *rest = frames
     assert payload[N_HEADER:] == writer.encode_iframe(state)
     assert_same(native.unpack_iframe(payload, 1.0, 1000), state)
@@ -64,6 +64,8 @@ def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, 
         assert_same(reference, state if born is None else renewed(state, born))
         assert_same(reader.decode_pframe(payload, 1.0), reference)
     assert len(reference) > n or n == 40  # some were born
+    if n == 40:
+        assert reference.drift.any() != as_0_1_0
 
 
 def test_a_renewal_drops_what_is_dark_and_appends_the_newborn() -> None:
@@ -96,6 +98,9 @@ def test_births_past_the_limit_are_refused_before_memory_is_taken() -> None:
     coder.pack_iframe(state)
     with pytest.raises(ValueError, match="canonical order"):
         coder.pack_pframe(state, state, None, take(born, np.arange(10)[::-1]))
+    born.drift[4] = 1
+    with pytest.raises(ValueError, match="drifted"):
+        coder.pack_pframe(state, state, None, born)
     for n_bytes in range(len(second) // 2, len(second) - 8, 3):  # cut among the newborn
         decoder.unpack_iframe(first, 1.0, 1000)
         with pytest.raises(CorruptError):
@@ -104,10 +109,10 @@ def test_births_past_the_limit_are_refused_before_memory_is_taken() -> None:
 
 def test_files_with_and_without_the_prior_are_not_each_others() -> None:
     state = random_state(np.random.default_rng(15), 60)
-    payloads = {trained: AdaptiveCoder(SIZE, trained=trained).pack_iframe(state) for trained in (True, False)}
+    payloads = {old: AdaptiveCoder(SIZE, as_0_1_0=old).pack_iframe(state) for old in (True, False)}
     assert payloads[True] != payloads[False]
-    for trained, payload in payloads.items():
-        assert_same(AdaptiveCoder(SIZE, trained=trained).unpack_iframe(payload, 1.0, 60), state)
+    for old, payload in payloads.items():
+        assert_same(AdaptiveCoder(SIZE, as_0_1_0=old).unpack_iframe(payload, 1.0, 60), state)
 
 
 def test_the_prior_is_within_its_ranges() -> None:
@@ -128,7 +133,7 @@ def test_decisions_are_counted() -> None:
     state = random_state(rng, 50)
     coder = AdaptiveCoder(SIZE)._core
     assert len(coder.decisions()) == 0
-    rows = (state.symbols, state.size_class, state.energy_class, state.is_room)
+    rows = (state.symbols, state.size_class, state.energy_class, state.is_room, state.drift)
     coder.encode_iframe(*rows)
     coder.encode_pframe(*rows, None, False, -1)
     found = {tuple(row[:4]): tuple(row[4:]) for row in coder.decisions().tolist()}
@@ -205,7 +210,7 @@ def test_unused_points_are_not_coded_and_do_not_matter() -> None:
     mesh = random_mesh(rng, (640, 60))
     used = AdaptiveCoder((640, 60))
     used.pack_iframe(state)
-    mask = used._core.used_points(True, mesh.shape[1]).astype(bool)
+    mask = used.points_said(True).astype(bool)
     other = np.where(mask[:, :, None], mesh, 99).astype(np.int32)
     payloads = []
     for m in (mesh, other):
@@ -214,6 +219,24 @@ def test_unused_points_are_not_coded_and_do_not_matter() -> None:
         moved = coder.moved(Motion(m, True), 1.0)
         payloads.append(coder.pack_pframe(state, moved, Motion(m, True)))
     assert payloads[0] == payloads[1]
+
+
+def test_slow_motion_adds_up_whatever_the_step() -> None:
+    """Half a pixel, said again and again, moves means by that much each time, however coarse their steps."""
+    state = random_state(np.random.default_rng(17), 60, classes=(20, 4))
+    coder = AdaptiveCoder(SIZE)
+    coder.pack_iframe(state)
+    mesh = np.full_like(random_mesh(np.random.default_rng(0)), 1)
+    steps = np.ldexp(1.0, mean_log2_steps(state.size_class, state.energy_class))
+    assert steps.max() == 8
+    begin = dequantize(state)[:, :2]
+    for i in range(1, 12):
+        moved = coder.moved(Motion(mesh, True), 1.0)
+        coder.pack_pframe(state, moved, Motion(mesh, True))
+        state = moved
+        inside = (dequantize(state)[:, :2] < np.array(SIZE) + 55).all(axis=1)
+        np.testing.assert_array_equal((dequantize(state)[:, :2] - begin)[inside], 0.5 * i)
+        assert (np.abs(state.drift) <= 128 * steps[:, None]).all()
 
 
 def test_room_stands_still_unless_it_moves_too() -> None:

@@ -24,7 +24,7 @@ pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_typ
 N_CASES = 20_000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 150
 MAX_PEAK_BYTES = 4 << 20
 LIMITS = DecoderLimits(max_gaussians=2000)
-CODERS = ("adaptive", "adaptive-untrained", "ans", "bits-back", "zstd")
+CODERS = ("adaptive", "adaptive-0.1.0", "ans", "bits-back", "zstd")
 Gop = list[tuple[bytes, FrameType]]
 
 

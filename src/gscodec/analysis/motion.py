@@ -1,7 +1,8 @@
 """Motion of the reference's Gaussians: two source frames -> a coarse mesh of displacements.
 
-It is found between *source* frames (the decoded one misleads it), as the mesh that a P-frame can say: quarter
-pixels at control points, interpolated bilinearly at every mean (docs/bitstream.md, "Motion").
+It is found between *source* frames (the decoded one misleads it), as the mesh that a P-frame can say: half
+pixels at control points, interpolated bilinearly at every mean (docs/bitstream.md, "Motion"). Of the meshes
+near the found one the cheapest to say is taken, as far as the picture lets it (csrc/mesh_choice.cpp).
 """
 
 from __future__ import annotations
@@ -11,23 +12,24 @@ import numpy as np
 
 from gscodec.splat import _native
 
-MATCHED_HEIGHT = 180  # rows of the pictures that are compared
+MATCHED_HEIGHT = 240  # rows of the pictures that are compared
 SMALLEST = 16  # rows or columns of them; of smaller pictures nothing is said to move
-UNITS_PER_PIXEL = 4
+UNITS_PER_PIXEL = 2
+CHOICE_LAMBDA = 2.0  # of a mesh, against that of a P-frame's symbols: the picture found has more to lose
 STILL = 0.05  # pixels; a room that drifts less from frame to frame is not looked at closer
 
 
 class MotionEstimator:
-    """Follows a clip: displacement of control points from one coded frame to the next, in quarter pixels.
+    """Follows a clip: displacement of control points from one coded frame to the next, in half pixels.
 
     Two hypotheses are kept: only the person moves (0), or the room moves too (1, a hand-held camera). What
     rounding or a decision not to send leaves unsaid is carried over to the next frame.
     """
 
-    def __init__(self, size: tuple[int, int], mesh_log2: int) -> None:
+    def __init__(self, size: tuple[int, int], mesh_log2: int, rows: int, columns: int) -> None:
+        """Control points of the mesh stand 2^mesh_log2 pixels apart, the first at (0, 0)."""
         self._width, self._height = size
-        self.rows = ((self._height - 1) >> mesh_log2) + 2
-        self.columns = ((self._width - 1) >> mesh_log2) + 2
+        self.rows, self.columns = rows, columns
         height = min(MATCHED_HEIGHT, self._height)
         self._matched = max(1, round(self._width * height / self._height)), height
         self._scale = np.array([self._width, self._height], np.float32) / np.array(self._matched, np.float32)
@@ -40,13 +42,24 @@ class MotionEstimator:
         self._look(pixels)
         self._unsaid[:] = 0
 
-    def estimate(self, pixels: np.ndarray, points: np.ndarray, is_room: np.ndarray) -> np.ndarray:
+    def estimate(
+        self,
+        pixels: np.ndarray,
+        points: np.ndarray,
+        is_room: np.ndarray,
+        weights: np.ndarray,
+        used: tuple[np.ndarray, np.ndarray],
+        lambda_: float,
+    ) -> np.ndarray:
         """Meshes that move Gaussians from the last frame to this one.
 
         Args:
             points: means of the Gaussians, pixels [N, 2]. is_room: bool [N].
+            weights: of the pixels around each in the loss, float32 [N].
+            used: control points that would be said under each hypothesis, uint8 [rows, columns].
+            lambda_: Σ weight·d² that one bit of a P-frame must buy.
         Returns:
-            One mesh per hypothesis, int32 [2, rows, columns, 2], quarter pixels; the second is all zero where
+            One mesh per hypothesis, int32 [2, rows, columns, 2], half pixels; the second is all zero where
             no Gaussian is the room's, or the room stands still.
         """
         self._look(pixels)
@@ -54,7 +67,20 @@ class MotionEstimator:
             return np.zeros(self._unsaid.shape, np.int32)
         still = STILL / float(self._scale.max())
         self._unsaid += self._search.follow(points, is_room, *self._scale.tolist(), still) * self._scale
-        return np.rint(np.clip(self._unsaid, -64, 64) * UNITS_PER_PIXEL).astype(np.int32)
+        wanted = np.clip(self._unsaid, -64, 64) * np.float32(UNITS_PER_PIXEL)
+        meshes = np.zeros(wanted.shape, np.int32)
+        at = np.ascontiguousarray(points / self._scale, np.float32)
+        for hypothesis, moves in enumerate((~is_room, np.ones_like(is_room))):
+            if wanted[hypothesis].any():
+                meshes[hypothesis] = self._search.choose(
+                    at[moves],
+                    weights[moves],
+                    wanted[hypothesis],
+                    used[hypothesis],
+                    1 / UNITS_PER_PIXEL,
+                    CHOICE_LAMBDA * lambda_,
+                )
+        return meshes
 
     def said(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:
         """What the P-frame really said, and for whom; what was wanted and not said fades."""

@@ -34,7 +34,7 @@ class Motion:
     """How a frame moves against its reference.
 
     Attributes:
-        mesh: int32 [rows, columns, 2], quarter pixels at control points MESH_LOG2 apart.
+        mesh: int32 [rows, columns, 2], half pixels at control points (AdaptiveCoder.mesh).
         room_moves: whether Gaussians of the room move too (a hand-held camera).
     """
 
@@ -42,15 +42,13 @@ class Motion:
     room_moves: bool
 
 
-MESH_LOG2: int = _native.MESH_LOG2
-
 
 class AdaptiveCoder:
     """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
 
-    def __init__(self, size: tuple[int, int], *, trained: bool = True) -> None:
-        """`trained`: a GOP's counters begin as csrc/prior.h has them; False: as in files of version 0.1.0."""
-        self._core = _native.FrameCoder(*size, trained)
+    def __init__(self, size: tuple[int, int], *, as_0_1_0: bool = False) -> None:
+        """`as_0_1_0`: as in files of version 0.1.0 (docs/bitstream.md, "Older files")."""
+        self._core = _native.FrameCoder(*size, as_0_1_0)
         self._max_gaussians = MAX_GAUSSIANS
 
     def pack_iframe(self, state: State) -> bytes:
@@ -75,6 +73,15 @@ class AdaptiveCoder:
     def moved(self, motion: Motion, quality: float) -> State:
         """The reference after a motion."""
         return _state(self._core.moved(motion.mesh, motion.room_moves), quality)
+
+    @property
+    def mesh(self) -> tuple[int, int, int]:
+        """Control points of a motion: log2 of the pixels between them, rows, columns."""
+        return self._core.mesh
+
+    def points_said(self, room_moves: bool) -> np.ndarray:
+        """Control points that a motion has to say, uint8 [rows, columns]."""
+        return self._core.used_points(room_moves)
 
     def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:
         """The state an I-frame codes. Raises BitstreamError; LimitError before memory is taken."""
@@ -116,10 +123,10 @@ def renewed(state: State, born: State) -> State:
     return append(take(state, np.flatnonzero(state.symbols[:, COLOR_0:].any(axis=1))), born)
 
 
-def _arrays(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return state.symbols, state.size_class, state.energy_class, state.is_room
+def _arrays(state: State) -> tuple[np.ndarray, ...]:
+    return state.symbols, state.size_class, state.energy_class, state.is_room, state.drift
 
 
-def _state(arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], quality: float) -> State:
-    symbols, size_class, energy_class, is_room = arrays
-    return State(symbols, size_class, energy_class, is_room, quality)
+def _state(arrays: tuple[np.ndarray, ...], quality: float) -> State:
+    symbols, size_class, energy_class, is_room, drift = arrays
+    return State(symbols, size_class, energy_class, is_room, quality, drift)

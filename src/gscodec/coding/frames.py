@@ -59,7 +59,7 @@ class FrameCoder(Protocol):
 def make_frame_coder(entropy: str, size: tuple[int, int]) -> FrameCoder:
     """The coder named in the sequence header, for pictures of `size` (width, height)."""
     if entropy.startswith("adaptive"):
-        return AdaptiveCoder(size, trained=entropy == "adaptive")
+        return AdaptiveCoder(size, as_0_1_0=entropy == "adaptive-0.1.0")
     return PlainCoder(entropy, size)
 
 

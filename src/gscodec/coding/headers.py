@@ -29,8 +29,8 @@ FOOTER_MAGIC = b"GSVE"
 STREAM_KINDS = ("video", "audio", "subtitle", "data")
 BACKGROUND_CODES = ("coarse", "none")
 PROFILE_CODES = ("default", "paper", "gaussianimage")
-# Encoders write adaptive; adaptive-untrained is what 0.1.0 wrote.
-ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-untrained", "adaptive")
+# Encoders write adaptive; adaptive-0.1.0 is what version 0.1.0 wrote.
+ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-0.1.0", "adaptive")
 
 KNOWN_FEATURES = 0  # bits of `required_features` that this build understands
 

@@ -12,7 +12,7 @@ Dequantisation is one multiplication and at most one addition per value in float
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -47,6 +47,8 @@ class State:
         size_class, energy_class: int32 [N].
         is_room: bool [N].
         quality: factor on every colour step, and through the energy class on all others.
+        drift: int32 [N, 2], 1/256 pixel: how far motions finer than its step have moved a mean from its
+            symbols, at most half a step; where nothing is given, all zero.
     """
 
     symbols: np.ndarray
@@ -54,6 +56,11 @@ class State:
     energy_class: np.ndarray
     is_room: np.ndarray
     quality: float
+    drift: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+
+    def __post_init__(self) -> None:
+        if len(self.drift) == 0:
+            self.drift = np.zeros((len(self.symbols), 2), np.int32)
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -65,6 +72,7 @@ class State:
             self.energy_class.copy(),
             self.is_room.copy(),
             self.quality,
+            self.drift.copy(),
         )
 
 
@@ -141,7 +149,8 @@ def step_table() -> np.ndarray:
 def dequantize(state: State) -> np.ndarray:  # -> [N, 8]
     """Parameters of the state, float32: identical on every machine."""
     color = COLOR_STEP * state.quality / BASE_SIZE
-    return _native.dequantize(step_table(), state.symbols, state.size_class, state.energy_class, color)
+    classes = state.size_class, state.energy_class
+    return _native.dequantize(step_table(), state.symbols, state.drift, *classes, color)
 
 
 def cells(state: State) -> np.ndarray:  # -> [N]
@@ -171,6 +180,7 @@ def take(state: State, order: np.ndarray) -> State:
         state.energy_class[order],
         state.is_room[order],
         state.quality,
+        state.drift[order],
     )
 
 
@@ -186,6 +196,7 @@ def append(state: State, others: State) -> State:
         joined(state.energy_class, others.energy_class),
         joined(state.is_room, others.is_room),
         state.quality,
+        joined(state.drift, others.drift),
     )
 
 
@@ -218,4 +229,4 @@ def affine_arrays(
         highest symbol, int32 [N, 8].
     """
     color = COLOR_STEP * state.quality / BASE_SIZE
-    return _native.affine(step_table(), state.size_class, state.energy_class, color, *size)
+    return _native.affine(step_table(), state.drift, state.size_class, state.energy_class, color, *size)

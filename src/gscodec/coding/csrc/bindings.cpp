@@ -22,6 +22,7 @@ using gscodec::make_array;
 using gscodec::N_SYMBOLS;
 
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_SYMBOLS>, nb::c_contig, nb::device::cpu>;
+using Drifts = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
 using Classes = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -54,9 +55,9 @@ gscodec::Motion to_motion(const std::optional<Mesh>& mesh, bool room) {
 }
 
 std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, const Classes& energy,
-                                   const Flags& room) {
+                                   const Flags& room, const Drifts& drift) {
   const std::size_t n = symbols.shape(0);
-  if (size.shape(0) != n || energy.shape(0) != n || room.shape(0) != n)
+  if (size.shape(0) != n || energy.shape(0) != n || room.shape(0) != n || drift.shape(0) != n)
     throw std::invalid_argument("symbols, classes and flags differ in length");
   std::vector<Gaussian> out(n);
   for (std::size_t i = 0; i < n; ++i) {
@@ -64,6 +65,7 @@ std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, 
     out[i].size_class = size.data()[i];
     out[i].energy_class = energy.data()[i];
     out[i].is_room = room.data()[i];
+    std::copy_n(drift.data() + 2 * i, 2, out[i].drift.begin());
     if (out[i].size_class < 0 || out[i].size_class > gscodec::MAX_CLASS_SIZE || out[i].energy_class < 0 ||
         out[i].energy_class > gscodec::MAX_CLASS_ENERGY)
       throw std::invalid_argument("a class leaves its range");
@@ -84,19 +86,21 @@ nb::bytes to_bytes(const std::vector<uint8_t>& v) {
 
 nb::tuple to_arrays(const std::vector<Gaussian>& gaussians) {
   const std::size_t n = gaussians.size();
-  int32_t *symbols, *size, *energy;
+  int32_t *symbols, *size, *energy, *drift;
   bool* room;
   auto a = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &symbols);
   auto b = make_array<int32_t>({n}, &size);
   auto c = make_array<int32_t>({n}, &energy);
   auto d = make_array<bool>({n}, &room);
+  auto f = make_array<int32_t>({n, std::size_t(2)}, &drift);
   for (std::size_t i = 0; i < n; ++i) {
     std::copy_n(gaussians[i].s.begin(), N_SYMBOLS, symbols + i * N_SYMBOLS);
     size[i] = gaussians[i].size_class;
     energy[i] = gaussians[i].energy_class;
     room[i] = gaussians[i].is_room;
+    std::copy_n(gaussians[i].drift.begin(), 2, drift + 2 * i);
   }
-  return nb::make_tuple(a, b, c, d);
+  return nb::make_tuple(a, b, c, d, f);
 }
 
 const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8_t*>(b.c_str()); }
@@ -105,25 +109,24 @@ const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8
 
 NB_MODULE(_native, m) {
   m.doc() = "gscodec's adaptive entropy coder.";
-  m.attr("MESH_LOG2") = gscodec::MESH_LOG2;
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
   m.attr("MAX_MOTION") = gscodec::MAX_MOTION;
   m.def(
       "dequantize",
-      [](Table table, Symbols symbols, Classes size, Classes energy, double color) {
+      [](Table table, Symbols symbols, Drifts drift, Classes size, Classes energy, double color) {
         const std::size_t n = symbols.shape(0);
-        if (size.shape(0) != n) throw std::invalid_argument("symbols and classes differ in length");
+        if (size.shape(0) != n || drift.shape(0) != n) throw std::invalid_argument("symbols and classes differ in length");
         float* out;
         auto params = make_array<float>({n, std::size_t(N_SYMBOLS)}, &out);
         for_steps(table, size, energy, color, [&](std::size_t i, const double* step) {
-          gscodec::dequantize(symbols.data() + i * N_SYMBOLS, step, out + i * N_SYMBOLS);
+          gscodec::dequantize(symbols.data() + i * N_SYMBOLS, drift.data() + 2 * i, step, out + i * N_SYMBOLS);
         });
         return params;
       },
-      "table"_a, "symbols"_a, "size_class"_a, "energy_class"_a, "color"_a, "Parameters, float32 [n, 8].");
+      "table"_a, "symbols"_a, "drift"_a, "size_class"_a, "energy_class"_a, "color"_a, "Parameters, float32 [n, 8].");
   m.def(
       "affine",
-      [](Table table, Classes size, Classes energy, double color, int width, int height) {
+      [](Table table, Drifts drift, Classes size, Classes energy, double color, int width, int height) {
         const std::size_t n = size.shape(0);
         double *step, *offset;
         int32_t *low, *high;
@@ -134,40 +137,40 @@ NB_MODULE(_native, m) {
         for_steps(table, size, energy, color, [&](std::size_t i, const double* s) {
           std::copy_n(s, N_SYMBOLS, step + i * N_SYMBOLS);
           const std::size_t at = i * N_SYMBOLS;
-          gscodec::affine(s, width, height, offset + at, low + at, high + at);
+          gscodec::affine(drift.data() + 2 * i, s, width, height, offset + at, low + at, high + at);
         });
         return nb::make_tuple(a, b, c, d);
       },
-      "table"_a, "size_class"_a, "energy_class"_a, "color"_a, "width"_a, "height"_a,
+      "table"_a, "drift"_a, "size_class"_a, "energy_class"_a, "color"_a, "width"_a, "height"_a,
       "Step and offset, float64 [n, 8]; lowest and highest symbol, int32 [n, 8].");
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
-      .def(nb::init<int, int, bool>(), "width"_a, "height"_a, "trained"_a)
+      .def(nb::init<int, int, bool>(), "width"_a, "height"_a, "as_0_1_0"_a)
       .def(
           "encode_iframe",
-          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r) {
-            return to_bytes(released([&] { return c.encode_iframe(to_gaussians(s, k, e, r)); }));
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d) {
+            return to_bytes(released([&] { return c.encode_iframe(to_gaussians(s, k, e, r, d)); }));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a)
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a)
       .def(
           "encode_pframe",
-          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, std::optional<Mesh> mesh, bool room, int n_born) {
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d, std::optional<Mesh> mesh, bool room, int n_born) {
             return to_bytes(
-                released([&] { return c.encode_pframe(to_gaussians(s, k, e, r), to_motion(mesh, room), n_born); }));
+                released([&] { return c.encode_pframe(to_gaussians(s, k, e, r, d), to_motion(mesh, room), n_born); }));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "mesh"_a.none(), "room_moves"_a, "n_born"_a)
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a, "mesh"_a.none(), "room_moves"_a, "n_born"_a)
       .def(
           "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(mesh, room))); },
           "mesh"_a, "room_moves"_a)
       .def(
           "used_points",
-          [](FrameCoder& c, bool room, int columns) {
+          [](FrameCoder& c, bool room) {
             const std::vector<uint8_t> used = c.used_points(room);
             uint8_t* out;
-            auto array = make_array<uint8_t>({used.size() / columns, std::size_t(columns)}, &out);
+            auto array = make_array<uint8_t>({std::size_t(c.mesh().rows), std::size_t(c.mesh().columns)}, &out);
             std::copy(used.begin(), used.end(), out);
             return array;
           },
-          "room_moves"_a, "columns"_a)
+          "room_moves"_a)
       .def(
           "decode_iframe",
           [](FrameCoder& c, nb::bytes b, int n) {
@@ -188,6 +191,8 @@ NB_MODULE(_native, m) {
              std::copy(costs.begin(), costs.end(), out);
              return array;
            })
+      .def_prop_ro("mesh",
+                   [](const FrameCoder& c) { return nb::make_tuple(c.mesh().log2, c.mesh().rows, c.mesh().columns); })
       .def_prop_ro("n_changed", &FrameCoder::n_changed)
       .def("decisions",
            [](FrameCoder& c) {

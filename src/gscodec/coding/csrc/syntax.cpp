@@ -11,14 +11,17 @@ namespace gscodec {
 
 static_assert(PRIOR_STREAMS == N_STREAMS, "prior.h belongs to other streams: run tools/train_prior.py");
 
-FrameCoder::FrameCoder(int width, int height, bool trained)
-    : width_(width), height_(height), trained_(trained), model_(N_STREAMS, trained) {}
+FrameCoder::FrameCoder(int width, int height, bool as_0_1_0)
+    : width_(width), height_(height), as_0_1_0_(as_0_1_0),
+      mesh_(mesh_shape(width, height, as_0_1_0)),
+      model_(N_STREAMS, !as_0_1_0) {}
 
 void FrameCoder::begin_gop() {
-  model_ = Model(N_STREAMS, trained_);
+  model_ = Model(N_STREAMS, !as_0_1_0_);
   gaussians_.clear();
   history_.clear();
   changed_before_.clear();
+  mesh_before_.clear();
   n_changed_ = moved_before_ = 0;
   renewed_before_ = born_before_ = 0;
 }
@@ -81,9 +84,11 @@ Surroundings look_around(int i, const std::vector<History>& history, const std::
 template <typename Coder>
 void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
   constexpr bool D = Coder::DECODES;
-  const int columns = mesh_points(width_), rows = mesh_points(height_);
+  const int columns = mesh_.columns, rows = mesh_.rows;
   const int moves = code_flag(coder, !motion.mesh.empty(), {MOTION, {moved_before_, -1, -1, -1}});
   moved_before_ = moves;
+  const std::vector<int32_t> before = std::move(mesh_before_);
+  mesh_before_.clear();
   if (!moves) return;
   motion.room = code_flag(coder, motion.room, {MOTION, {2, -1, -1, -1}});
   if (D) motion.mesh.assign(std::size_t(columns) * rows * 2, 0);
@@ -103,12 +108,15 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
         const int guess = left && up ? (a + b) / 2 : a + b;
         const int doubt = left && up ? std::min(bit_length(a - b), 4) : 5 + left + up;
         int32_t& v = motion.mesh[2 * at + c];
-        change[c] = code_signed(coder, v - guess,
-                                {c ? MOTION_Y : MOTION_X, {doubt, graded(guess, 3), c ? graded(change[0], 3) : 7, -1}});
+        const int then = before.empty() || as_0_1_0_ ? -1 : 8 + 8 * sign(before[2 * at + c]) + graded(before[2 * at + c] - guess, 3);
+        change[c] =
+            code_signed(coder, v - guess,
+                        {c ? MOTION_Y : MOTION_X, {doubt, graded(guess, 3), c ? graded(change[0], 3) : 7, then}});
         v = guess + change[c];
         if (D && (v < -MAX_MOTION || v > MAX_MOTION)) throw std::runtime_error("a motion leaves its range");
       }
     }
+  mesh_before_ = motion.mesh;
 }
 
 template <typename Coder>
@@ -232,25 +240,24 @@ void FrameCoder::metered(Coder& coder, const Walk& walk) {
 
 namespace {
 
-// From index `first` on each cell must not come before that of the Gaussian before.
-void check_order(const std::vector<Gaussian>& gaussians, std::size_t first) {
-  for (std::size_t i = first; i < gaussians.size(); ++i)
-    if (morton_number(gaussians[i]) < morton_number(gaussians[i - 1]))
+// Gaussians from index `first` on are new: none has drifted, and no cell comes before that of the one before.
+void check_new(const std::vector<Gaussian>& gaussians, std::size_t first) {
+  for (std::size_t i = first; i < gaussians.size(); ++i) {
+    if (gaussians[i].drift[X] || gaussians[i].drift[Y]) throw std::invalid_argument("a new Gaussian has drifted");
+    if (i > first && morton_number(gaussians[i]) < morton_number(gaussians[i - 1]))
       throw std::invalid_argument("the Gaussians are not in canonical order");
+  }
 }
 
 }  // namespace
 
 std::vector<uint8_t> FrameCoder::encode_iframe(const std::vector<Gaussian>& gaussians) {
   for (const Gaussian& g : gaussians) check(g);
-  check_order(gaussians, 1);
+  check_new(gaussians, 0);
   begin_gop();
   gaussians_ = gaussians;
   BitEncoder coder(model_);
-  metered(coder, [&](auto& c) {
-    walk_new(c, 0, false);
-    ;
-  });
+  metered(coder, [&](auto& c) { walk_new(c, 0, false); });
   find_neighbours();
   return coder.finish();
 }
@@ -281,14 +288,14 @@ const std::vector<Gaussian>& FrameCoder::decode(const uint8_t* data, std::size_t
 
 std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion,
                                                int n_born) {
-  const std::size_t n_mesh = 2 * std::size_t(mesh_points(width_)) * mesh_points(height_);
+  const std::size_t n_mesh = 2 * std::size_t(mesh_.columns) * mesh_.rows;
   if (!motion.mesh.empty() && motion.mesh.size() != n_mesh) throw std::invalid_argument("the mesh has another size");
   for (int32_t v : motion.mesh)
     if (v < -MAX_MOTION || v > MAX_MOTION) throw std::invalid_argument("a motion leaves its range");
   if (gaussians.size() != gaussians_.size() + std::max(n_born, 0))
     throw std::invalid_argument("a P-frame keeps the number of Gaussians but for its newborn");
   for (const Gaussian& g : gaussians) check(g);
-  if (n_born > 0) check_order(gaussians, gaussians_.size() + 1);
+  if (n_born > 0) check_new(gaussians, gaussians_.size());
   max_gaussians_ = MAX_GAUSSIANS;
   BitEncoder coder(model_);
   metered(coder, [&](auto& c) { walk_pframe(c, &gaussians, motion, n_born); });

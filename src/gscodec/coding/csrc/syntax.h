@@ -20,6 +20,7 @@ constexpr int MAX_CLASS_ENERGY = 24;
 constexpr int MAX_SYMBOL = (1 << 20) - 1;
 constexpr int CELL_LOG2 = 3;       // cells of 8 x 8 pixels order the means
 constexpr int MIN_MEAN_LOG2 = -4;  // finest step of a mean: 1/16 pixel
+constexpr int DRIFT_LOG2 = 8;      // means drift by 1/256 pixel
 constexpr int MARGIN = 64;         // pixels a mean may lie outside the picture
 constexpr int N_NEIGHBOURS = 6;
 constexpr int MAX_GAUSSIANS = 1 << 20;
@@ -28,6 +29,7 @@ struct Gaussian {
   std::array<int32_t, N_SYMBOLS> s{};
   int32_t size_class = 0, energy_class = 0;
   uint8_t is_room = 0;
+  std::array<int32_t, 2> drift{};  // of the mean from its symbols, by motions finer than its step: 1/256 pixel
 };
 
 // log2 of the step of a mean, pixels.
@@ -36,17 +38,28 @@ inline int mean_log2_step(const Gaussian& g) {
   return x < MIN_MEAN_LOG2 ? MIN_MEAN_LOG2 : x > CELL_LOG2 ? CELL_LOG2 : x;
 }
 
-// How a frame moves against its reference: displacements of control points MESH pixels apart, quarter pixels,
-// [rows, columns, 2], interpolated bilinearly at each mean. Empty: nothing moves.
-constexpr int MESH_LOG2 = 6;
-constexpr int MAX_MOTION = 1 << 10;  // quarter pixels
+// Control points lie 2^log2 pixels apart, at least five to the shorter side, but no nearer than MIN_MESH_LOG2.
+constexpr int MIN_MESH_LOG2 = 6;
+
+struct MeshShape {
+  int log2, columns, rows;
+};
+
+inline MeshShape mesh_shape(int width, int height, bool as_0_1_0) {
+  const auto points = [](int length, int log2) { return ((length - 1) >> log2) + 2; };
+  int log2 = MIN_MESH_LOG2;
+  while (!as_0_1_0 && 5 << (log2 + 1) <= (width < height ? width : height)) ++log2;
+  return {log2, points(width, log2), points(height, log2)};
+}
+
+// How a frame moves against its reference: displacements of control points, half pixels, [rows, columns, 2],
+// interpolated bilinearly at each mean. Empty: nothing moves.
+constexpr int MAX_MOTION = 1 << 10;
 
 struct Motion {
   bool room = false;  // the room moves too: the camera does
   std::vector<int32_t> mesh;
 };
-
-inline int mesh_points(int length) { return ((length - 1) >> MESH_LOG2) + 2; }
 
 // What P-frames remember of a Gaussian.
 struct History {
@@ -58,14 +71,16 @@ struct History {
 
 class FrameCoder {
  public:
-  // `trained`: every GOP begins with the counters of prior.h.
-  FrameCoder(int width, int height, bool trained);
+  // `as_0_1_0`: reads and writes what version 0.1.0 did. It knew no prior.h, and its motions are quarter pixels, rounded
+  // to each mean's step.
+  FrameCoder(int width, int height, bool as_0_1_0);
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
   // `gaussians` as they shall be; `motion` is applied to the reference first. From n_born = 0 on the frame renews
   // the state: the last n_born Gaussians are new, in canonical order, and those without a colour leave it.
   std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion, int n_born);
+  const MeshShape& mesh() const { return mesh_; }
   // The reference after a motion.
   std::vector<Gaussian> moved(const Motion& motion) const;
   // Control points that a motion has to say, [rows, columns].
@@ -95,6 +110,7 @@ class FrameCoder {
   void walk_renewal(Coder& coder, const std::vector<Gaussian>* next, int n_born);
   template <typename Coder>
   void walk_motion(Coder& coder, Motion& motion);
+  void move(Gaussian& g, int c, int64_t sum) const;
   template <typename Walk>
   const std::vector<Gaussian>& decode(const uint8_t* data, std::size_t size, const Walk& walk);
   void begin_gop();
@@ -102,12 +118,14 @@ class FrameCoder {
   void check(const Gaussian& g) const;
 
   const int width_, height_;
-  const bool trained_;
+  const bool as_0_1_0_;
+  const MeshShape mesh_;
   Model model_;
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
   int n_changed_ = 0;
+  std::vector<int32_t> mesh_before_;   // of the previous P-frame; empty without a motion
   int moved_before_ = 0;               // whether the previous P-frame had a motion
   int renewed_before_ = 0;             // whether it renewed the state
   int born_before_ = 0;                // grade of the number born in the last renewal

@@ -272,6 +272,24 @@ NB_MODULE(_native, m) {
           },
           "points"_a, "Displacements, pixels [rows, columns, 2], from the picture before the last one to it.")
       .def(
+          "choose",
+          [](const gscodec::MeshSearch& self, Points points, Weights weights, Wanted wanted, Mask used, float unit,
+             float lambda) {
+            const std::size_t rows = self.grid().rows, columns = self.grid().columns;
+            if (weights.shape(0) != points.shape(0)) throw std::invalid_argument("points and weights differ in length");
+            if (wanted.shape(0) != rows || wanted.shape(1) != columns || used.shape(0) != rows ||
+                used.shape(1) != columns)
+              throw std::invalid_argument("the mesh has another size");
+            int32_t* data;
+            auto mesh = make_array<int32_t>({rows, columns, 2}, &data);
+            nb::gil_scoped_release release;
+            self.choose(points.data(), weights.data(), int(points.shape(0)), wanted.data(), used.data(), unit, lambda,
+                        data);
+            return mesh;
+          },
+          "points"_a, "weights"_a, "wanted"_a, "used"_a, "unit"_a, "lambda_"_a,
+          "The whole mesh to say for a wanted one, int32 [rows, columns, 2].")
+      .def(
           "drift",
           [](const gscodec::MeshSearch& self, Points points) {
             nb::gil_scoped_release release;
