@@ -87,7 +87,6 @@ HOMES = {
     "matplotlib": ("bench",),
     "numpy": ("bench", *LAYERS),
     "onnxruntime": ("analysis", "bench"),
-    "pytorch_msssim": ("bench",),
     "rembg": ("analysis", "bench"),
     "torch": ("bench.nerv", "splat.raster_torch", "splat.raster_gsplat", "training"),
     "tqdm": ("bench", "progress"),

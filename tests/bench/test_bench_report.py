@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from bench_rows import row
 
 from gscodec.bench.figures import write_figures
+from gscodec.bench.published import sources_section
 from gscodec.bench.report import error_map, write_report
 from gscodec.bench.section import Chart, Section, Series, Table, Viewer
 from gscodec.bench.svg import chart_svg
@@ -62,6 +64,24 @@ def test_page_is_complete_and_needs_no_network(tmp_path):
     assert "&lt;x&gt;" in page
     assert page.count("data:image/jpeg;base64,") == 6
     assert "prefers-color-scheme: dark" in page
+
+
+def test_page_says_what_was_run_on_which_clips(tmp_path):
+    rows = [replace(row(width=64, height=48, n_frames=9), clip_sha256="0123456789abcdef" * 4)]
+    rows.append(replace(rows[0], figures={"width": 32, "height": 24, "n_frames": 12}))
+    write_report(tmp_path, rows, [sources_section(["rd"], [])], [], "gscodec bench 'a <b>.mp4'")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "gscodec bench &#x27;a &lt;b&gt;.mp4&#x27;" in page
+    assert "<td>talk</td><td>0123456789abcdef</td><td class=n>64x48</td><td class=n>12</td>" in page
+    assert "HiNeRV repository results table" in page
+
+
+def test_figures_of_others_are_those_of_the_suites_that_ran():
+    assert not sources_section(["quick"], []).tables
+    external = row("theirs", status="published", note="their page")
+    assert sources_section(["quick"], [external]).tables[0].lines == [["theirs", "talk", "–", "their page"]]
+    (table,) = sources_section(["init"], []).tables
+    assert {line[0] for line in table.lines} == {"GaussianImage", "paper (superpixels)", "paper (regressor)"}
 
 
 def test_pictures_that_are_gone_leave_a_line(tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 from gscodec.bench import nerv
 from gscodec.bench.cache import Cache, Row, code_digest, environment
 from gscodec.bench.clips import Clip
-from gscodec.bench.ondisk import on_disk
+from gscodec.bench.ondisk import is_full, on_disk
 from gscodec.bench.ours import decode_ours, decode_ours_lap, encode_ours
 from gscodec.bench.quality import Scorer
 from gscodec.bench.rivals import (
@@ -333,6 +333,8 @@ def _guarded(
     try:
         return measure()
     except GscodecError as error:
+        if is_full(error):
+            raise
         return Row(bench.suite, clip.name, codec, point, protocol, "failed", str(error), clip.sha256)
 
 

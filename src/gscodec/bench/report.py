@@ -22,12 +22,17 @@ ERROR_GAIN = 6  # an error of 255 / ERROR_GAIN code values and more is shown at 
 
 
 def write_report(
-    out: Path, rows: Sequence[Row], sections: Sequence[Section], notes: Sequence[str] = ()
+    out: Path,
+    rows: Sequence[Row],
+    sections: Sequence[Section],
+    notes: Sequence[str] = (),
+    command: str = "",
 ) -> None:
     """Write OUT/report.html.
 
     Args:
         notes: what the reader should know of this run, one line each.
+        command: what was run.
     """
     failed = [f"{r.clip} {r.codec}: {r.note}" for r in rows if r.status == "failed"]
     pictures: dict[str, str] = {}
@@ -39,7 +44,8 @@ def write_report(
         "notes": "".join(f"<li>{escape(line)}</li>" for line in [*notes, *dict.fromkeys(failed)]),
         "navigation": navigation,
         "sections": "\n".join(parts),
-        "environment": _environment(),
+        "clips": table_html(_clips(rows)),
+        "environment": _environment(command),
         "pictures": json.dumps(pictures).replace("</", "<\\/"),
     }.items():
         page = page.replace("{{" + name + "}}", value)
@@ -99,7 +105,8 @@ def _viewer(out: Path, viewer: Viewer, pictures: dict[str, str]) -> str:
 <label>left <select class="left">{options}</select></label>
 <label>right <select class="right">{options}</select></label>
 <label>zoom <select class="zoom"><option>1</option><option>2</option><option>4</option></select></label>
-<label><input type="checkbox" class="error"> error maps</label>
+<label><input type="checkbox" class="error"> error maps: black none, yellow {255 // ERROR_GAIN} code values \
+and more</label>
 </div>
 <input type="range" class="slider" min="0" max="1000" value="500" aria-label="left or right picture">
 <div class="stage"><div class="pair">
@@ -124,8 +131,21 @@ def _summary(rows: Sequence[Row]) -> str:
     return escape(f"{len(clips)} {noun} ({', '.join(clips)}); {len(rows)} rows: {states}.")
 
 
-def _environment() -> str:
+def _clips(rows: Sequence[Row]) -> Table:
+    """What was coded: each clip's largest size and its most frames, as suites take some of both."""
+    lines = []
+    for clip in dict.fromkeys(row.clip for row in rows if row.clip_sha256):
+        measured = [r for r in rows if r.clip == clip and "width" in r.figures]
+        sizes = [(r.figures["width"], r.figures["height"]) for r in measured]
+        size = "{}x{}".format(*max(sizes)) if sizes else "–"
+        n_frames = str(max(r.figures["n_frames"] for r in measured)) if measured else "–"
+        digest = next(r.clip_sha256 for r in rows if r.clip == clip and r.clip_sha256)
+        lines.append([clip, digest[:16], size, n_frames])
+    return Table("", ["clip", "SHA-256 begins", "size", "frames"], lines, 2)
+
+
+def _environment(command: str) -> str:
+    facts = [("command", command), *environment()] if command else environment()
     return "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>"
-        for name, value in environment()
+        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>" for name, value in facts
     )
