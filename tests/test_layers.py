@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "analysis.mattefile": ("analysis", "video"),  # a matte may be a video
     "births": ("analysis", "coding", "splat"),
     "bench": ("__init__", "bench", *LAYERS),
-    "cli": ("__init__", "bench", "progress", *LAYERS),
+    "cli": ("__init__", "bench", "filenames", "progress", *LAYERS),
     "coding": ("coding",),
     "coding.entropy": ("coding.bits_back",),
     "coding.quantize": ("coding", "splat.gaussians"),
@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "encoder": ("analysis", "births", "coding", "gop", "metrics", "splat", "video.frame"),
     "encoder_paper": ("encoder", "analysis", "coding", "gop", "metrics", "splat", "video.frame"),
     "errors": (),
+    "filenames": (),
     "gop": ("coding.headers",),
     "inspection": ("coding", "decoder"),
     "metrics": (),

@@ -2,7 +2,7 @@
 
 Whatever loads slowly (numpy, PyAV, OpenCV) is imported inside the commands: `gscodec --help` takes a tenth
 of a second. Every error becomes one line on stderr and the exit code its class names: 2 for a setting, 1 for
-the rest, 130 and 143 when interrupted by Ctrl-C and SIGTERM.
+the rest, 128 and the signal's number when interrupted by Ctrl-C, SIGTERM or a terminal that closes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import click
 
 from gscodec import __version__, config, progress
 from gscodec.errors import BackendError, BitstreamError, ConfigError, GscodecError
+from gscodec.filenames import check_target, source_path, target_path
 
 _MAX_SIDE = 65535  # of a picture in a .gsv
 _COLORS = {
@@ -125,16 +126,21 @@ class _Group(click.Group):
         except BrokenPipeError:  # `gscodec info … | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except OSError as error:  # `gscodec info … > /dev/full`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(_fail(f"standard output: {error.strerror or error}", 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def main() -> NoReturn:
     """Run the command; entry point of `gscodec` and `python -m gscodec`."""
 
-    def terminate(*_: Any) -> NoReturn:
-        sys.exit(_fail("terminated", 128 + signal.SIGTERM))  # unwinds, so that unfinished files are deleted
+    def terminate(number: int, _: Any) -> NoReturn:
+        sys.exit(_fail("terminated", 128 + number))  # unwinds, so that unfinished files are deleted
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, terminate)
     cli.main(prog_name="gscodec")
 
 
@@ -174,10 +180,12 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = files if source is None else (source, *files)
         if len(names) != 2:
             raise click.UsageError(f"expected SOURCE and TARGET, got {' '.join(names) or 'nothing'}")
-        with _translated(*names, verbose):
-            _check_target(*names, overwrite)
+        source, target = source_path(names[0]), names[1]
+        with _translated(source, target, verbose):
+            check_target(source, target, overwrite, as_json)
             with progress.make_progress("none" if quiet else progress_mode) as display:
-                command(Run(*names, quiet, verbose > 0 and not quiet, as_json, display), **settings)
+                run = Run(source, target, quiet, verbose > 0 and not quiet, as_json, display)
+                command(run, **settings)
 
     modes = ", ".join(progress.MODES)
     options = (
@@ -262,7 +270,7 @@ def encode(
 
     tally = encode_file(
         run.source,
-        run.target,
+        target_path(run.target),
         options,
         size=size,
         start_s=start_s,
@@ -308,6 +316,7 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 @click.option("--bits", is_flag=True, help="Where the bits are, per stream of the adaptive coder.")
 def info(source: str, verbose: int, as_json: bool, bits: bool) -> None:
     """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
+    source = source_path(source)
     with _translated(source, source, verbose):
         from gscodec.inspection import inspect_file
 
@@ -331,14 +340,6 @@ def bench(ctx: click.Context) -> None:
         except ImportError as error:
             raise BackendError(f"bench cannot be loaded ({error}); pip install 'gscodec[bench]'") from error
         ctx.exit(run(ctx.args) or 0)
-
-
-def _check_target(source: str, target: str, overwrite: bool) -> None:
-    """Refuse, before any work, a target that would destroy something."""
-    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
-        raise GscodecError(f"{target}: source and target are the same file; give another name")
-    if os.path.isfile(target) and not overwrite:
-        raise GscodecError(f"{target}: exists already; -y overwrites it")
 
 
 @contextmanager

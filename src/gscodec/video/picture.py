@@ -84,6 +84,12 @@ class PictureConverter:
         self._target = _swap_if(self._orientation.transpose, (self.width, self.height))
         self._reformatter = VideoReformatter()
         self._warned_size = False
+        if first.interlaced_frame:
+            warn(
+                "the pictures are interlaced and are coded as they are; deinterlace them first to avoid combs"
+            )
+        if _is_transparent(first):
+            warn("transparency is left out: pixels show the colour that lies beneath it")
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:  # -> uint8 [H, W, 3], C-contiguous
         """Convert one picture; one of another size is scaled to the size of the first, with one warning."""
@@ -123,6 +129,13 @@ def source_color(frame: av.VideoFrame) -> SourceColor:
     full = rgb or name.startswith("yuvj") or said == FULL or (gray and said != LIMITED)
     matrix, primaries, transfer = int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc)
     return SourceColor(0 if rgb else matrix, primaries, transfer, full, gray, rgb)
+
+
+def _is_transparent(frame: av.VideoFrame) -> bool:
+    """Whether some pixel is; many pictures with an alpha channel have none that is."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[:, :, 3].min() < 255)
 
 
 def source_orientation(frame: av.VideoFrame) -> Orientation:

@@ -71,8 +71,10 @@ def open_video(
     try:
         container = av.open(os.path.abspath(path), **_OPEN_SETTINGS)
     except (av.FFmpegError, ValueError) as error:
+        n_missing = n_bytes_missing(path)
+        reason = f"its last {n_missing} bytes are missing" if n_missing else _reason(error)
         raise MediaError(
-            f"{path}: FFmpeg cannot read it as media ({_reason(error)}); expected a video (mp4, mkv, webm)"
+            f"{path}: FFmpeg cannot read it as media ({reason}); expected a video (mp4, mkv, webm)"
         ) from error
     try:
         return VideoReader(container, os.fspath(path), size, start_s, duration_s, max_frames)
@@ -147,6 +149,9 @@ class VideoReader:
         )
         tags = container.metadata.items()
         self.metadata = {clean_text(k): clean_text(v) for k, v in tags if k.lower() not in _TECHNICAL_TAGS}
+
+        if chapters := container.chapters():
+            self._warn(f"{len(chapters)} chapter marks are left out")
 
         origin = self._pts_of(first)
         self._last_pts = None
@@ -289,7 +294,8 @@ class VideoReader:
                     self.side_streams.append(made)
                     continue
             elif not _is_cover(stream):
-                self._warn(f"a second {stream.type} stream ({codec_name(stream)}) is left out")
+                what = "a second video" if stream.type == "video" else f"an {stream.type}"
+                self._warn(f"{what} stream ({codec_name(stream)}) is left out")
             stream.discard = av.stream.Discard.all
 
     def _read_head(self) -> tuple[list[Any], Any]:
@@ -355,8 +361,9 @@ def _first_video(container: Any, path: str) -> Any:
                 )
             return stream
     found = sorted({f"{s.type} ({codec_name(s)})" for s in container.streams if not _is_cover(s)})
-    what = ", ".join(found) if found and container.format.name not in _TEXT_DEMUXERS else "nothing playable"
-    raise MediaError(f"{path}: holds no video, only {what}; expected a file with a video stream")
+    is_text = container.format.name in _TEXT_DEMUXERS
+    what = f"no video, only {', '.join(found)}" if found and not is_text else "no video that can be played"
+    raise MediaError(f"{path}: holds {what}; expected a file with a video stream")
 
 
 def _is_cover(stream: Any) -> bool:
