@@ -123,12 +123,10 @@ class _Group(click.Group):
             sys.exit(_fail(error.format_message() + _hint(error), error.exit_code))
         except click.Abort:  # what click makes of Ctrl-C
             sys.exit(_fail("interrupted", 128 + signal.SIGINT))
-        except BrokenPipeError:  # `gscodec info … | head`
+        except OSError as error:  # `gscodec info … | head` ends silently, `… > /dev/full` does not
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        except OSError as error:  # `gscodec info … > /dev/full`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(_fail(f"standard output: {error.strerror or error}", 1))
+            quiet = isinstance(error, BrokenPipeError)
+            sys.exit(1 if quiet else _fail(f"standard output: {error.strerror or error}", 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -239,7 +237,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
 @click.option("--size", metavar="WxH|Hp", callback=_size, help="Scale to 640x360 or 360p first.")
-@click.option("--start", "start_s", type=click.FloatRange(0), metavar="SECONDS", help="Skip what is before.")
+@click.option("--start", "start_s", type=float, metavar="SECONDS", help="Skip what is before.")
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="Stop after it.")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
 @_encoder_options
@@ -257,6 +255,8 @@ def encode(
 
     A preset is values for the options marked [preset]; options given here win.
     """
+    if not 0 <= (start_s or 0) < float("inf"):  # nan is in no range
+        raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
     if duration_s is not None and not 0 < duration_s < float("inf"):
         raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
     options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})

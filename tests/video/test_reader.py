@@ -72,6 +72,17 @@ def test_size(clip, size, expected):
     assert abs(shape / Fraction(32, 24) - 1) < Fraction(1, 100)
 
 
+def test_shapes_of_pixels_fit_into_a_file(tmp_path, clip):
+    def numbers(path, **settings):
+        aspect = read(path, max_frames=1, **settings)[0].format.sample_aspect_ratio
+        assert max(aspect.numerator, aspect.denominator) <= 65535
+        return float(aspect)
+
+    assert numbers(clip, size=(60_000, 1)) == pytest.approx(32 / 24 / 60_000, rel=0.1)
+    assert numbers(clip, size=(1, 60_000)) == 65535  # of 80 000
+    assert numbers(clip, size=(7, 60_001)) == pytest.approx(32 / 24 / 7 * 60_001, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "size", ["", "360", "640x", "x360", "huge", "0x10", "10x0", "0p", (0, 4), (-4, 4), "999999x999999"]
 )

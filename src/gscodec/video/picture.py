@@ -19,6 +19,8 @@ from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conver
 # Without these two flags swscale repeats chroma instead of interpolating it and errs by up to 5 code values.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
+_MAX_ASPECT = 65535  # of either number of a sample aspect ratio
+
 # swscale takes grey as full range whatever it is told.
 _GRAY_LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
@@ -178,7 +180,14 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
 def _scaled_aspect(aspect: Fraction, shown: tuple[int, int], scaled: tuple[int, int]) -> Fraction:
     """Keep the shape of the picture: only rounding to whole pixels (under 1 %) leaves the ratio as it was."""
     stretch = Fraction(shown[0] * scaled[1], shown[1] * scaled[0])
-    return aspect if abs(stretch - 1) < Fraction(1, 100) else (aspect * stretch).limit_denominator(10_000)
+    return _in_16_bits(aspect if abs(stretch - 1) < Fraction(1, 100) else aspect * stretch)
+
+
+def _in_16_bits(ratio: Fraction) -> Fraction:
+    """The nearest ratio, or nearly, that a .gsv and H.264 can say: two numbers from 1 to 65535."""
+    if ratio > 1:
+        return 1 / _in_16_bits(1 / ratio)
+    return max(ratio.limit_denominator(_MAX_ASPECT), Fraction(1, _MAX_ASPECT))
 
 
 def _swap_if(swap: bool, pair: tuple[int, int]) -> tuple[int, int]:
