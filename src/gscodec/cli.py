@@ -237,7 +237,9 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
 @click.option("--size", metavar="WxH|Hp", callback=_size, help="Scale to 640x360 or 360p first.")
-@click.option("--start", "start_s", type=float, metavar="SECONDS", help="Skip what is before.")
+@click.option(
+    "--start", "start_s", type=float, metavar="SECONDS", help="Begin there, and count times from there."
+)
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="Stop after it.")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
 @_encoder_options

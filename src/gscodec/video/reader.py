@@ -10,6 +10,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -55,7 +56,8 @@ def open_video(
     Args:
         path: the file, any container and codec that FFmpeg reads.
         size: "640x360", (640, 360) or "360p", of the picture as shown; None keeps it.
-        start_s, duration_s: range in seconds, counted from the first picture; exact to the picture.
+        start_s, duration_s: range in seconds, counted from the first picture; exact to the picture. What is
+            at start_s gets the time that the first picture had.
         max_frames: stop after that many pictures.
 
     Raises:
@@ -130,6 +132,7 @@ class VideoReader:
         self._read_error: str | None = None
         self._next_side_pts = [0] * len(self.side_streams)
 
+        self._shift = math.ceil(_ticks(start_s or 0, self._time_base))
         head, first = self._read_head()
         if first is None:
             raise MediaError(f"{path}: no picture could be decoded; expected at least one frame of video")
@@ -155,7 +158,7 @@ class VideoReader:
 
         origin = self._pts_of(first)
         self._last_pts = None
-        self._start = origin + math.ceil(_ticks(start_s or 0, self._time_base))
+        self._start = origin + self._shift
         self._stop = (
             None if duration_s is None else self._start + math.ceil(_ticks(duration_s, self._time_base))
         )
@@ -255,11 +258,13 @@ class VideoReader:
         index = self._side[packet.stream_index]
         made = to_side_packet(packet, index, self._next_side_pts[index])
         self._next_side_pts[index] = made.pts + made.duration
-        return made
+        shift = round(self._shift * self._time_base / self.side_streams[index].time_base)
+        return replace(made, pts=made.pts - shift, dts=made.dts - shift) if shift else made
 
     def _pts_of(self, picture: Any) -> int:
         """Return the picture's time; without one that advances, one frame after the previous picture."""
         pts, last = picture.pts, self._last_pts
+        pts = None if pts is None else pts - self._shift
         if last is not None and (pts is None or pts <= last):
             if pts is not None:
                 self._warn("some pictures have times that do not advance; they were moved to one frame later")
@@ -315,12 +320,12 @@ class VideoReader:
             return head
         for goal in (target, origin):
             try:
-                self._container.seek(goal, stream=self._video)
+                self._container.seek(goal + self._shift, stream=self._video)
             except av.FFmpegError:
                 continue
             self._read_error = None
             head, first = self._read_head()
-            if first is not None and first.pts is not None and first.pts <= self._start:
+            if first is not None and first.pts is not None and first.pts - self._shift <= self._start:
                 return head
         return head
 
