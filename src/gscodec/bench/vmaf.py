@@ -1,7 +1,8 @@
-"""VMAF through FFmpeg's filter libvmaf, where the FFmpeg inside PyAV was built with it (wheels are not)."""
+"""VMAF through FFmpeg's filter libvmaf, where the FFmpeg inside PyAV has it: in wheels, from PyAV 19 on."""
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from fractions import Fraction
@@ -13,9 +14,7 @@ import numpy as np
 
 from gscodec.errors import MediaError
 
-NOTE = (
-    "VMAF: the FFmpeg inside PyAV here has no libvmaf; a PyAV built against one that has it gives the column"
-)
+NOTE = "VMAF: the FFmpeg inside this PyAV has no libvmaf; wheels of PyAV 19 (Python 3.12 and newer) have it"
 
 
 def vmaf_is_there() -> bool:
@@ -76,11 +75,12 @@ class Pair:
         self._n += 1
 
     def close(self) -> None:
-        """Let the filter finish: it writes its log as it goes."""
+        """Let the filter finish: it writes its log as it is freed."""
         for node in self._inputs:
             node.push(None)
         self._drain()
         self._inputs, self._sink, self._graph = [], None, None
+        gc.collect()  # in PyAV 19 a graph and its filters hold each other
 
     def _drain(self) -> None:
         while True:
