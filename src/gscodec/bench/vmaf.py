@@ -27,6 +27,7 @@ class VmafMeter:
     def __init__(self, width: int, height: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "vmaf.json"
+        self._score: float | None = None
         self._pair = Pair(width, height, "libvmaf", f"log_fmt=json:log_path={self._log}")
 
     def add(self, decoded: np.ndarray, original: np.ndarray) -> None:
@@ -34,16 +35,18 @@ class VmafMeter:
         self._pair.add(decoded, original)
 
     def score(self) -> float:
-        """Mean VMAF of all frames, 0 to 100.
+        """Mean VMAF of all frames, 0 to 100; no more frames can be added then.
 
         Raises:
             MediaError: the filter wrote no score.
         """
-        try:
-            self._pair.close()
-            return score_of(self._log.read_text(encoding="utf-8") if self._log.exists() else "")
-        finally:
-            self._folder.cleanup()
+        if self._score is None:
+            try:
+                self._pair.close()
+                self._score = score_of(self._log.read_text(encoding="utf-8") if self._log.exists() else "")
+            finally:
+                self._folder.cleanup()
+        return self._score
 
 
 class Pair:
@@ -76,10 +79,10 @@ class Pair:
 
     def close(self) -> None:
         """Let the filter finish: it writes its log as it is freed."""
-        for node in self._inputs:
-            node.push(None)
+        while self._inputs:
+            self._inputs.pop(0).push(None)
         self._drain()
-        self._inputs, self._sink, self._graph = [], None, None
+        self._sink = self._graph = None
         gc.collect()  # in PyAV 19 a graph and its filters hold each other
 
     def _drain(self) -> None:
