@@ -50,6 +50,11 @@ def test_missing_file(tmp_path):
     assert "no such file" in fail("encode", tmp_path / "a.mp4", tmp_path / "a.gsv", folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.MKV"])
+def test_target_that_names_another_kind_of_video(clip, tmp_path, name):
+    assert "is a .gsv" in fail("encode", clip, tmp_path / name, *QUICK, code=2, folder=tmp_path)
+
+
 def test_directory(tmp_path):
     assert "is a directory" in fail("encode", tmp_path, tmp_path / "a.gsv", folder=tmp_path)
 

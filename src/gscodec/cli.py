@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 import click
 
 from gscodec import __version__, config, progress
-from gscodec.errors import BackendError, BitstreamError, ConfigError, GscodecError
-from gscodec.filenames import check_target, source_path, target_path
+from gscodec.errors import BackendError, ConfigError, describe
+from gscodec.filenames import check_target, gsv_path, source_path
 
 _MAX_SIDE = 65535  # of a picture in a .gsv
 _COLORS = {
@@ -261,6 +261,7 @@ def encode(
         raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
     if duration_s is not None and not 0 < duration_s < float("inf"):
         raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
+    target = gsv_path(run.target)
     options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})
     from gscodec.transcode import encode_file
 
@@ -272,7 +273,7 @@ def encode(
 
     tally = encode_file(
         run.source,
-        target_path(run.target),
+        target,
         options,
         size=size,
         start_s=start_s,
@@ -356,19 +357,7 @@ def _translated(source: str, target: str, verbose: int) -> Iterator[None]:
             import traceback
 
             traceback.print_exc()
-        raise _Failure(_describe(error, source, target), getattr(error, "exit_code", 1)) from error
-
-
-def _describe(error: Exception, source: str, target: str) -> str:
-    if isinstance(error, BitstreamError):  # made where names of files are not known
-        return f"{source}: {error}"
-    if isinstance(error, GscodecError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or target}: {error.strerror or error}"
-    if isinstance(error, MemoryError):
-        return f"{source}: out of memory"
-    return f"{source}: internal error, {type(error).__name__}: {error}; please report it, with -v -v"
+        raise _Failure(describe(error, source, target), getattr(error, "exit_code", 1)) from error
 
 
 def _hint(error: click.ClickException) -> str:

@@ -7,6 +7,7 @@ import os
 from gscodec.errors import ConfigError, GscodecError
 
 STANDARD = "-"
+FOREIGN = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".y4m", ".flv", ".gif", ".mpg", ".wmv")
 
 
 def source_path(name: str) -> str:
@@ -14,8 +15,14 @@ def source_path(name: str) -> str:
     return "/dev/stdin" if name == STANDARD else name
 
 
-def target_path(name: str) -> str:
-    """The path to write."""
+def gsv_path(name: str) -> str:
+    """The path to write a .gsv to.
+
+    Raises:
+        ConfigError: its name says that it is another kind of video, which nothing could then play.
+    """
+    if name.lower().endswith(FOREIGN):
+        raise ConfigError(f"{name}: what is encoded is a .gsv; give the target a name that ends so")
     return "/dev/stdout" if name == STANDARD else name
 
 

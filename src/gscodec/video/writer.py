@@ -19,6 +19,7 @@ from gscodec.video.atomic import atomic_path
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
 from gscodec.video.containers import (
     CONSTANT_RATE,
+    CONTAINER_NAMES,
     ENCODER_NAMES,
     ISO_MEDIA,
     MILLISECONDS,
@@ -197,7 +198,7 @@ class VideoWriter:
         self._stream = self._add_video(encoder, crf, preset, pix_fmt)
         self._output.metadata.update(metadata)
         self._add_side_streams()
-        what = f"{encoder} in {self._muxer}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
+        what = f"{self._muxer} refuses {encoder}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
         with self._translate(what):
             self._output.start_encoding()
         if unused := self._stream.codec_context.options.keys() & {"crf", "preset"}:
@@ -232,7 +233,13 @@ class VideoWriter:
             return "rawvideo"
         if vcodec is None:
             usable = (name for name in ENCODER_NAMES if can_hold(self._muxer, name))
-            return next(usable, self._output.default_video_codec)
+            encoder = next(usable, self._output.default_video_codec)
+            if encoder in (None, "none"):
+                others = ", ".join(CONTAINER_NAMES)
+                raise MediaError(
+                    f"{self._path}: {self._muxer} holds no video; permitted among others: {others}"
+                )
+            return encoder
         try:
             known = av.Codec(vcodec, "w").type == "video"
         except ValueError:
