@@ -137,7 +137,7 @@ def _below_zero(rows: Sequence[Row], rival: str) -> Answer:
         return _needs("rd")
     value = table.lines[-1][table.head.index(rival)].split()[0]
     if value == "–":
-        return UNKNOWN, "the curves share too little"
+        return UNKNOWN, "no BD-rate: the notes of Fig. 7 say why"
     return _verdict(float(value) < 0), f"BD-rate {value} % against {rival}"
 
 

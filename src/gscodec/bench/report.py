@@ -34,14 +34,18 @@ def write_report(
         notes: what the reader should know of this run, one line each.
         command: what was run.
     """
-    failed = [f"{r.clip} {r.codec}: {r.note}" for r in rows if r.status == "failed"]
+    failed: dict[tuple[str, str], dict[str, None]] = {}  # codec, reason -> clips, each once
+    for row in rows:
+        if row.status == "failed":
+            failed.setdefault((row.codec, row.note), {})[row.clip] = None
+    lines = [*notes, *(f"{codec} on {', '.join(clips)}: {note}" for (codec, note), clips in failed.items())]
     pictures: dict[str, str] = {}
     parts = [_section(out, section, pictures) for section in sections]
     navigation = " ".join(f'<a href="#{s.name}">{escape(s.title)}</a>' for s in sections)
     page = PAGE.read_text(encoding="utf-8")
     for name, value in {
         "summary": _summary(rows),
-        "notes": "".join(f"<li>{escape(line)}</li>" for line in [*notes, *dict.fromkeys(failed)]),
+        "notes": "".join(f"<li>{escape(line)}</li>" for line in lines),
         "navigation": navigation,
         "sections": "\n".join(parts),
         "clips": table_html(_clips(rows)),
