@@ -188,6 +188,14 @@ def test_clips_that_cannot_be_read_are_skipped(tmp_path, clip_file, capsys):
         run(["quick", str(text), "--out", str(out)])
 
 
+def test_a_picture_without_two_lines_is_skipped(tmp_path):
+    path = tmp_path / "dot.mkv"
+    with VideoWriter(path, VideoFormat(1, 1, Fraction(1, 25), Fraction(25)), vcodec="ffv1") as writer:
+        writer.write(Frame(np.zeros((1, 1, 3), np.uint8), 0, 1))
+    with pytest.raises(MediaError, match=r"dot\.mkv: pictures of 1x1; expected at least 2x2"):
+        clips.load_clip(path, None, 1, "full")
+
+
 def test_unknown_matte_is_refused_before_any_work(tmp_path):
     with pytest.raises(ConfigError, match="neither a mode nor a file"):
         run(["quick", "--frames", "1", "--roi", "nothing", "--out", str(tmp_path)])

@@ -201,6 +201,8 @@ def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path
     with open_video(path, size=size, max_frames=n_frames) as reader:
         form = reader.format
         even = (form.height // 2 * 2, form.width // 2 * 2)
+        if not all(even):
+            raise MediaError(f"{path}: pictures of {form.width}x{form.height}; expected at least 2x2")
         pixels = (item.pixels[: even[0], : even[1]] for item in reader if isinstance(item, Frame))
         frames = on_disk(pixels, cache)
     # 4:2:0 needs even sizes, and all get the same pictures
