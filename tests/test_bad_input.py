@@ -55,6 +55,11 @@ def test_target_that_names_another_kind_of_video(clip, tmp_path, name):
     assert "is a .gsv" in fail("encode", clip, tmp_path / name, *QUICK, code=2, folder=tmp_path)
 
 
+def test_encoding_what_is_encoded(small_gsv, tmp_path):
+    (tmp_path / "a.gsv").write_bytes(small_gsv)
+    assert "is a .gsv already" in fail("encode", tmp_path / "a.gsv", tmp_path / "b.gsv", folder=tmp_path)
+
+
 def test_directory(tmp_path):
     assert "is a directory" in fail("encode", tmp_path, tmp_path / "a.gsv", folder=tmp_path)
 
