@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -41,13 +42,14 @@ FLAGS = (
 )
 
 
-def write_page(out, pictures=((0, 0, 200), (200, 0, 0))):
+def write_page(out, pictures=((0, 0, 200), (200, 0, 0)), names="codec"):
     """A report with one viewer; pictures are flat, in BGR, the original grey."""
     out.mkdir(exist_ok=True)
     files = []
     for i, color in enumerate([(90, 90, 90), *pictures]):
         cv2.imwrite(str(out / f"{i}.png"), np.full((120, 200, 3), color, np.uint8))
-        files.append((f"codec {i}", f"{i} dB", f"{i}.png"))
+        label = f"codec {i}" if names == "codec" else names[i]
+        files.append((label, f"{i} dB", f"{i}.png"))
     viewer = Viewer("v", "one frame", files)
     section = Section(
         "quick", "Quick", "what & why", [Table("t", ["a", "b"], [["<x>", "1"]])], [CHART], [viewer]
@@ -140,3 +142,16 @@ slider.value = {value}; slider.dispatchEvent(new Event("input"));
     shown = left.sum() / (left.sum() + right.sum())
     assert left.sum() + right.sum() > 0.9 * 120 * 200
     assert shown == pytest.approx(share_of_left, abs=0.02)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt install chromium")
+def test_viewer_opens_on_this_codec_beside_x264(tmp_path):
+    names = ["original", "gscodec", "x264-medium", "svt-av1"]
+    colors = ((0, 0, 200), (200, 0, 0), (0, 200, 0))
+    page = write_page(tmp_path / "out", colors, names)
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, timeout=120, check=True, text=True).stdout
+    pictures = json.loads(re.search(r'id="pictures">(.*?)</script>', dom, re.DOTALL)[1])
+    shown = dict(re.findall(r'<img class="(over|under)"[^>]*src="([^"]+)"', dom))
+    assert shown == {"over": pictures["v-1"], "under": pictures["v-2"]}
+    assert 'style="width: 400px;"' in dom  # twice as large, as small pictures are, and the slider with them
