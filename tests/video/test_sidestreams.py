@@ -84,6 +84,20 @@ def test_language_and_video_times_survive_sound_before_zero(tmp_path):
     assert [s.codec for s in reader.side_streams] == ["aac", "subrip"]
 
 
+def test_flv_has_no_time_below_zero(tmp_path):
+    first = write_clip(tmp_path / "in.mp4", moving_square(12), pix_fmt="yuv420p", audio="aac")
+    copy_through(first, tmp_path / "out.flv")
+    distances = []
+    for path in (first, tmp_path / "out.flv"):
+        with open_video(path) as reader:
+            frames, packets = split(reader)
+        begin = frames[0].pts * reader.format.time_base
+        assert 0 <= begin < 1
+        distances.append(begin - packets[0].pts * reader.side_streams[0].time_base)
+    assert packets[0].pts >= 0
+    assert abs(distances[0] - distances[1]) <= Fraction(1, 1000)
+
+
 def test_extradata_are_reproducible(tmp_path):
     path = write_clip(tmp_path / "in.mkv", moving_square(2), audio="flac", subtitle="subrip")
     with open_video(path) as a, open_video(path) as b:

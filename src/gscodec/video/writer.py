@@ -23,6 +23,7 @@ from gscodec.video.containers import (
     ENCODER_NAMES,
     ISO_MEDIA,
     MILLISECONDS,
+    UNSIGNED,
     UNTAGGED,
     can_hold,
     container_name,
@@ -215,7 +216,7 @@ class VideoWriter:
             options["movie_timescale"] = str(common if common < 1 << 31 else clock)
             if not seekable:
                 options["movflags"] = "frag_keyframe+delay_moov"
-        if self._muxer in MILLISECONDS:
+        if self._muxer in MILLISECONDS - UNSIGNED:
             # Sound that starts before zero (an encoder's delay) would otherwise shift the whole file.
             options["avoid_negative_ts"] = "disabled"
         return options
