@@ -22,11 +22,19 @@ import av
 from gscodec.errors import MediaError
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.picture import PictureConverter
-from gscodec.video.sidestreams import KINDS, clean_text, codec_name, describe, is_filler, to_side_packet
+from gscodec.video.sidestreams import (
+    KINDS,
+    adts_packet,
+    clean_text,
+    codec_name,
+    describe,
+    is_filler,
+    to_side_packet,
+)
+from gscodec.video.streams import first_video, is_cover
 from gscodec.video.truncation import n_bytes_missing
 
 _INDEXED = {"mov", "matroska"}  # containers whose seek is cheap and lands on a key picture before the target
-_TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg "plays" text files as terminal art
 _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _MARGIN_S = 1  # sound may lie this far from its pictures in a file
 _MAX_HELD = 4096  # side packets kept back until it is known whether they are in the range
@@ -119,13 +127,14 @@ class VideoReader:
         self.warnings: list[str] = []
         self._path = path
         self._container = container
-        self._video = _first_video(container, path)
+        self._video = first_video(container, path)
         self._video.thread_type = "AUTO"
         self._time_base = _fraction(self._video.time_base) or Fraction(1, 90_000)
         rate = _first_fraction(self._video.average_rate, self._video.guessed_rate, self._video.base_rate)
         self._frame_ticks = max(1, round(1 / (rate * self._time_base)))
         self._side: dict[int, int] = {}  # index in the file -> index in side_streams
         self.side_streams: list[SideStream] = []
+        self._has_adts: list[bool] = []  # of each side stream
         self._collect_side_streams()
         self._n_damaged = 0
         self._last_pts: int | None = None
@@ -256,7 +265,7 @@ class VideoReader:
 
     def _side_packet(self, packet: Any) -> SidePacket:
         index = self._side[packet.stream_index]
-        made = to_side_packet(packet, index, self._next_side_pts[index])
+        made = to_side_packet(packet, index, self._next_side_pts[index], self._has_adts[index])
         self._next_side_pts[index] = made.pts + made.duration
         shift = round(self._shift * self._time_base / self.side_streams[index].time_base)
         return replace(made, pts=made.pts - shift, dts=made.dts - shift) if shift else made
@@ -291,14 +300,16 @@ class VideoReader:
                 continue
             if stream.type in KINDS:
                 try:
-                    made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000))
+                    adts = adts_packet(stream, self._path)
+                    made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000), adts)
                 except ValueError as error:
                     self._warn(f"{error}; it is left out")
                 else:
+                    self._has_adts.append(bool(adts))
                     self._side[stream.index] = len(self.side_streams)
                     self.side_streams.append(made)
                     continue
-            elif not _is_cover(stream):
+            elif not is_cover(stream):
                 what = "a second video" if stream.type == "video" else f"an {stream.type}"
                 self._warn(f"{what} stream ({codec_name(stream)}) is left out")
             stream.discard = av.stream.Discard.all
@@ -355,25 +366,6 @@ class VideoReader:
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
             self.warnings.append(line)
-
-
-def _first_video(container: Any, path: str) -> Any:
-    for stream in container.streams.video:
-        if not _is_cover(stream) and container.format.name not in _TEXT_DEMUXERS:
-            if stream.codec_context is None:
-                raise MediaError(
-                    f"{path}: this build of FFmpeg has no decoder for its video; convert it first"
-                )
-            return stream
-    found = sorted({f"{s.type} ({codec_name(s)})" for s in container.streams if not _is_cover(s)})
-    is_text = container.format.name in _TEXT_DEMUXERS
-    what = f"no video, only {', '.join(found)}" if found and not is_text else "no video that can be played"
-    raise MediaError(f"{path}: holds {what}; expected a file with a video stream")
-
-
-def _is_cover(stream: Any) -> bool:
-    flags = av.stream.Disposition
-    return bool(stream.disposition & (flags.attached_pic | flags.timed_thumbnails))
 
 
 def _fraction(value: Any) -> Fraction | None:

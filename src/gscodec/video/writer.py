@@ -29,7 +29,13 @@ from gscodec.video.containers import (
     container_name,
 )
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
-from gscodec.video.sidestreams import add_output_stream, open_head, to_av_packet, write_sample_file
+from gscodec.video.sidestreams import (
+    add_output_stream,
+    check_sample_file,
+    open_head,
+    to_av_packet,
+    write_sample_file,
+)
 
 _QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
 _FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -303,7 +309,7 @@ class VideoWriter:
             template, facts = open_head(side_stream, self._stack)
             try:
                 # Some muxers refuse a stream only when they write their head, too late to go on without it.
-                write_sample_file(template, self._muxer, facts)
+                check_sample_file(write_sample_file(template, self._muxer, facts), self._muxer, template.type)
                 made = add_output_stream(self._output, template, facts)
             except _FOREIGN:
                 made = None
