@@ -50,6 +50,16 @@ def test_missing_file(tmp_path):
     assert "no such file" in fail("encode", tmp_path / "a.mp4", tmp_path / "a.gsv", folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.MKV"])
+def test_target_that_names_another_kind_of_video(clip, tmp_path, name):
+    assert "is a .gsv" in fail("encode", clip, tmp_path / name, *QUICK, code=2, folder=tmp_path)
+
+
+def test_encoding_what_is_encoded(small_gsv, tmp_path):
+    (tmp_path / "a.gsv").write_bytes(small_gsv)
+    assert "is a .gsv already" in fail("encode", tmp_path / "a.gsv", tmp_path / "b.gsv", folder=tmp_path)
+
+
 def test_directory(tmp_path):
     assert "is a directory" in fail("encode", tmp_path, tmp_path / "a.gsv", folder=tmp_path)
 
@@ -178,7 +188,8 @@ def test_disk_that_fills_up_midway(command, clip, tmp_path):
         ("--size", "0x0", "WxH such as 640x360, or 360p"),
         ("--size", "99999x2", "each 1 to 65535"),
         ("--size", "big", "WxH such as 640x360, or 360p"),
-        ("--start", -1, "x>=0"),
+        ("--start", -1, "0 seconds or more"),
+        ("--start", "nan", "0 seconds or more"),
         ("--duration", 0, "more than 0"),
         ("--duration", "nan", "more than 0"),
         ("--frames", 0, "x>=1"),

@@ -211,7 +211,9 @@ def test_source_is_never_the_target(command, clip, tmp_path):
         assert "the same file" in fail(command, copy, target, "-y", folder=tmp_path)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_leave_nothing_behind(number, code, long_clip, tmp_path):
     before = contents(tmp_path)
     slow = ("--iterations", 2000, "--p-iterations", 2000, "--gaussians", 500, "--roi", "full", "--gop", 20)

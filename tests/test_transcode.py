@@ -176,7 +176,7 @@ def test_size_and_range(tmp_path):
     assert encode_file(clip, tmp_path / "b.gsv", quick(), max_frames=3).n_frames == 3
     assert decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", max_frames=4).n_frames == 4
     frames, video = pictures(tmp_path / "b.mp4")
-    assert [frame.pts * video.time_base for frame in frames] == [Fraction(n, 25) for n in (5, 6, 7, 8)]
+    assert [frame.pts * video.time_base for frame in frames] == [Fraction(n, 25) for n in range(4)]
 
 
 def test_scene_cut_starts_a_gop(tmp_path):

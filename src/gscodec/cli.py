@@ -2,7 +2,7 @@
 
 Whatever loads slowly (numpy, PyAV, OpenCV) is imported inside the commands: `gscodec --help` takes a tenth
 of a second. Every error becomes one line on stderr and the exit code its class names: 2 for a setting, 1 for
-the rest, 130 and 143 when interrupted by Ctrl-C and SIGTERM.
+the rest, 128 and the signal's number when interrupted by Ctrl-C, SIGTERM or a terminal that closes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 import click
 
 from gscodec import __version__, config, progress
-from gscodec.errors import BackendError, BitstreamError, ConfigError, GscodecError
+from gscodec.errors import BackendError, ConfigError, describe
+from gscodec.filenames import check_target, gsv_path, source_path
 
 _MAX_SIDE = 65535  # of a picture in a .gsv
 _COLORS = {
@@ -122,19 +123,22 @@ class _Group(click.Group):
             sys.exit(_fail(error.format_message() + _hint(error), error.exit_code))
         except click.Abort:  # what click makes of Ctrl-C
             sys.exit(_fail("interrupted", 128 + signal.SIGINT))
-        except BrokenPipeError:  # `gscodec info … | head`
+        except OSError as error:  # `gscodec info … | head` ends silently, `… > /dev/full` does not
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+            quiet = isinstance(error, BrokenPipeError)
+            sys.exit(1 if quiet else _fail(f"standard output: {error.strerror or error}", 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def main() -> NoReturn:
     """Run the command; entry point of `gscodec` and `python -m gscodec`."""
 
-    def terminate(*_: Any) -> NoReturn:
-        sys.exit(_fail("terminated", 128 + signal.SIGTERM))  # unwinds, so that unfinished files are deleted
+    def terminate(number: int, _: Any) -> NoReturn:
+        sys.exit(_fail("terminated", 128 + number))  # unwinds, so that unfinished files are deleted
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, terminate)
     cli.main(prog_name="gscodec")
 
 
@@ -174,10 +178,12 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = files if source is None else (source, *files)
         if len(names) != 2:
             raise click.UsageError(f"expected SOURCE and TARGET, got {' '.join(names) or 'nothing'}")
-        with _translated(*names, verbose):
-            _check_target(*names, overwrite)
+        source, target = source_path(names[0]), names[1]
+        with _translated(source, target, verbose):
+            check_target(source, target, overwrite, as_json)
             with progress.make_progress("none" if quiet else progress_mode) as display:
-                command(Run(*names, quiet, verbose > 0 and not quiet, as_json, display), **settings)
+                run = Run(source, target, quiet, verbose > 0 and not quiet, as_json, display)
+                command(run, **settings)
 
     modes = ", ".join(progress.MODES)
     options = (
@@ -231,7 +237,9 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
 @click.option("--size", metavar="WxH|Hp", callback=_size, help="Scale to 640x360 or 360p first.")
-@click.option("--start", "start_s", type=click.FloatRange(0), metavar="SECONDS", help="Skip what is before.")
+@click.option(
+    "--start", "start_s", type=float, metavar="SECONDS", help="Begin there, and count times from there."
+)
 @click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="Stop after it.")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
 @_encoder_options
@@ -249,8 +257,11 @@ def encode(
 
     A preset is values for the options marked [preset]; options given here win.
     """
+    if not 0 <= (start_s or 0) < float("inf"):  # nan is in no range
+        raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
     if duration_s is not None and not 0 < duration_s < float("inf"):
         raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
+    target = gsv_path(run.target)
     options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})
     from gscodec.transcode import encode_file
 
@@ -262,7 +273,7 @@ def encode(
 
     tally = encode_file(
         run.source,
-        run.target,
+        target,
         options,
         size=size,
         start_s=start_s,
@@ -308,6 +319,7 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 @click.option("--bits", is_flag=True, help="Where the bits are, per stream of the adaptive coder.")
 def info(source: str, verbose: int, as_json: bool, bits: bool) -> None:
     """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
+    source = source_path(source)
     with _translated(source, source, verbose):
         from gscodec.inspection import inspect_file
 
@@ -333,14 +345,6 @@ def bench(ctx: click.Context) -> None:
         ctx.exit(run(ctx.args) or 0)
 
 
-def _check_target(source: str, target: str, overwrite: bool) -> None:
-    """Refuse, before any work, a target that would destroy something."""
-    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
-        raise GscodecError(f"{target}: source and target are the same file; give another name")
-    if os.path.isfile(target) and not overwrite:
-        raise GscodecError(f"{target}: exists already; -y overwrites it")
-
-
 @contextmanager
 def _translated(source: str, target: str, verbose: int) -> Iterator[None]:
     """Turn errors into click's, which `_Group.main` prints, with the name of the file they are about."""
@@ -353,19 +357,7 @@ def _translated(source: str, target: str, verbose: int) -> Iterator[None]:
             import traceback
 
             traceback.print_exc()
-        raise _Failure(_describe(error, source, target), getattr(error, "exit_code", 1)) from error
-
-
-def _describe(error: Exception, source: str, target: str) -> str:
-    if isinstance(error, BitstreamError):  # made where names of files are not known
-        return f"{source}: {error}"
-    if isinstance(error, GscodecError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or target}: {error.strerror or error}"
-    if isinstance(error, MemoryError):
-        return f"{source}: out of memory"
-    return f"{source}: internal error, {type(error).__name__}: {error}; please report it, with -v -v"
+        raise _Failure(describe(error, source, target), getattr(error, "exit_code", 1)) from error
 
 
 def _hint(error: click.ClickException) -> str:

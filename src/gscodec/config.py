@@ -242,4 +242,4 @@ def _one_of(name: str, value: str, permitted: Collection[str], where: str = "") 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # also catches NaN
-        raise ConfigError(f"--{name} {value:g} is out of range; permitted: {low:g} to {high:g}")
+        raise ConfigError(f"--{name} {value:.12g} is out of range; permitted: {low:.12g} to {high:.12g}")

@@ -66,3 +66,16 @@ class BackendError(GscodecError, RuntimeError):
 
 class FitError(GscodecError, RuntimeError):
     """The optimiser diverged."""
+
+
+def describe(error: Exception, source: str, target: str) -> str:
+    """One line about any error of a run from `source` to `target`, for the person who started it."""
+    if isinstance(error, BitstreamError):  # made where names of files are not known
+        return f"{source}: {error}"
+    if isinstance(error, GscodecError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or target}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return f"{source}: out of memory"
+    return f"{source}: internal error, {type(error).__name__}: {error}; please report it, with -v -v"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from gscodec.coding.adaptive import AdaptiveCoder
@@ -65,7 +64,7 @@ def inspect_file(
             first_pts = p.pts if first_pts is None else first_pts
             last_pts = p.pts + (p.duration or 0)
         n_frames = frames["I"]["frames"] + frames["P"]["frames"]
-        n_bytes = Path(source).stat().st_size
+        n_bytes = max(reader.offset, os.stat(source).st_size)  # a pipe has no size
         duration_s = float(((last_pts or 0) - (first_pts or 0)) * video.time_base) if n_frames else 0.0
         payload = frames["I"]["bytes"] + frames["P"]["bytes"] + sum(s["bytes"] for s in side)
         return {

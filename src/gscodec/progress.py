@@ -146,9 +146,10 @@ def describe(path: str, facts: dict[str, Any]) -> str:
     duration_s = facts["duration_s"]
     rate = f", {facts['file_bytes'] * 8e-3 / duration_s:.1f} kb/s" if duration_s else ""
     lines = [
-        f"{path}: gscodec {facts['version']}, {format_bytes(facts['file_bytes'])}, {duration_s:.2f} s{rate}",
-        f"  video      {facts['width']}x{facts['height']}, {_rate(facts['frame_rate'])}, "
-        f"{_count(facts['frames'], 'frame')} in {_count(facts['gops'], 'GOP')}, "
+        f"{path}: .gsv {facts['version']}, {format_bytes(facts['file_bytes'])}, {duration_s:.2f} s{rate}",
+        f"  video      {facts['width']}x{facts['height']}{_shape(facts['sample_aspect_ratio'])}, "
+        f"{_rate(facts['frame_rate'])}, {_count(facts['frames'], 'frame')} in "
+        f"{_count(facts['gops'], 'GOP')}, "
         f"profile {facts['profile']}, entropy {facts['entropy']}, quality {facts['quality']:g}, "
         f"background {facts['background']}",
     ]
@@ -194,6 +195,10 @@ def _count(n: int, noun: str) -> str:
 def _rate(fraction: str) -> str:
     numerator, _, denominator = fraction.partition("/")
     return f"{int(numerator) / int(denominator or 1):.5g} FPS" if int(numerator) else "unknown FPS"
+
+
+def _shape(ratio: str) -> str:
+    return "" if ratio == "1" else f" of {ratio.replace('/', ':')} pixels"
 
 
 def _one_line(text: str) -> str:

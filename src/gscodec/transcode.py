@@ -21,6 +21,7 @@ from gscodec.coding.headers import (
     ENTROPY_CODES,
     PROFILE_CODES,
     SEQUENCE_HEADER,
+    SIGNATURE,
     FrameType,
     pack,
 )
@@ -123,6 +124,7 @@ def encode_file(
         ConfigError, MediaError, BackendError, FitError; OSError for the target.
     """
     config.validate()
+    _refuse_gsv(source)
     tally, began = Tally(), time.perf_counter()
     tally.backend = usable_backend(config.backend, tally.warnings.append)
     config = replace(config, backend=tally.backend)
@@ -165,6 +167,13 @@ def encode_file(
         tally.warnings += [*reader.warnings, *matter.warnings]
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+def _refuse_gsv(source: str | os.PathLike[str]) -> None:
+    if os.path.isfile(source):  # a pipe cannot be looked into first
+        with open(source, "rb") as file:
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                raise MediaError(f"{source}: is a .gsv already; `gscodec decode` makes a video of it")
 
 
 def _jobs(

@@ -1,4 +1,4 @@
-"""splat/csrc/mesh_choice.cpp once more, in NumPy: a dense quadratic form, each value tried by its whole cost."""
+"""splat/csrc/mesh_choice.cpp once more, in NumPy: a dense quadratic form, each value tried by its full cost."""
 
 from __future__ import annotations
 

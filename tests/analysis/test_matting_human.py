@@ -203,6 +203,13 @@ def test_model_at_rembg_s_places_makes_auto_human(
     assert_finds_red(matter.matte(red_and_blue()))
 
 
+def test_auto_survives_a_place_that_cannot_be_looked_at(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REMBG_HOME", str(empty_home / ("x" * 300)))  # as a folder without permission
+    assert make_matter("auto").name == "portrait"
+
+
 def test_auto_survives_a_damaged_model(empty_home: Path) -> None:
     folder = empty_home / ".rembg" / "models" / "u2net_human_seg"
     folder.mkdir(parents=True)

@@ -47,7 +47,7 @@ def test_quick_section_says_who_is_ahead():
     table, verdict = quick_section(rows).tables
     assert table.lines[2][3] == "failed"
     assert table.notes == ["talk, x265: no libx265"]
-    assert verdict.lines == [["talk, masked", "0.50 dB ROI-PSNR ahead of x264, at 0.50 times its bytes"]]
+    assert verdict.lines == [["talk, masked", "0.50 dB ROI-PSNR ahead of x264, at 0.50 times its rate"]]
 
 
 def test_means_are_over_clips():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from bench_rows import row
 
 from gscodec.bench.figures import write_figures
+from gscodec.bench.published import sources_section
 from gscodec.bench.report import error_map, write_report
 from gscodec.bench.section import Chart, Section, Series, Table, Viewer
 from gscodec.bench.svg import chart_svg
@@ -39,13 +42,14 @@ FLAGS = (
 )
 
 
-def write_page(out, pictures=((0, 0, 200), (200, 0, 0))):
+def write_page(out, pictures=((0, 0, 200), (200, 0, 0)), names="codec"):
     """A report with one viewer; pictures are flat, in BGR, the original grey."""
     out.mkdir(exist_ok=True)
     files = []
     for i, color in enumerate([(90, 90, 90), *pictures]):
         cv2.imwrite(str(out / f"{i}.png"), np.full((120, 200, 3), color, np.uint8))
-        files.append((f"codec {i}", f"{i} dB", f"{i}.png"))
+        label = f"codec {i}" if names == "codec" else names[i]
+        files.append((label, f"{i} dB", f"{i}.png"))
     viewer = Viewer("v", "one frame", files)
     section = Section(
         "quick", "Quick", "what & why", [Table("t", ["a", "b"], [["<x>", "1"]])], [CHART], [viewer]
@@ -62,6 +66,24 @@ def test_page_is_complete_and_needs_no_network(tmp_path):
     assert "&lt;x&gt;" in page
     assert page.count("data:image/jpeg;base64,") == 6
     assert "prefers-color-scheme: dark" in page
+
+
+def test_page_says_what_was_run_on_which_clips(tmp_path):
+    rows = [replace(row(width=64, height=48, n_frames=9), clip_sha256="0123456789abcdef" * 4)]
+    rows.append(replace(rows[0], figures={"width": 32, "height": 24, "n_frames": 12}))
+    write_report(tmp_path, rows, [sources_section(["rd"], [])], [], "gscodec bench 'a <b>.mp4'")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "gscodec bench &#x27;a &lt;b&gt;.mp4&#x27;" in page
+    assert "<td>talk</td><td>0123456789abcdef</td><td class=n>64x48</td><td class=n>12</td>" in page
+    assert "HiNeRV repository results table" in page
+
+
+def test_figures_of_others_are_those_of_the_suites_that_ran():
+    assert not sources_section(["quick"], []).tables
+    external = row("theirs", status="published", note="their page")
+    assert sources_section(["quick"], [external]).tables[0].lines == [["theirs", "talk", "–", "their page"]]
+    (table,) = sources_section(["init"], []).tables
+    assert {line[0] for line in table.lines} == {"GaussianImage", "paper (superpixels)", "paper (regressor)"}
 
 
 def test_pictures_that_are_gone_leave_a_line(tmp_path):
@@ -120,3 +142,16 @@ slider.value = {value}; slider.dispatchEvent(new Event("input"));
     shown = left.sum() / (left.sum() + right.sum())
     assert left.sum() + right.sum() > 0.9 * 120 * 200
     assert shown == pytest.approx(share_of_left, abs=0.02)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt install chromium")
+def test_viewer_opens_on_this_codec_beside_x264(tmp_path):
+    names = ["original", "gscodec", "x264-medium", "svt-av1"]
+    colors = ((0, 0, 200), (200, 0, 0), (0, 200, 0))
+    page = write_page(tmp_path / "out", colors, names)
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, timeout=120, check=True, text=True).stdout
+    pictures = json.loads(re.search(r'id="pictures">(.*?)</script>', dom, re.DOTALL)[1])
+    shown = dict(re.findall(r'<img class="(over|under)"[^>]*src="([^"]+)"', dom))
+    assert shown == {"over": pictures["v-1"], "under": pictures["v-2"]}
+    assert 'style="width: 400px;"' in dom  # twice as large, as small pictures are, and the slider with them

@@ -182,8 +182,18 @@ def test_clips_that_cannot_be_read_are_skipped(tmp_path, clip_file, capsys):
     said = capsys.readouterr().err
     assert said.count("skipped:") == 2
     assert {r.clip for r in results(out)} == {"disc"}
+    assert run([*arguments, "--protocol", "whole", "--out", str(out)]) == 0
+    assert "notes.mp4: FFmpeg cannot read it" in (out / "report.html").read_text(encoding="utf-8")
     with pytest.raises(MediaError, match="none of the clips"):
         run(["quick", str(text), "--out", str(out)])
+
+
+def test_a_picture_without_two_lines_is_skipped(tmp_path):
+    path = tmp_path / "dot.mkv"
+    with VideoWriter(path, VideoFormat(1, 1, Fraction(1, 25), Fraction(25)), vcodec="ffv1") as writer:
+        writer.write(Frame(np.zeros((1, 1, 3), np.uint8), 0, 1))
+    with pytest.raises(MediaError, match=r"dot\.mkv: pictures of 1x1; expected at least 2x2"):
+        clips.load_clip(path, None, 1, "full")
 
 
 def test_unknown_matte_is_refused_before_any_work(tmp_path):
@@ -216,6 +226,7 @@ def test_no_gpu_is_a_row_that_says_so(tmp_path, clip_file, monkeypatch):
     assert run(arguments) == 1
     (made,) = results(out)
     assert (made.status, made.note) == ("failed", "no CUDA device; needed for --backend cuda")
+    assert made.environment["cpu"]
 
 
 def test_missing_matplotlib_leaves_a_report_without_figures(tmp_path, clip_file, monkeypatch, capsys):
@@ -281,6 +292,18 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, clip_file,
     monkeypatch.undo()
     assert run(arguments) == 0
     assert f"1 of {len(results(out))} rows were cached" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_while_a_video_is_written_ends_the_run(tmp_path, clip_file, monkeypatch):
+    out = tmp_path / "out"
+
+    def full(self, frame):
+        raise MediaError("pictures.nut: cannot encode") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "write", full)
+    with pytest.raises(MediaError, match="no space is left for"):
+        run(["quick", str(clip_file), *COMMON, "--protocol", "masked", "--out", str(out)])
+    assert not list(out.rglob("*.nut"))
 
 
 def test_clips_lie_on_disk_and_leave_nothing(tmp_path, rng):

@@ -111,9 +111,10 @@ def test_what_was_packed_is_unpacked_and_nothing_more(name: str, data: st.DataOb
 @settings(deadline=None)
 @given(data=st.data())
 def test_a_header_cut_anywhere_is_truncated(name: str, data: st.DataObject) -> None:
-    whole = pack(TABLES[name], data.draw(values_of(TABLES[name])))
+    table, values = TABLES[name], data.draw(values_of(TABLES[name]))
+    needed = pack(tuple(field for field in table if field.default is None), values)  # the end may be missing
     with pytest.raises(TruncatedError):
-        unpack(TABLES[name], whole[: data.draw(st.integers(0, len(whole) - 1))])
+        unpack(table, pack(table, values)[: data.draw(st.integers(0, len(needed) - 1))])
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -124,7 +125,8 @@ def test_garbage_is_unpacked_into_what_packs_to_it_or_is_rejected(name: str, gar
         values, rest = unpack(TABLES[name], garbage)
     except (TruncatedError, CorruptError):
         return
-    assert pack(TABLES[name], values) + bytes(rest) == garbage
+    packed = pack(TABLES[name], values) + bytes(rest)
+    assert packed[: len(garbage)] == garbage  # defaults follow where garbage ends before appended fields
 
 
 @pytest.mark.parametrize(("_name", "field"), ALL_FIELDS, ids=[name for name, _ in ALL_FIELDS])

@@ -1,11 +1,12 @@
 """Reading: times, sizes, orientation, ranges, damage, and one clear line for what cannot be read."""
 
+import math
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
-from video_clips import flat_frame, moving_square, split, write_clip, write_sound
+from video_clips import flat_frame, moving_square, raw_packets, split, write_clip, write_sound
 
 from gscodec.errors import MediaError
 from gscodec.video.reader import open_video
@@ -72,6 +73,17 @@ def test_size(clip, size, expected):
     assert abs(shape / Fraction(32, 24) - 1) < Fraction(1, 100)
 
 
+def test_shapes_of_pixels_fit_into_a_file(tmp_path, clip):
+    def numbers(path, **settings):
+        aspect = read(path, max_frames=1, **settings)[0].format.sample_aspect_ratio
+        assert max(aspect.numerator, aspect.denominator) <= 65535
+        return float(aspect)
+
+    assert numbers(clip, size=(60_000, 1)) == pytest.approx(32 / 24 / 60_000, rel=0.1)
+    assert numbers(clip, size=(1, 60_000)) == 65535  # of 80 000
+    assert numbers(clip, size=(7, 60_001)) == pytest.approx(32 / 24 / 7 * 60_001, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "size", ["", "360", "640x", "x360", "huge", "0x10", "10x0", "0p", (0, 4), (-4, 4), "999999x999999"]
 )
@@ -100,7 +112,8 @@ def test_ranges_are_exact(clip, tmp_path, ending, start_s, duration_s, max_frame
     with open_video(path, start_s=start_s, duration_s=duration_s, max_frames=max_frames) as reader:
         frames, packets = split(reader)
     _, everything = read(path)
-    assert [f.pts for f in frames] == [everything[i].pts for i in expected]
+    shift = math.ceil(Fraction(str(start_s or 0)) / reader.format.time_base)  # what was at start_s is first
+    assert [f.pts + shift for f in frames] == [everything[i].pts for i in expected]
     assert [f.duration for f in frames] == [everything[i].duration for i in expected]
     for frame, i in zip(frames, expected, strict=True):
         np.testing.assert_array_equal(frame.pixels, everything[i].pixels)
@@ -113,6 +126,9 @@ def test_ranges_are_exact(clip, tmp_path, ending, start_s, duration_s, max_frame
             assert begin - Fraction(1, 25) <= times[0] < begin + step
         if duration_s is not None or max_frames is not None:
             assert end - 2 * step <= times[-1] < end or duration_s == 10
+        whole = raw_packets(path, "audio")  # sound keeps its distance from the pictures
+        begins = next(t for t, _, payload in whole if payload == packets[0].payload)
+        assert abs(begins * step / 1024 - times[0] - shift * reader.format.time_base) < Fraction(1, 48000)
 
 
 def test_an_empty_range_is_an_error(clip):
@@ -271,7 +287,7 @@ def test_file_cut_in_half_gives_what_is_there(tmp_path, name):
 def test_cut_before_the_index_is_one_clear_line(tmp_path, clip):
     path = tmp_path / "cut.mp4"
     path.write_bytes(clip.read_bytes()[:3000])
-    with pytest.raises(MediaError, match="cannot read it as media"):
+    with pytest.raises(MediaError, match=r"cannot read it as media \(its last \d+ bytes are missing\)"):
         open_video(path)
 
 

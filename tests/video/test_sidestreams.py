@@ -84,6 +84,40 @@ def test_language_and_video_times_survive_sound_before_zero(tmp_path):
     assert [s.codec for s in reader.side_streams] == ["aac", "subrip"]
 
 
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
+def test_aac_of_a_transport_stream_goes_anywhere(tmp_path, ending):
+    """MPEG-TS puts a head before every packet of AAC, MP4 and Matroska one before all."""
+    plain = write_clip(tmp_path / "in.mp4", moving_square(12), pix_fmt="yuv420p", audio="aac")
+    copy_through(plain, tmp_path / "in.ts")
+    reader, writer = copy_through(tmp_path / "in.ts", tmp_path / f"out.{ending}")
+    assert [s.codec for s in reader.side_streams] == ["aac"]
+    assert not [line for line in writer.warnings if "left out" in line]
+    with open_video(plain) as a, open_video(tmp_path / f"out.{ending}") as b:
+        packets = [[p.payload for p in split(r)[1]] for r in (a, b)]
+    assert packets[0] == packets[1]
+    assert not any(p.startswith(b"\xff\xf1") for p in packets[0])
+
+
+def test_sound_that_a_transport_stream_takes_as_data_is_left_out(tmp_path):
+    first = write_clip(tmp_path / "in.mkv", moving_square(3), pix_fmt="yuv420p", audio="pcm_s16le")
+    _, writer = copy_through(first, tmp_path / "out.ts")
+    assert writer.warnings == ["mpegts cannot hold audio stream 0 (pcm_s16le); it is left out"]
+
+
+def test_flv_has_no_time_below_zero(tmp_path):
+    first = write_clip(tmp_path / "in.mp4", moving_square(12), pix_fmt="yuv420p", audio="aac")
+    copy_through(first, tmp_path / "out.flv")
+    distances = []
+    for path in (first, tmp_path / "out.flv"):
+        with open_video(path) as reader:
+            frames, packets = split(reader)
+        begin = frames[0].pts * reader.format.time_base
+        assert 0 <= begin < 1
+        distances.append(begin - packets[0].pts * reader.side_streams[0].time_base)
+    assert packets[0].pts >= 0
+    assert abs(distances[0] - distances[1]) <= Fraction(1, 1000)
+
+
 def test_extradata_are_reproducible(tmp_path):
     path = write_clip(tmp_path / "in.mkv", moving_square(2), audio="flac", subtitle="subrip")
     with open_video(path) as a, open_video(path) as b:

@@ -28,7 +28,8 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 def find_model() -> Path | None:
     """Return where rembg has put, or would find, the file of `u2net_human_seg`; None when it is nowhere."""
-    return next((path for path in model_places() if path.is_file()), None)
+    # Path.is_file raises where a folder may not be looked into.
+    return next((path for path in model_places() if os.path.isfile(path)), None)
 
 
 def model_places() -> list[Path]:

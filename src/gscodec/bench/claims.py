@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from math import log2
 from statistics import fmean
@@ -21,12 +22,15 @@ Answer = tuple[str, str]  # (verdict, ours)
 
 def claims_section(rows: Sequence[Row]) -> Section:
     """One line per statement."""
-    lines = [[text, paper, *reversed(check(rows))] for text, paper, check in CLAIMS]
+    lines = []
+    for statement, paper, check in CLAIMS:
+        verdict, here = check(rows)
+        lines.append([statement, verdict, re.sub(r"(?<!\w)-(?=\d)", "−", here), paper])
     text = (
         "Checked with the rows of this run. The paper's hardware is an RTX 3090 Ti and its clips are VCD's; "
         "ours are named above, so a verdict is about this codec here, not about the paper's program."
     )
-    head = ["statement", "the paper", "here", "verdict"]
+    head = ["statement", "verdict", "here", "the paper"]
     return Section("claims", "The paper's statements", text, [Table("", head, lines, 4)])
 
 
@@ -66,8 +70,9 @@ def _psnr_at_1000(rows: Sequence[Row]) -> Answer:
         return _needs("init")
     words = [f"{fmean(values):.2f} dB{_of(codec)}" for codec, values in found.items()]
     n_clips = len(found[suite_init.OURS])
+    over = f", mean of {n_clips} clips" if n_clips > 1 else ""
     verdict = _verdict(fmean(found[suite_init.OURS]) >= 30.6)
-    return verdict, ", ".join(words) + f"; before rounding, mean over clips: {n_clips}"
+    return verdict, ", ".join(words) + f"; before rounding{over}"
 
 
 def _bits_saved(rows: Sequence[Row]) -> Answer:
@@ -132,7 +137,7 @@ def _below_zero(rows: Sequence[Row], rival: str) -> Answer:
         return _needs("rd")
     value = table.lines[-1][table.head.index(rival)].split()[0]
     if value == "–":
-        return UNKNOWN, "the curves share too little"
+        return UNKNOWN, "no BD-rate: the notes of Fig. 7 say why"
     return _verdict(float(value) < 0), f"BD-rate {value} % against {rival}"
 
 
@@ -148,7 +153,8 @@ def _rate(rows: Sequence[Row], name: str, least: float) -> Answer:
     values = [r.figures[name] for r in rows if r.codec == OURS and r.status == "ok" and r.suite == "quick"]
     if not values:
         return _needs("quick")
-    return _verdict(min(values) >= least), f"{min(values):.1f} to {max(values):.1f} FPS"
+    span = "" if len(values) == 1 else f" to {max(values):.1f}"
+    return _verdict(min(values) >= least), f"{min(values):.1f}{span} FPS"
 
 
 def _ptq_time(rows: Sequence[Row]) -> Answer:
@@ -239,7 +245,7 @@ def _needs_start(rows: Sequence[Row]) -> Answer:
     ours = [r.figures["iterations_to_target"] for r in _started(rows, suite_init.OURS).values()]
     if not ours or any(n is not None for n in ours):  # then a row to compare with is missing
         return _needs("init")
-    return UNKNOWN, f"30 dB is out of reach of 1000 Gaussians on all clips: {len(ours)}"
+    return UNKNOWN, f"30 dB is out of reach on every clip ({len(ours)})"
 
 
 def _bits_ratios(rows: Sequence[Row], codec: str, figure: str) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from gscodec.analysis.matting import Matter, make_matter
-from gscodec.bench.ondisk import FULL, on_disk
+from gscodec.bench.ondisk import is_full, on_disk
 from gscodec.bench.options import BenchOptions
 from gscodec.errors import MediaError
 from gscodec.gop import is_scene_cut, thumbnail
@@ -179,7 +179,7 @@ def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None])
         try:
             clip = load_clip(path, options.size, n_frames, options.roi, options.out / "cache")
         except (MediaError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in FULL:
+            if is_full(error):
                 raise
             say(f"skipped: {error}")
             continue
@@ -201,6 +201,8 @@ def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path
     with open_video(path, size=size, max_frames=n_frames) as reader:
         form = reader.format
         even = (form.height // 2 * 2, form.width // 2 * 2)
+        if not all(even):
+            raise MediaError(f"{path}: pictures of {form.width}x{form.height}; expected at least 2x2")
         pixels = (item.pixels[: even[0], : even[1]] for item in reader if isinstance(item, Frame))
         frames = on_disk(pixels, cache)
     # 4:2:0 needs even sizes, and all get the same pictures
@@ -222,11 +224,15 @@ def write_raw(clip: Clip, protocol: str, folder: Path) -> tuple[Path, Path]:
     """
     form = VideoFormat(clip.width, clip.height, 1 / clip.fps, clip.fps, full_range=True)
     pictures, mattes = folder / "pictures.nut", folder / "mattes.nut"
-    for path, images in ((pictures, clip.pictures(protocol)), (mattes, (m for m in clip.mattes))):
-        with VideoWriter(path, form, vcodec="rawvideo", pix_fmt="rgb24") as writer:
-            for i, image in enumerate(images):
-                rgb = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
-                writer.write(Frame(np.ascontiguousarray(rgb), i, 1))
+    try:
+        for path, images in ((pictures, clip.pictures(protocol)), (mattes, (m for m in clip.mattes))):
+            with VideoWriter(path, form, vcodec="rawvideo", pix_fmt="rgb24") as writer:
+                for i, image in enumerate(images):
+                    rgb = image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+                    writer.write(Frame(np.ascontiguousarray(rgb), i, 1))
+    except BaseException:
+        pictures.unlink(missing_ok=True)  # large, and nobody would look for it
+        raise
     return pictures, mattes
 
 

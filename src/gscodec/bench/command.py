@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gscodec.bench.against import compare
-from gscodec.bench.cache import Cache, Row
+from gscodec.bench.cache import Cache, Row, environment
 from gscodec.bench.claims import claims_section
 from gscodec.bench.clips import load_clips
 from gscodec.bench.measure import Bench
 from gscodec.bench.ondisk import full_disk_said
 from gscodec.bench.options import BenchOptions, parse_options
 from gscodec.bench.output import read_results, write_results
-from gscodec.bench.published import external_rows
+from gscodec.bench.published import external_rows, sources_section
 from gscodec.bench.section import Section
 from gscodec.bench.suites import SUITE_TABLE, Suite
 from gscodec.bench.table import row_line, text_table
@@ -33,35 +35,48 @@ def run(arguments: Sequence[str]) -> int:
         options = parse_options(arguments)
     except SystemExit as end:  # --help
         return int(end.code or 0)
+    with full_disk_said(options.out):
+        return _run(options, shlex.join(["gscodec", "bench", *arguments]))
+
+
+def _run(options: BenchOptions, command: str) -> int:
     before = read_results(options.against) if options.against else None
     external = [row for path in options.external for row in external_rows(path)]
     cache = Cache(options.out, fresh=options.fresh)
     names = [name for name in SUITE_TABLE if options.suite in (name, "all")]
     rows: list[Row] = []
     sections: list[Section] = []
+    skipped: list[str] = []
     for name in names:
         try:
-            with full_disk_said(options.out):
-                made = _run_suite(SUITE_TABLE[name], name, options, cache)
+            made = _run_suite(SUITE_TABLE[name], name, options, cache, skipped)
         except KeyboardInterrupt:
             _say(f"interrupted; what is measured is kept in {cache.folder}: run the same command to go on")
             return 130
         rows += made
         sections.append(SUITE_TABLE[name].section(made + (external if name in TAKE_EXTERNAL else [])))
         _print_section(sections[-1])
-        write_results(options.out, rows + external, {"suite": options.suite})
+        write_results(options.out, rows + external, {"suite": options.suite, "command": command})
     sections.append(claims_section(rows))
     if options.suite == "all":  # the report has them for every suite
         _print_section(sections[-1])
     if before is not None:
         print("\n".join(compare(before, rows)))
     if options.report:
-        _write_report(options, rows + external, sections)
+        sections.append(sources_section(names, external))
+        _write_report(options, rows + external, sections, skipped, command)
     _say(f"{options.out}/results.json, results.csv; {cache.n_reused} of {len(rows)} rows were cached")
     return 0 if any(row.status == "ok" for row in rows) else 1
 
 
-def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache) -> list[Row]:
+def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache, skipped: list[str]) -> list[Row]:
+    """The rows of a suite; a line for every clip that is left out is added to `skipped`."""
+
+    def skip(line: str) -> None:
+        if line not in skipped:  # every suite reads the clips anew
+            skipped.append(line)
+            _say(line)
+
     bench = Bench(
         out=options.out,
         cache=cache,
@@ -73,9 +88,11 @@ def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache) -> 
         threads=options.threads,
         say=_say,
     )
-    clips = load_clips(options, options.frames or suite.n_frames, _say)
+    clips = load_clips(options, options.frames or suite.n_frames, skip)
     rows = []
     for row in suite.run(bench, clips, options):
+        if not row.environment:  # nothing was measured
+            row = replace(row, environment=dict(environment()))
         rows.append(row)
         _say(f"{name}: {row_line(row)}")
     return rows
@@ -91,17 +108,18 @@ def _print_section(section: Section) -> None:
     sys.stdout.flush()
 
 
-def _write_report(options: BenchOptions, rows: list[Row], sections: list[Section]) -> None:
+def _write_report(
+    options: BenchOptions, rows: list[Row], sections: list[Section], notes: list[str], command: str
+) -> None:
     from gscodec.bench.figures import write_figures
     from gscodec.bench.report import write_report
 
-    notes = []
     try:
         write_figures(options.out, sections)
     except GscodecError as error:
-        notes.append(str(error))
+        notes = [*notes, str(error)]
         _say(f"no figures: {error}")
-    write_report(options.out, rows, sections, notes)
+    write_report(options.out, rows, sections, notes, command)
     _say(f"{options.out}/report.html")
 
 

@@ -98,7 +98,7 @@ def cut_out_person() -> np.ndarray:
         from matplotlib import cbook
     except ImportError as error:
         raise BackendError(
-            "the demo clip needs matplotlib's sample picture; run: pip install 'gscodec[bench]'"
+            "the demo clip needs matplotlib; run: pip install 'gscodec[bench]', or name a clip of yours"
         ) from error
     path = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     with open(path, "rb") as file:

@@ -40,7 +40,7 @@ def write_figures(out: Path, sections: list[Section]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for chart in (c for section in sections for c in section.charts):
-        figure, axes = pyplot.subplots(figsize=(7.2, 4.6), constrained_layout=True)
+        figure, axes = pyplot.subplots(figsize=(9.6, 4.6), constrained_layout=True)
         _draw(axes, chart)
         for suffix in ("png", "svg"):
             path = folder / f"{chart.name}.{suffix}"
@@ -96,7 +96,18 @@ def _draw(axes: Any, chart: Chart) -> None:
     axes.title.set_fontsize(10)
     if chart.log_x:
         axes.set_xscale("log")
+        _plain_ticks(axes.xaxis)
     if chart.log_y:
         axes.set_yscale("log")
+        _plain_ticks(axes.yaxis)
     axes.grid(True, which="both", alpha=0.25)
-    axes.legend(fontsize=7, framealpha=0.6)
+    axes.figure.legend(fontsize=8, loc="outside right upper")  # beside the curves, so that it covers none
+
+
+def _plain_ticks(axis: Any) -> None:
+    """1, 2, 5, 10 on a logarithmic axis, where matplotlib would write powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -17,7 +17,7 @@ import numpy as np
 from gscodec.bench import nerv
 from gscodec.bench.cache import Cache, Row, code_digest, environment
 from gscodec.bench.clips import Clip
-from gscodec.bench.ondisk import on_disk
+from gscodec.bench.ondisk import is_full, on_disk
 from gscodec.bench.ours import decode_ours, decode_ours_lap, encode_ours
 from gscodec.bench.quality import Scorer
 from gscodec.bench.rivals import (
@@ -78,8 +78,8 @@ def measure_ours(
         folder = bench.files_folder() / stem
         coded = encode_ours(clip, protocol, config, folder)
         laps = [coded.lap]
-        for _ in range(bench.encode_repeats - 1):
-            laps.append(encode_ours(clip, protocol, config, folder).lap)
+        if bench.encode_repeats > 1:  # then the first was the warm-up
+            laps = [encode_ours(clip, protocol, config, folder).lap for _ in range(bench.encode_repeats)]
         alone = config.background == "none"
         over_black = alone and config.profile != "default"  # baselines.py says why
         fill = clip.fill if alone and not over_black else None
@@ -136,16 +136,16 @@ def measure_rival(
                 note = "cannot go lower: its coarsest setting"
         else:
             coded = encode_rival(rival, planes(), clip.fps, bench.gop, at)
-        encode_times = [coded.lap]
-        for _ in range(bench.repeats - 1):
-            encode_times.append(encode_rival(rival, planes(), clip.fps, bench.gop, at).lap)
-        times = [decode_rival_lap(rival, coded) for _ in range(bench.repeats)]
+        encode_times = [
+            encode_rival(rival, planes(), clip.fps, bench.gop, at).lap for _ in range(bench.repeats)
+        ]
         _write_stream(bench.files_folder() / stem / f"{clip.name}.{name}.bin", coded)
         kept = _Keeper(bench, clip, stem)
         scorer = Scorer(clip, protocol)
         for pixels in decode_rival(rival, coded):
             kept(pixels)
             scorer.add(pixels)
+        times = [decode_rival_lap(rival, coded) for _ in range(bench.repeats)]
         figures = {
             **_rates(clip, coded.n_bytes),
             **scorer.figures(),
@@ -333,6 +333,8 @@ def _guarded(
     try:
         return measure()
     except GscodecError as error:
+        if is_full(error):
+            raise
         return Row(bench.suite, clip.name, codec, point, protocol, "failed", str(error), clip.sha256)
 
 

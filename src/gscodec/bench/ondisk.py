@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gscodec.errors import MediaError
+from gscodec.errors import GscodecError, MediaError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -39,6 +39,15 @@ def on_disk(images: Iterable[np.ndarray], folder: Path | None) -> np.ndarray:
         return np.asarray(np.memmap(file, first.dtype, "r", shape=(n, *first.shape)))
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was made from, is a disk that is full."""
+    while error is not None:
+        if getattr(error, "errno", None) in FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
 @contextmanager
 def full_disk_said(folder: Path) -> Iterator[None]:
     """Make one clear error of a disk that is full.
@@ -48,10 +57,10 @@ def full_disk_said(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in FULL:
+    except (OSError, GscodecError) as error:
+        if not is_full(error):
             raise
         raise MediaError(
-            f"no space is left for {folder} ({error.strerror}); free some, or take another disk with --out; "
+            f"no space is left for {folder}; free some, or take another disk with --out; "
             "rows that are finished are kept, and the same command goes on"
         ) from error

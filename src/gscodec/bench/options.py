@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gscodec.config import BACKENDS, BACKGROUND_MODES, PRESETS, PROFILES
-from gscodec.errors import ConfigError
+from gscodec.errors import ConfigError, MediaError
 
 SUITES = {
     "quick": "speed, size and quality of each clip, beside x264 at the same bytes; a minute",
@@ -100,6 +100,8 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         value = getattr(given, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is out of range; permitted: 1 or more")
+    if given.size is not None:
+        _checked_size(given.size)
     protocols = _names("protocol", given.protocol, PROTOCOLS) or PROTOCOLS
     if given.against and not given.against.is_file():
         raise ConfigError(f"--against {given.against}: no such file; expected an earlier run's results.json")
@@ -165,6 +167,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-report", action="store_true", help="leave out report.html and the figures")
     add("--out", type=Path, default=Path("bench-out"), metavar="DIR", help="[bench-out]")
     return parser
+
+
+def _checked_size(size: str) -> None:
+    from gscodec.video.picture import output_size
+
+    try:
+        output_size(size, 2, 2)
+    except MediaError as error:
+        raise ConfigError(f"--{error}") from error
 
 
 def _names(option: str, value: str | None, permitted: tuple[str, ...]) -> tuple[str, ...] | None:

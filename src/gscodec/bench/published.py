@@ -6,14 +6,19 @@ They are drawn hollow: not measured here, on other clips and machines. docs/benc
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gscodec.bench.cache import Row
-from gscodec.bench.section import Series
+from gscodec.bench.section import Section, Series, Table
 from gscodec.errors import MediaError
 
 SHIPPED = Path(__file__).with_name("published.csv")
+_SUITES = {
+    "table1": "init",
+    "table2": "init",
+    "psnr1000": "init",
+}  # experiment -> suite, where it has another name
 _NUMBERS = (
     "n_gaussians",
     "bpp",
@@ -63,6 +68,24 @@ def published_curves(rows: Iterable[dict[str, str]] | None = None) -> list[Serie
             name = f"{row['codec']}, {row.get('clip') or 'unnamed clip'}"
             found.setdefault(name, []).append((float(row["bpp"]), float(row["psnr_db"])))
     return [Series(name, sorted(points), hollow=True) for name, points in found.items()]
+
+
+def sources_section(suites: Sequence[str], external: Sequence[Row]) -> Section:
+    """Who published what the suites of this run show hollow, and the --external figures."""
+    lines = [
+        [row["codec"], row["clip"], row.get("psnr_kind") or "–", row["source"]]
+        for row in read_published()
+        if _SUITES.get(row["experiment"], row["experiment"]) in suites
+    ]
+    lines += [[row.codec, row.clip, "–", row.note] for row in external]
+    unique = [list(line) for line in dict.fromkeys(map(tuple, lines))]
+    text = (
+        "Shown as published or hollow above: measured by others, on other clips and machines."
+        if unique
+        else "This run shows none."
+    )
+    tables = [Table("", ["codec", "clip", "PSNR of", "source"], unique, 4)] if unique else []
+    return Section("sources", "Figures of others", text, tables)
 
 
 def external_rows(path: Path) -> list[Row]:

@@ -22,24 +22,34 @@ ERROR_GAIN = 6  # an error of 255 / ERROR_GAIN code values and more is shown at 
 
 
 def write_report(
-    out: Path, rows: Sequence[Row], sections: Sequence[Section], notes: Sequence[str] = ()
+    out: Path,
+    rows: Sequence[Row],
+    sections: Sequence[Section],
+    notes: Sequence[str] = (),
+    command: str = "",
 ) -> None:
     """Write OUT/report.html.
 
     Args:
         notes: what the reader should know of this run, one line each.
+        command: what was run.
     """
-    failed = [f"{r.clip} {r.codec}: {r.note}" for r in rows if r.status == "failed"]
+    failed: dict[tuple[str, str], dict[str, None]] = {}  # codec, reason -> clips, each once
+    for row in rows:
+        if row.status == "failed":
+            failed.setdefault((row.codec, row.note), {})[row.clip] = None
+    lines = [*notes, *(f"{codec} on {', '.join(clips)}: {note}" for (codec, note), clips in failed.items())]
     pictures: dict[str, str] = {}
     parts = [_section(out, section, pictures) for section in sections]
     navigation = " ".join(f'<a href="#{s.name}">{escape(s.title)}</a>' for s in sections)
     page = PAGE.read_text(encoding="utf-8")
     for name, value in {
         "summary": _summary(rows),
-        "notes": "".join(f"<li>{escape(line)}</li>" for line in [*notes, *dict.fromkeys(failed)]),
+        "notes": "".join(f"<li>{escape(line)}</li>" for line in lines),
         "navigation": navigation,
         "sections": "\n".join(parts),
-        "environment": _environment(),
+        "clips": table_html(_clips(rows)),
+        "environment": _environment(command),
         "pictures": json.dumps(pictures).replace("</", "<\\/"),
     }.items():
         page = page.replace("{{" + name + "}}", value)
@@ -99,7 +109,8 @@ def _viewer(out: Path, viewer: Viewer, pictures: dict[str, str]) -> str:
 <label>left <select class="left">{options}</select></label>
 <label>right <select class="right">{options}</select></label>
 <label>zoom <select class="zoom"><option>1</option><option>2</option><option>4</option></select></label>
-<label><input type="checkbox" class="error"> error maps</label>
+<label><input type="checkbox" class="error"> error maps: black none, yellow {255 // ERROR_GAIN} code values \
+and more</label>
 </div>
 <input type="range" class="slider" min="0" max="1000" value="500" aria-label="left or right picture">
 <div class="stage"><div class="pair">
@@ -124,8 +135,21 @@ def _summary(rows: Sequence[Row]) -> str:
     return escape(f"{len(clips)} {noun} ({', '.join(clips)}); {len(rows)} rows: {states}.")
 
 
-def _environment() -> str:
+def _clips(rows: Sequence[Row]) -> Table:
+    """What was coded: each clip's largest size and its most frames, as suites take some of both."""
+    lines = []
+    for clip in dict.fromkeys(row.clip for row in rows if row.clip_sha256):
+        measured = [r for r in rows if r.clip == clip and "width" in r.figures]
+        sizes = [(r.figures["width"], r.figures["height"]) for r in measured]
+        size = "{}x{}".format(*max(sizes)) if sizes else "–"
+        n_frames = str(max(r.figures["n_frames"] for r in measured)) if measured else "–"
+        digest = next(r.clip_sha256 for r in rows if r.clip == clip and r.clip_sha256)
+        lines.append([clip, digest[:16], size, n_frames])
+    return Table("", ["clip", "SHA-256 begins", "size", "frames"], lines, 2)
+
+
+def _environment(command: str) -> str:
+    facts = [("command", command), *environment()] if command else environment()
     return "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>"
-        for name, value in environment()
+        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>" for name, value in facts
     )

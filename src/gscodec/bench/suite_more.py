@@ -131,7 +131,7 @@ def run_visual(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> It
             planes = Planes(clip, protocol)
             if ours.status == "ok":
                 n_bytes = ours.figures["n_bytes"]
-                for name in options.rivals or VISUAL_RIVALS:
+                for name in options.rivals if options.rivals is not None else VISUAL_RIVALS:
                     yield measure_other(bench, clip, protocol, name, planes, options, n_bytes)
 
 

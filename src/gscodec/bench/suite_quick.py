@@ -63,8 +63,11 @@ def quick_section(rows: list[Row]) -> Section:
         "rival gets the constant rate factor whose bytes come nearest to ours; the profiles paper and "
         "gaussianimage, the person alone at the same number of Gaussians."
     )
-    verdict = Table("At the same bytes", ["clip, pictures", "result"], [list(v) for v in verdicts(rows)], 2)
-    return Section("quick", "Quick look", text, [table, verdict], [], viewers(rows))
+    lines = [list(verdict) for verdict in verdicts(rows)]
+    tables = (
+        [table, Table("Against each rival", ["clip, pictures", "result"], lines, 2)] if lines else [table]
+    )
+    return Section("quick", "Quick look", text, tables, [], viewers(rows))
 
 
 def mean_rows(rows: list[Row]) -> list[Row]:
@@ -85,7 +88,7 @@ def mean_rows(rows: list[Row]) -> list[Row]:
 
 
 def verdicts(rows: list[Row]) -> list[tuple[str, str]]:
-    """For each clip and kind of pictures, by how much this codec wins or loses at these bytes."""
+    """For each clip and kind of pictures, what this codec wins or loses, and at what share of the rate."""
     lines = []
     ours = {(r.clip, r.protocol): r for r in rows if r.codec == OURS and r.status == "ok"}
     for row in rows:
@@ -95,7 +98,7 @@ def verdicts(rows: list[Row]) -> list[tuple[str, str]]:
         gain = mine.figures["roi_psnr_db"] - row.figures["roi_psnr_db"]
         ratio = mine.figures["kbit_per_s"] / row.figures["kbit_per_s"]
         word = "ahead of" if gain > 0 else "behind"
-        text = f"{abs(gain):.2f} dB ROI-PSNR {word} {row.codec}, at {ratio:.2f} times its bytes"
+        text = f"{abs(gain):.2f} dB ROI-PSNR {word} {row.codec}, at {ratio:.2f} times its rate"
         lines.append((f"{row.clip}, {row.protocol}", text))
     return lines
 

@@ -1,7 +1,8 @@
-"""VMAF through FFmpeg's filter libvmaf, where the FFmpeg inside PyAV was built with it (wheels are not)."""
+"""VMAF through FFmpeg's filter libvmaf, where the FFmpeg inside PyAV has it: in wheels, from PyAV 19 on."""
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from fractions import Fraction
@@ -13,9 +14,7 @@ import numpy as np
 
 from gscodec.errors import MediaError
 
-NOTE = (
-    "VMAF: the FFmpeg inside PyAV here has no libvmaf; a PyAV built against one that has it gives the column"
-)
+NOTE = "VMAF: the FFmpeg inside this PyAV has no libvmaf; wheels of PyAV 19 (Python 3.12 and newer) have it"
 
 
 def vmaf_is_there() -> bool:
@@ -28,6 +27,7 @@ class VmafMeter:
     def __init__(self, width: int, height: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "vmaf.json"
+        self._score: float | None = None
         self._pair = Pair(width, height, "libvmaf", f"log_fmt=json:log_path={self._log}")
 
     def add(self, decoded: np.ndarray, original: np.ndarray) -> None:
@@ -35,16 +35,18 @@ class VmafMeter:
         self._pair.add(decoded, original)
 
     def score(self) -> float:
-        """Mean VMAF of all frames, 0 to 100.
+        """Mean VMAF of all frames, 0 to 100; no more frames can be added then.
 
         Raises:
             MediaError: the filter wrote no score.
         """
-        try:
-            self._pair.close()
-            return score_of(self._log.read_text(encoding="utf-8") if self._log.exists() else "")
-        finally:
-            self._folder.cleanup()
+        if self._score is None:
+            try:
+                self._pair.close()
+                self._score = score_of(self._log.read_text(encoding="utf-8") if self._log.exists() else "")
+            finally:
+                self._folder.cleanup()
+        return self._score
 
 
 class Pair:
@@ -76,11 +78,12 @@ class Pair:
         self._n += 1
 
     def close(self) -> None:
-        """Let the filter finish: it writes its log as it goes."""
-        for node in self._inputs:
-            node.push(None)
+        """Let the filter finish: it writes its log as it is freed."""
+        while self._inputs:
+            self._inputs.pop(0).push(None)
         self._drain()
-        self._inputs, self._sink, self._graph = [], None, None
+        self._sink = self._graph = None
+        gc.collect()  # in PyAV 19 a graph and its filters hold each other
 
     def _drain(self) -> None:
         while True:

@@ -22,12 +22,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         MediaError: `path` is a directory, or nothing can be created beside it.
     """
-    final = Path(os.path.realpath(path))
-    if final.is_dir():
+    given = Path(path)
+    if given.is_dir():
         raise MediaError(f"{path}: is a directory; give the name of a file to write")
-    if final.exists() and not final.is_file():
-        yield final
+    if given.exists() and not given.is_file():
+        yield given  # as it is: /dev/stdout may lead to a pipe, which has no path
         return
+    final = Path(os.path.realpath(path))
     part = final.with_name(f".{final.stem}.{os.getpid()}.part{final.suffix}")
     try:
         part.touch()

@@ -15,6 +15,7 @@ ENCODER_NAMES = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg4
 # FFmpeg's names of muxers.
 ISO_MEDIA = {"mp4", "mov", "ipod", "3gp", "3g2"}  # a clock per track, any rate
 MILLISECONDS = {"matroska", "webm", "flv"}  # a clock of 1 ms whatever is asked for
+UNSIGNED = {"flv"}  # no time is below zero: what starts there moves the whole file
 CONSTANT_RATE = {"yuv4mpegpipe", "avi"}  # pictures are numbered, not timed
 UNTAGGED = {"yuv4mpegpipe", "rawvideo"}  # no room for a colour matrix
 

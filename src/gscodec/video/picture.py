@@ -20,6 +20,8 @@ from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conver
 # Without these two flags swscale repeats chroma instead of interpolating it and errs by up to 5 code values.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
+_MAX_ASPECT = 65535  # of either number of a sample aspect ratio
+
 # swscale takes grey as full range whatever it is told.
 _GRAY_LIMITED_TO_FULL = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
@@ -85,6 +87,12 @@ class PictureConverter:
         self._target = _swap_if(self._orientation.transpose, (self.width, self.height))
         self._mine = threading.local()  # a reformatter keeps tables that threads must not share
         self._warned_size = False
+        if first.interlaced_frame:
+            warn(
+                "the pictures are interlaced and are coded as they are; deinterlace them first to avoid combs"
+            )
+        if _is_transparent(first):
+            warn("transparency is left out: pixels show the colour that lies beneath it")
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:  # -> uint8 [H, W, 3], C-contiguous
         """Convert one picture; one of another size is scaled to the size of the first, with one warning.
@@ -131,6 +139,13 @@ def source_color(frame: av.VideoFrame) -> SourceColor:
     return SourceColor(0 if rgb else matrix, primaries, transfer, full, gray, rgb)
 
 
+def _is_transparent(frame: av.VideoFrame) -> bool:
+    """Whether some pixel is; many pictures with an alpha channel have none that is."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return False
+    return bool(frame.to_ndarray(format="rgba")[:, :, 3].min() < 255)
+
+
 def source_orientation(frame: av.VideoFrame) -> Orientation:
     """Read the display matrix: rows (a, b, u), (c, d, v), …; x' = ax + cy, y' = bx + dy, y downwards."""
     side_data: Any = frame.side_data.get("DISPLAYMATRIX")
@@ -171,7 +186,14 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
 def _scaled_aspect(aspect: Fraction, shown: tuple[int, int], scaled: tuple[int, int]) -> Fraction:
     """Keep the shape of the picture: only rounding to whole pixels (under 1 %) leaves the ratio as it was."""
     stretch = Fraction(shown[0] * scaled[1], shown[1] * scaled[0])
-    return aspect if abs(stretch - 1) < Fraction(1, 100) else (aspect * stretch).limit_denominator(10_000)
+    return _in_16_bits(aspect if abs(stretch - 1) < Fraction(1, 100) else aspect * stretch)
+
+
+def _in_16_bits(ratio: Fraction) -> Fraction:
+    """The nearest ratio, or nearly, that a .gsv and H.264 can say: two numbers from 1 to 65535."""
+    if ratio > 1:
+        return 1 / _in_16_bits(1 / ratio)
+    return max(ratio.limit_denominator(_MAX_ASPECT), Fraction(1, _MAX_ASPECT))
 
 
 def _swap_if(swap: bool, pair: tuple[int, int]) -> tuple[int, int]:

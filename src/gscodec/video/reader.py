@@ -10,6 +10,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -22,11 +23,19 @@ from gscodec.ahead import in_order
 from gscodec.errors import MediaError
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.picture import PictureConverter
-from gscodec.video.sidestreams import KINDS, clean_text, codec_name, describe, is_filler, to_side_packet
+from gscodec.video.sidestreams import (
+    KINDS,
+    adts_packet,
+    clean_text,
+    codec_name,
+    describe,
+    is_filler,
+    to_side_packet,
+)
+from gscodec.video.streams import first_video, is_cover
 from gscodec.video.truncation import n_bytes_missing
 
 _INDEXED = {"mov", "matroska"}  # containers whose seek is cheap and lands on a key picture before the target
-_TEXT_DEMUXERS = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg "plays" text files as terminal art
 _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _MARGIN_S = 1  # sound may lie this far from its pictures in a file
 _MAX_HELD = 4096  # side packets kept back until it is known whether they are in the range
@@ -58,7 +67,8 @@ def open_video(
     Args:
         path: the file, any container and codec that FFmpeg reads.
         size: "640x360", (640, 360) or "360p", of the picture as shown; None keeps it.
-        start_s, duration_s: range in seconds, counted from the first picture; exact to the picture.
+        start_s, duration_s: range in seconds, counted from the first picture; exact to the picture. What is
+            at start_s gets the time that the first picture had.
         max_frames: stop after that many pictures.
 
     Raises:
@@ -74,8 +84,10 @@ def open_video(
     try:
         container = av.open(os.path.abspath(path), **_OPEN_SETTINGS)
     except (av.FFmpegError, ValueError) as error:
+        n_missing = n_bytes_missing(path)
+        reason = f"its last {n_missing} bytes are missing" if n_missing else _reason(error)
         raise MediaError(
-            f"{path}: FFmpeg cannot read it as media ({_reason(error)}); expected a video (mp4, mkv, webm)"
+            f"{path}: FFmpeg cannot read it as media ({reason}); expected a video (mp4, mkv, webm)"
         ) from error
     try:
         return VideoReader(container, os.fspath(path), size, start_s, duration_s, max_frames)
@@ -118,19 +130,21 @@ class VideoReader:
         self.warnings: list[str] = []
         self._path = path
         self._container = container
-        self._video = _first_video(container, path)
+        self._video = first_video(container, path)
         self._video.thread_type = "AUTO"
         self._time_base = _fraction(self._video.time_base) or Fraction(1, 90_000)
         rate = _first_fraction(self._video.average_rate, self._video.guessed_rate, self._video.base_rate)
         self._frame_ticks = max(1, round(1 / (rate * self._time_base)))
         self._side: dict[int, int] = {}  # index in the file -> index in side_streams
         self.side_streams: list[SideStream] = []
+        self._has_adts: list[bool] = []  # of each side stream
         self._collect_side_streams()
         self._n_damaged = 0
         self._last_pts: int | None = None
         self._read_error: str | None = None
         self._next_side_pts = [0] * len(self.side_streams)
 
+        self._shift = math.ceil(_ticks(start_s or 0, self._time_base))
         head, first = self._read_head()
         if first is None:
             raise MediaError(f"{path}: no picture could be decoded; expected at least one frame of video")
@@ -151,9 +165,12 @@ class VideoReader:
         tags = container.metadata.items()
         self.metadata = {clean_text(k): clean_text(v) for k, v in tags if k.lower() not in _TECHNICAL_TAGS}
 
+        if chapters := container.chapters():
+            self._warn(f"{len(chapters)} chapter marks are left out")
+
         origin = self._pts_of(first)
         self._last_pts = None
-        self._start = origin + math.ceil(_ticks(start_s or 0, self._time_base))
+        self._start = origin + self._shift
         self._stop = (
             None if duration_s is None else self._start + math.ceil(_ticks(duration_s, self._time_base))
         )
@@ -255,13 +272,15 @@ class VideoReader:
 
     def _side_packet(self, packet: Any) -> SidePacket:
         index = self._side[packet.stream_index]
-        made = to_side_packet(packet, index, self._next_side_pts[index])
+        made = to_side_packet(packet, index, self._next_side_pts[index], self._has_adts[index])
         self._next_side_pts[index] = made.pts + made.duration
-        return made
+        shift = round(self._shift * self._time_base / self.side_streams[index].time_base)
+        return replace(made, pts=made.pts - shift, dts=made.dts - shift) if shift else made
 
     def _pts_of(self, picture: Any) -> int:
         """Return the picture's time; without one that advances, one frame after the previous picture."""
         pts, last = picture.pts, self._last_pts
+        pts = None if pts is None else pts - self._shift
         if last is not None and (pts is None or pts <= last):
             if pts is not None:
                 self._warn("some pictures have times that do not advance; they were moved to one frame later")
@@ -288,15 +307,18 @@ class VideoReader:
                 continue
             if stream.type in KINDS:
                 try:
-                    made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000))
+                    adts = adts_packet(stream, self._path)
+                    made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000), adts)
                 except ValueError as error:
                     self._warn(f"{error}; it is left out")
                 else:
+                    self._has_adts.append(bool(adts))
                     self._side[stream.index] = len(self.side_streams)
                     self.side_streams.append(made)
                     continue
-            elif not _is_cover(stream):
-                self._warn(f"a second {stream.type} stream ({codec_name(stream)}) is left out")
+            elif not is_cover(stream):
+                what = "a second video" if stream.type == "video" else f"an {stream.type}"
+                self._warn(f"{what} stream ({codec_name(stream)}) is left out")
             stream.discard = av.stream.Discard.all
 
     def _read_head(self) -> tuple[list[Any], Any]:
@@ -316,12 +338,12 @@ class VideoReader:
             return head
         for goal in (target, origin):
             try:
-                self._container.seek(goal, stream=self._video)
+                self._container.seek(goal + self._shift, stream=self._video)
             except av.FFmpegError:
                 continue
             self._read_error = None
             head, first = self._read_head()
-            if first is not None and first.pts is not None and first.pts <= self._start:
+            if first is not None and first.pts is not None and first.pts - self._shift <= self._start:
                 return head
         return head
 
@@ -351,24 +373,6 @@ class VideoReader:
     def _warn(self, line: str) -> None:
         if line not in self.warnings:
             self.warnings.append(line)
-
-
-def _first_video(container: Any, path: str) -> Any:
-    for stream in container.streams.video:
-        if not _is_cover(stream) and container.format.name not in _TEXT_DEMUXERS:
-            if stream.codec_context is None:
-                raise MediaError(
-                    f"{path}: this build of FFmpeg has no decoder for its video; convert it first"
-                )
-            return stream
-    found = sorted({f"{s.type} ({codec_name(s)})" for s in container.streams if not _is_cover(s)})
-    what = ", ".join(found) if found and container.format.name not in _TEXT_DEMUXERS else "nothing playable"
-    raise MediaError(f"{path}: holds no video, only {what}; expected a file with a video stream")
-
-
-def _is_cover(stream: Any) -> bool:
-    flags = av.stream.Disposition
-    return bool(stream.disposition & (flags.attached_pic | flags.timed_thumbnails))
 
 
 def _fraction(value: Any) -> Fraction | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from typing import Any
 
@@ -27,21 +28,22 @@ _TITLES = ("language", "title")
 _DUMMY = b"\0\1a"  # also a well-formed packet of mov_text, whose muxer looks inside
 
 
-def describe(stream: Any, time_base: Fraction) -> SideStream:
+def describe(stream: Any, time_base: Fraction, adts: bytes = b"") -> SideStream:
     """Return what is needed to write this input stream again.
 
     Args:
         stream: av stream of type audio, subtitle or data.
         time_base: seconds per tick of its packets.
+        adts: see `adts_packet`; the head is then that of the AAC without ADTS.
 
     Raises:
         ValueError: no container that we know gives this stream back.
     """
-    for name in _HEAD_FORMATS:
+    for name in ("mp4",) if adts else _HEAD_FORMATS:  # MP4's muxer turns ADTS into a head of its own
         try:
-            media = write_sample_file(stream, name)
+            media = write_sample_file(stream, name, payload=adts)
             with av.open(io.BytesIO(media), format=name) as again:
-                if _parameters(again.streams[0]) != _parameters(stream):
+                if not adts and _parameters(again.streams[0]) != _parameters(stream):
                     continue
         except (av.FFmpegError, ValueError, IndexError):
             continue
@@ -51,6 +53,28 @@ def describe(stream: Any, time_base: Fraction) -> SideStream:
         extradata = zstandard.ZstdCompressor(level=19).compress(head)
         return SideStream(stream.type, codec_name(stream), time_base, extradata)
     raise ValueError(f"{stream.type} stream ({codec_name(stream)}) cannot be carried")
+
+
+def adts_packet(stream: Any, path: str) -> bytes:
+    """Return the first packet of an AAC stream whose packets bring their heads along, else b"".
+
+    So it is in MPEG-TS. MP4 and Matroska want the head once, and the packets without it.
+    """
+    context = stream.codec_context
+    if codec_name(stream) != "aac" or context.extradata or not os.path.isfile(path):
+        return b""
+    with suppress(av.FFmpegError), av.open(os.path.abspath(path)) as container:
+        for packet in container.demux(container.streams[stream.index]):
+            if packet.size:
+                return bytes(packet) if strip_adts(bytes(packet)) != bytes(packet) else b""
+    return b""
+
+
+def strip_adts(payload: bytes) -> bytes:
+    """Return an AAC packet without its ADTS header (ISO/IEC 13818-7, 6.2): 7 bytes, 9 with a check sum."""
+    if len(payload) > 9 and payload[0] == 0xFF and payload[1] & 0xF6 == 0xF0:
+        return payload[7 if payload[1] & 1 else 9 :]
+    return payload
 
 
 def codec_name(stream: Any) -> str:
@@ -112,13 +136,14 @@ def is_filler(packet: Any, codec: str) -> bool:
     return codec == "mov_text" and bytes(packet) == b"\0\0"
 
 
-def to_side_packet(packet: Any, index: int, fallback_pts: int) -> SidePacket:
+def to_side_packet(packet: Any, index: int, fallback_pts: int, has_adts: bool = False) -> SidePacket:
     """Copy a demuxed packet; `fallback_pts` stands in where the container gives no time."""
     dts = packet.dts if packet.dts is not None else packet.pts
     pts = packet.pts if packet.pts is not None else dts
     pts = fallback_pts if pts is None else pts
     dts = pts if dts is None else dts
-    return SidePacket(index, pts, dts, packet.duration or 0, packet.is_keyframe, bytes(packet))
+    payload = strip_adts(bytes(packet)) if has_adts else bytes(packet)
+    return SidePacket(index, pts, dts, packet.duration or 0, packet.is_keyframe, payload)
 
 
 def to_av_packet(packet: SidePacket, time_base: Fraction, stream: Any) -> Any:
@@ -131,8 +156,10 @@ def to_av_packet(packet: SidePacket, time_base: Fraction, stream: Any) -> Any:
     return made
 
 
-def write_sample_file(template: Any, name: str, facts: dict[str, Any] | None = None) -> bytes:
-    """Return a file of format `name` with this one stream and a dummy packet; same input, same bytes.
+def write_sample_file(
+    template: Any, name: str, facts: dict[str, Any] | None = None, payload: bytes = b""
+) -> bytes:
+    """Return a file of format `name` with this one stream and a packet, or a dummy; same input, same bytes.
 
     Raises:
         ValueError, av.FFmpegError: the format cannot hold this codec.
@@ -143,10 +170,20 @@ def write_sample_file(template: Any, name: str, facts: dict[str, Any] | None = N
         container.start_encoding()
         pcm = codec_name(template).startswith("pcm")
         # PCM must come in whole samples: 960 bytes a channel is a whole number of any width.
-        payload = bytes(960 * stream.layout.nb_channels) if pcm else _DUMMY
+        payload = payload or (bytes(960 * stream.layout.nb_channels) if pcm else _DUMMY)
         packet = SidePacket(0, pts=0, dts=0, duration=1, is_keyframe=True, payload=payload)
         container.mux(to_av_packet(packet, Fraction(1, 1000), stream))
     return target.getvalue()
+
+
+def check_sample_file(media: bytes, name: str, kind: str) -> None:
+    """Raise ValueError where MPEG-TS took a stream as private data, as it does with all it does not know."""
+    if name != "mpegts":
+        return
+    with av.open(io.BytesIO(media), format=name) as again:
+        # "unknown" is one that a reader finds out from real packets: DTS, TrueHD.
+        if again.streams[0].type == "data" != kind:
+            raise ValueError(f"{kind} would become private data")
 
 
 def _parameters(stream: Any) -> tuple[Any, ...]:

@@ -19,15 +19,23 @@ from gscodec.video.atomic import atomic_path
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
 from gscodec.video.containers import (
     CONSTANT_RATE,
+    CONTAINER_NAMES,
     ENCODER_NAMES,
     ISO_MEDIA,
     MILLISECONDS,
+    UNSIGNED,
     UNTAGGED,
     can_hold,
     container_name,
 )
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
-from gscodec.video.sidestreams import add_output_stream, open_head, to_av_packet, write_sample_file
+from gscodec.video.sidestreams import (
+    add_output_stream,
+    check_sample_file,
+    open_head,
+    to_av_packet,
+    write_sample_file,
+)
 
 _QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
 _FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -197,7 +205,7 @@ class VideoWriter:
         self._stream = self._add_video(encoder, crf, preset, pix_fmt)
         self._output.metadata.update(metadata)
         self._add_side_streams()
-        what = f"{encoder} in {self._muxer}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
+        what = f"{self._muxer} refuses {encoder}, {self._stream.pix_fmt}, preset {preset}, crf {crf}"
         with self._translate(what):
             self._output.start_encoding()
         if unused := self._stream.codec_context.options.keys() & {"crf", "preset"}:
@@ -214,7 +222,7 @@ class VideoWriter:
             options["movie_timescale"] = str(common if common < 1 << 31 else clock)
             if not seekable:
                 options["movflags"] = "frag_keyframe+delay_moov"
-        if self._muxer in MILLISECONDS:
+        if self._muxer in MILLISECONDS - UNSIGNED:
             # Sound that starts before zero (an encoder's delay) would otherwise shift the whole file.
             options["avoid_negative_ts"] = "disabled"
         return options
@@ -232,7 +240,13 @@ class VideoWriter:
             return "rawvideo"
         if vcodec is None:
             usable = (name for name in ENCODER_NAMES if can_hold(self._muxer, name))
-            return next(usable, self._output.default_video_codec)
+            encoder = next(usable, self._output.default_video_codec)
+            if encoder in (None, "none"):
+                others = ", ".join(CONTAINER_NAMES)
+                raise MediaError(
+                    f"{self._path}: {self._muxer} holds no video; permitted among others: {others}"
+                )
+            return encoder
         try:
             known = av.Codec(vcodec, "w").type == "video"
         except ValueError:
@@ -295,7 +309,7 @@ class VideoWriter:
             template, facts = open_head(side_stream, self._stack)
             try:
                 # Some muxers refuse a stream only when they write their head, too late to go on without it.
-                write_sample_file(template, self._muxer, facts)
+                check_sample_file(write_sample_file(template, self._muxer, facts), self._muxer, template.type)
                 made = add_output_stream(self._output, template, facts)
             except _FOREIGN:
                 made = None
