@@ -267,9 +267,7 @@ class Encoder:
         weights = np.where(room, self._config.background_weight, 1.0).astype(np.float32)
         used = coder.points_said(False), coder.points_said(True)
         lambda_ = self._lambda(LAMBDA_P)
-        meshes = self._estimator.estimate(
-            self._frames.pixels, params[:, MEAN], room, weights, used, lambda_
-        )
+        meshes = self._estimator.estimate(self._frames.pixels, params[:, MEAN], room, weights, used, lambda_)
         if not meshes.any():
             self._estimator.said(None)
             return reference

@@ -42,7 +42,6 @@ class Motion:
     room_moves: bool
 
 
-
 class AdaptiveCoder:
     """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
 

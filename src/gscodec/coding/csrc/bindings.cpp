@@ -115,7 +115,8 @@ NB_MODULE(_native, m) {
       "dequantize",
       [](Table table, Symbols symbols, Drifts drift, Classes size, Classes energy, double color) {
         const std::size_t n = symbols.shape(0);
-        if (size.shape(0) != n || drift.shape(0) != n) throw std::invalid_argument("symbols and classes differ in length");
+        if (size.shape(0) != n || drift.shape(0) != n)
+          throw std::invalid_argument("symbols and classes differ in length");
         float* out;
         auto params = make_array<float>({n, std::size_t(N_SYMBOLS)}, &out);
         for_steps(table, size, energy, color, [&](std::size_t i, const double* step) {
@@ -153,11 +154,13 @@ NB_MODULE(_native, m) {
           "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a)
       .def(
           "encode_pframe",
-          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d, std::optional<Mesh> mesh, bool room, int n_born) {
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d, std::optional<Mesh> mesh, bool room,
+             int n_born) {
             return to_bytes(
                 released([&] { return c.encode_pframe(to_gaussians(s, k, e, r, d), to_motion(mesh, room), n_born); }));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a, "mesh"_a.none(), "room_moves"_a, "n_born"_a)
+          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a, "mesh"_a.none(), "room_moves"_a,
+          "n_born"_a)
       .def(
           "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(mesh, room))); },
           "mesh"_a, "room_moves"_a)

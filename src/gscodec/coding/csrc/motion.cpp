@@ -20,8 +20,8 @@ std::vector<uint8_t> FrameCoder::used_points(bool room) const {
   for (const Gaussian& g : gaussians_) {
     if (g.is_room && !room) continue;
     const int step = mean_log2_step(g);
-    const std::size_t first =
-        std::size_t(place(g.s[Y], g.drift[Y], step, height_) >> shift) * columns + (place(g.s[X], g.drift[X], step, width_) >> shift);
+    const std::size_t first = std::size_t(place(g.s[Y], g.drift[Y], step, height_) >> shift) * columns +
+                              (place(g.s[X], g.drift[X], step, width_) >> shift);
     used[first] = used[first + 1] = used[first + columns] = used[first + columns + 1] = 1;
   }
   return used;
@@ -47,7 +47,8 @@ std::vector<Gaussian> FrameCoder::moved(const Motion& motion) const {
   return out;
 }
 
-// Moves one coordinate of a mean by `sum`: units of the mesh times a cell's side². The symbol takes whole steps, the drift the rest.
+// Moves one coordinate of a mean by `sum`: units of the mesh times a cell's side². The symbol takes whole steps, the
+// drift the rest.
 void FrameCoder::move(Gaussian& g, int c, int64_t sum) const {
   const auto rounded = [](int64_t v, int down) { return (v + (int64_t(1) << (down - 1))) >> down; };  // half upwards
   const int step = mean_log2_step(g), down = 2 * (mesh_.log2 + 4);

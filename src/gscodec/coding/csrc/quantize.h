@@ -19,7 +19,8 @@ inline void steps_of(const double* table, int32_t size_class, int32_t energy_cla
   for (int j = 0; j < N_SYMBOLS; ++j) step[j] = j < 5 ? row[j] : row[j] * color;
 }
 
-// One rounding per value but for the means', whose steps and drifts are multiples of 1/256 pixel: the same on every machine.
+// One rounding per value but for the means', whose steps and drifts are multiples of 1/256 pixel: the same on every
+// machine.
 inline void dequantize(const int32_t symbols[N_SYMBOLS], const int32_t drift[2], const double step[N_SYMBOLS],
                        float params[N_SYMBOLS]) {
   for (int j = 0; j < N_SYMBOLS; ++j) {
@@ -31,8 +32,8 @@ inline void dequantize(const int32_t symbols[N_SYMBOLS], const int32_t drift[2],
 }
 
 // What turns symbols into values, value = symbol·step + offset, and their lowest and highest.
-inline void affine(const int32_t drift[2], const double step[N_SYMBOLS], int width, int height, double offset[N_SYMBOLS],
-                   int32_t low[N_SYMBOLS], int32_t high[N_SYMBOLS]) {
+inline void affine(const int32_t drift[2], const double step[N_SYMBOLS], int width, int height,
+                   double offset[N_SYMBOLS], int32_t low[N_SYMBOLS], int32_t high[N_SYMBOLS]) {
   for (int j = 0; j < N_SYMBOLS; ++j) {
     offset[j] = j < 2 ? 0.5 * step[j] - MARGIN + drift[j] / double(1 << DRIFT_LOG2) : 0.0;
     low[j] = j < 2 ? 0 : j == 2 || j == 4 ? 1 : -MAX_SYMBOL;

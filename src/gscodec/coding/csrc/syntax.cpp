@@ -12,7 +12,9 @@ namespace gscodec {
 static_assert(PRIOR_STREAMS == N_STREAMS, "prior.h belongs to other streams: run tools/train_prior.py");
 
 FrameCoder::FrameCoder(int width, int height, bool as_0_1_0)
-    : width_(width), height_(height), as_0_1_0_(as_0_1_0),
+    : width_(width),
+      height_(height),
+      as_0_1_0_(as_0_1_0),
       mesh_(mesh_shape(width, height, as_0_1_0)),
       model_(N_STREAMS, !as_0_1_0) {}
 
@@ -108,10 +110,10 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
         const int guess = left && up ? (a + b) / 2 : a + b;
         const int doubt = left && up ? std::min(bit_length(a - b), 4) : 5 + left + up;
         int32_t& v = motion.mesh[2 * at + c];
-        const int then = before.empty() || as_0_1_0_ ? -1 : 8 + 8 * sign(before[2 * at + c]) + graded(before[2 * at + c] - guess, 3);
-        change[c] =
-            code_signed(coder, v - guess,
-                        {c ? MOTION_Y : MOTION_X, {doubt, graded(guess, 3), c ? graded(change[0], 3) : 7, then}});
+        const int then =
+            before.empty() || as_0_1_0_ ? -1 : 8 + 8 * sign(before[2 * at + c]) + graded(before[2 * at + c] - guess, 3);
+        change[c] = code_signed(
+            coder, v - guess, {c ? MOTION_Y : MOTION_X, {doubt, graded(guess, 3), c ? graded(change[0], 3) : 7, then}});
         v = guess + change[c];
         if (D && (v < -MAX_MOTION || v > MAX_MOTION)) throw std::runtime_error("a motion leaves its range");
       }

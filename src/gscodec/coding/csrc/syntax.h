@@ -71,8 +71,8 @@ struct History {
 
 class FrameCoder {
  public:
-  // `as_0_1_0`: reads and writes what version 0.1.0 did. It knew no prior.h, and its motions are quarter pixels, rounded
-  // to each mean's step.
+  // `as_0_1_0`: reads and writes what version 0.1.0 did. It knew no prior.h, and its motions are quarter pixels,
+  // rounded to each mean's step.
   FrameCoder(int width, int height, bool as_0_1_0);
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
