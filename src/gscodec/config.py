@@ -75,6 +75,7 @@ class EncoderConfig:
     hold: int = 5  # code values by which a decoder lets the last frame's green stand; 0: not at all
     stability: float = 0.0  # weight of standing still where the source does; the picture has 1
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
+    motion_pixels: int = 24_000  # that a step of the search for motion looks at, where there are more
     births: bool = True  # P-frames may add Gaussians where something appears
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
@@ -112,6 +113,7 @@ class EncoderConfig:
             _within("quality", self.quality, 0.05, 20.0)
         _within("polish-passes", self.polish_passes, 0, 10_000)
         _within("update-passes", self.update_passes, 0, 10_000)
+        _within("motion-pixels", self.motion_pixels, 1, MAX_PIXELS)
         _within("hold", self.hold, 0, MAX_HOLD)
         if self.hold and self.profile != "default":
             raise ConfigError(f"--hold {self.hold} does not go under --profile {self.profile}; permitted: 0")
@@ -170,6 +172,7 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "update_passes": 1,
         "matte_every": 4,
         "births": False,
+        "motion_pixels": 6_000,
     },
     "fast": {"iterations": 60, "p_iterations": 10, "polish_passes": 2, "update_passes": 2},
     "medium": {"iterations": 150, "p_iterations": 20, "polish_passes": 4, "update_passes": 3},

@@ -105,7 +105,7 @@ class Encoder:
         if config.motion and isinstance(self._coder, AdaptiveCoder):
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
 
-            self._estimator = MotionEstimator(self._size, *self._coder.mesh)
+            self._estimator = MotionEstimator(self._size, self._coder.mesh, config.motion_pixels)
 
     @property
     def state(self) -> State | None:

@@ -9,7 +9,7 @@ BLOCK, SWEEPS = 8, 3
 
 
 def bits(distance: int) -> float:
-    return 3 + 2 * np.log2(abs(distance)) if distance else 0.7
+    return 3 + 2 * np.log2(min(abs(distance), 63)) if distance else 0.7
 
 
 class Choice:

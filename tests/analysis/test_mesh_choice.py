@@ -15,7 +15,7 @@ SPACING = 24.0
 def search(picture: np.ndarray) -> tuple[_native.MeshSearch, tuple[int, int]]:
     height, width = picture.shape
     rows, columns = int((height - 1) // SPACING) + 2, int((width - 1) // SPACING) + 2
-    found = _native.MeshSearch(width, height, rows, columns, SPACING, SPACING)
+    found = _native.MeshSearch(width, height, rows, columns, SPACING, SPACING, 6000)
     found.look(picture)
     return found, (rows, columns)
 

@@ -33,7 +33,7 @@ def fit_mesh(
     sy: float,
     isa: str = "",
 ) -> np.ndarray:
-    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy, isa)
+    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy, mesh_motion_twin.PIXELS_PER_STEP, isa)
     search.look(before)
     assert not search.fit(points).any()  # nothing is known to move yet
     search.look(now)
@@ -96,7 +96,7 @@ def test_drift_equals_twin(width: int, height: int) -> None:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     now = warped(before, np.where(x > width / 2, np.float32(0.5), np.float32(0.3)), 0 * y)
     points = np.random.default_rng(6).uniform(0, [width, height], (40, 2)).astype(np.float32)
-    search = _native.MeshSearch(width, height, 2, 2, 64.0, 64.0)
+    search = _native.MeshSearch(width, height, 2, 2, 64.0, 64.0, 6000)
     search.look(before)
     assert search.drift(points) == 0
     search.look(now)
@@ -109,34 +109,34 @@ def test_drift_equals_twin(width: int, height: int) -> None:
 
 def test_following_is_a_fit_and_where_the_room_drifts_another() -> None:
     before = scene(96, 64, 7)
-    search = _native.MeshSearch(96, 64, 3, 4, 32.0, 32.0)
+    search = _native.MeshSearch(96, 64, 3, 4, 32.0, 32.0, 6000)
     search.look(before)
     y, x = np.mgrid[:64, :96].astype(np.float32)
     search.look(warped(before, 0 * y + np.float32(0.4), 0 * x))
     params = np.random.default_rng(8).uniform(0, 64, (50, 8)).astype(np.float32)
     is_room = np.arange(50) % 3 == 0
     points = np.ascontiguousarray(params[:, :2] / np.float32(1.5))
-    found = search.follow(params[:, :2], is_room, 1.5, 1.5, 0.1)
+    found = search.follow(params[:, :2], is_room, 1.5, 0.1)
     np.testing.assert_array_equal(found[0], search.fit(points[~is_room]))
     np.testing.assert_allclose(found[1], search.fit(points), atol=1e-5)
     assert found[1].any()
-    still = search.follow(params[:, :2], is_room, 1.5, 1.5, 2.0)
+    still = search.follow(params[:, :2], is_room, 1.5, 2.0)
     np.testing.assert_array_equal(still[0], found[0])
     assert not still[1].any()
-    nobody = search.follow(params[:, :2], np.zeros(50, bool), 1.5, 1.5, 0.0)
+    nobody = search.follow(params[:, :2], np.zeros(50, bool), 1.5, 0.0)
     np.testing.assert_array_equal(nobody[0], search.fit(points))
     assert not nobody[1].any()
     with pytest.raises(ValueError, match="differ in length"):
-        search.follow(params[:, :2], is_room[1:], 1.5, 1.5, 0.1)
+        search.follow(params[:, :2], is_room[1:], 1.5, 0.1)
 
 
 def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="two rows"):
-        _native.MeshSearch(8, 8, 1, 2, 8.0, 8.0)
+        _native.MeshSearch(8, 8, 1, 2, 8.0, 8.0, 6000)
     with pytest.raises(ValueError, match="two rows"):
-        _native.MeshSearch(8, 8, 2, 2, float("nan"), 8.0)
+        _native.MeshSearch(8, 8, 2, 2, float("nan"), 8.0, 6000)
     with pytest.raises(ValueError, match="positive"):
-        _native.MeshSearch(0, 8, 2, 2, 8.0, 8.0)
-    search = _native.MeshSearch(8, 8, 2, 2, 8.0, 8.0)
+        _native.MeshSearch(0, 8, 2, 2, 8.0, 8.0, 6000)
+    search = _native.MeshSearch(8, 8, 2, 2, 8.0, 8.0, 6000)
     with pytest.raises(ValueError, match="the picture"):
         search.look(np.zeros((8, 9), np.uint8))

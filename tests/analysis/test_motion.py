@@ -34,7 +34,7 @@ LAMBDA = 1e-4  # bits are all but free
 
 
 def new_estimator(size: tuple[int, int] = (WIDTH, HEIGHT)) -> MotionEstimator:
-    return MotionEstimator(size, *AdaptiveCoder(size).mesh)
+    return MotionEstimator(size, AdaptiveCoder(size).mesh)
 
 
 def estimate(

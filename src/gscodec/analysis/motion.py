@@ -12,7 +12,8 @@ import numpy as np
 
 from gscodec.splat import _native
 
-MATCHED_HEIGHT = 240  # rows of the pictures that are compared
+MATCHED_SIDE = 180  # pixels, at least, of the shorter side of the pictures that are compared, if there are as many
+PIXELS_PER_STEP = 24_000
 SMALLEST = 16  # rows or columns of them; of smaller pictures nothing is said to move
 UNITS_PER_PIXEL = 2
 CHOICE_LAMBDA = 2.0  # of a mesh, against that of a P-frame's symbols: the picture found has more to lose
@@ -26,15 +27,22 @@ class MotionEstimator:
     rounding or a decision not to send leaves unsaid is carried over to the next frame.
     """
 
-    def __init__(self, size: tuple[int, int], mesh_log2: int, rows: int, columns: int) -> None:
-        """Control points of the mesh stand 2^mesh_log2 pixels apart, the first at (0, 0)."""
-        self._width, self._height = size
-        self.rows, self.columns = rows, columns
-        height = min(MATCHED_HEIGHT, self._height)
-        self._matched = max(1, round(self._width * height / self._height)), height
-        self._scale = np.array([self._width, self._height], np.float32) / np.array(self._matched, np.float32)
-        spacing = ((1 << mesh_log2) / self._scale).tolist()
-        self._search = _native.MeshSearch(*self._matched, self.rows, self.columns, *spacing)
+    def __init__(
+        self, size: tuple[int, int], mesh: tuple[int, int, int], pixels_per_step: int = PIXELS_PER_STEP
+    ) -> None:
+        """Begin a clip.
+
+        Args:
+            mesh: log2 of the pixels between control points, the first of which is at (0, 0); rows, columns.
+            pixels_per_step: of the search, looked at; a larger area by every second, fourth … row in turn.
+        """
+        mesh_log2, self.rows, self.columns = mesh
+        self._factor = max(1, min(size) // MATCHED_SIDE)
+        self._matched = size[0] // self._factor, size[1] // self._factor
+        spacing = (1 << mesh_log2) / self._factor
+        self._search = _native.MeshSearch(
+            *self._matched, self.rows, self.columns, spacing, spacing, pixels_per_step
+        )
         self._unsaid = np.zeros((2, self.rows, self.columns, 2), np.float32)
 
     def start(self, pixels: np.ndarray) -> None:
@@ -65,11 +73,11 @@ class MotionEstimator:
         self._look(pixels)
         if min(self._matched) < SMALLEST:
             return np.zeros(self._unsaid.shape, np.int32)
-        still = STILL / float(self._scale.max())
-        self._unsaid += self._search.follow(points, is_room, *self._scale.tolist(), still) * self._scale
+        factor = np.float32(self._factor)
+        self._unsaid += self._search.follow(points, is_room, factor, STILL / self._factor) * factor
         wanted = np.clip(self._unsaid, -64, 64) * np.float32(UNITS_PER_PIXEL)
         meshes = np.zeros(wanted.shape, np.int32)
-        at = np.ascontiguousarray(points / self._scale, np.float32)
+        at = np.ascontiguousarray(points / factor)
         for hypothesis, moves in enumerate((~is_room, np.ones_like(is_room))):
             if wanted[hypothesis].any():
                 meshes[hypothesis] = self._search.choose(
@@ -92,4 +100,6 @@ class MotionEstimator:
 
     def _look(self, pixels: np.ndarray) -> None:
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # first: a third of the samples to shrink
-        self._search.look(cv2.resize(grey, self._matched, interpolation=cv2.INTER_AREA))
+        width, height = self._matched
+        whole = grey[: height * self._factor, : width * self._factor]  # shrunk by whole blocks
+        self._search.look(cv2.resize(whole, self._matched, interpolation=cv2.INTER_AREA))

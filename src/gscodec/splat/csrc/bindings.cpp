@@ -246,13 +246,15 @@ NB_MODULE(_native, m) {
       .def(
           "__init__",
           [](gscodec::MeshSearch* self, int width, int height, int rows, int columns, float spacing_x, float spacing_y,
-             const std::string& isa) {
+             int pixels_per_step, const std::string& isa) {
             if (width < 1 || height < 1) throw std::invalid_argument("width and height must be positive");
             if (rows < 2 || columns < 2 || !(spacing_x > 0) || !(spacing_y > 0))
               throw std::invalid_argument("a mesh has two rows and columns at least, and space between them");
-            new (self) gscodec::MeshSearch(width, height, {rows, columns, spacing_x, spacing_y}, kernels_of(isa));
+            if (pixels_per_step < 1) throw std::invalid_argument("pixels_per_step must be positive");
+            new (self) gscodec::MeshSearch(width, height, {rows, columns, spacing_x, spacing_y}, pixels_per_step,
+                                           kernels_of(isa));
           },
-          "width"_a, "height"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a, "isa"_a = "")
+          "width"_a, "height"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a, "pixels_per_step"_a, "isa"_a = "")
       .def(
           "look",
           [](gscodec::MeshSearch& self, Mask grey) {
@@ -298,14 +300,13 @@ NB_MODULE(_native, m) {
           "points"_a, "Most pixels that a quarter of the picture moves as a whole, around the points.")
       .def(
           "follow",
-          [](const gscodec::MeshSearch& self, StridedPoints points, Flags is_room, float scale_x, float scale_y,
-             float still) {
+          [](const gscodec::MeshSearch& self, StridedPoints points, Flags is_room, float scale, float still) {
             if (is_room.size() != points.shape(0)) throw std::invalid_argument("points and flags differ in length");
             std::vector<float> own, room;
             for (std::size_t i = 0; i < points.shape(0); ++i) {
               std::vector<float>& to = is_room.data()[i] ? room : own;
-              to.push_back(points(i, 0) / scale_x);
-              to.push_back(points(i, 1) / scale_y);
+              to.push_back(points(i, 0) / scale);
+              to.push_back(points(i, 1) / scale);
             }
             float* data;
             auto meshes =
@@ -314,7 +315,7 @@ NB_MODULE(_native, m) {
             self.follow(own, room, still, data);
             return meshes;
           },
-          "points"_a, "is_room"_a, "scale_x"_a, "scale_y"_a, "still"_a,
+          "points"_a, "is_room"_a, "scale"_a, "still"_a,
           "Displacements [2, rows, columns, 2] around what is not the room's, and around all points; points are of a "
           "picture so many times as large. The second are 0 where the room drifts by no more than `still`.");
   using gscodec::CommandQueue;

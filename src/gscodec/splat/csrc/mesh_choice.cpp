@@ -16,7 +16,18 @@ constexpr int SWEEPS = 3;        // over all points; few change after the first
 constexpr float LUMA_SQ = 3.0f / (255.0f * 255.0f);
 
 // Bits of a value that lies so far from what its neighbours suggest, roughly.
-float bits(int distance) { return distance ? 3.0f + 2.0f * std::log2(float(std::abs(distance))) : 0.7f; }
+struct BitsTable {
+  float of[64];
+  BitsTable() {
+    of[0] = 0.7f;
+    for (int i = 1; i < 64; ++i) of[i] = 3.0f + 2.0f * std::log2(float(i));
+  }
+};
+
+float bits(int distance) {
+  static const BitsTable table;
+  return table.of[std::min(std::abs(distance), 63)];
+}
 
 class Choice {
  public:

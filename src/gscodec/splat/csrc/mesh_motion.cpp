@@ -16,7 +16,6 @@ constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the
 constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
 constexpr int DRIFT_LEVEL = 2;            // of the pyramid, where a drift is looked for
 constexpr float SETTLED = 0.1f;           // pixels of a level; a step that moves no point by more is the level's last
-constexpr int PIXELS_PER_STEP = 6000;     // a larger area is looked at by every second, fourth … row in turn
 
 void halve(const Plane& p, Plane& q) {
   for (int y = 0; y < q.height; ++y) {
@@ -104,7 +103,7 @@ struct Run {
 class Level {
  public:
   Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid,
-        const Kernels& kernels)
+        int pixels_per_step, const Kernels& kernels)
       : before_(before),
         now_(now),
         blocks_(blocks),
@@ -122,7 +121,7 @@ class Level {
       runs_.back().end = x + 1;
     }
     const auto used = std::count_if(blocks.weight.begin(), blocks.weight.end(), [](float w) { return w > 0; });
-    while ((used << (2 * block_log2)) > PIXELS_PER_STEP * stride_) stride_ *= 2;
+    while ((used << (2 * block_log2)) > int64_t(pixels_per_step) * stride_) stride_ *= 2;
   }
 
   // One Gauss-Newton step on the mesh, in pixels of this level; how far the point that moved most has moved.
@@ -258,8 +257,8 @@ class Level {
 
 }  // namespace
 
-MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, const Kernels& kernels)
-    : grid_(grid), kernels_(kernels), before_(empty_pyramid(width, height)), now_(before_) {}
+MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels)
+    : grid_(grid), pixels_per_step_(pixels_per_step), kernels_(kernels), before_(empty_pyramid(width, height)), now_(before_) {}
 
 void MeshSearch::look(const uint8_t* grey) {
   std::swap(before_, now_);
@@ -276,7 +275,7 @@ void MeshSearch::fit(const float* points, int n, float* mesh) const {
   for (int level = int(now_.size()) - 1; level >= 0; --level) {
     const float scale = 1.0f / float(1 << level);
     Level at(before_[level], now_[level], blocks, BLOCK_LOG2 - level,
-             {grid_.rows, grid_.columns, grid_.spacing_x * scale, grid_.spacing_y * scale}, kernels_);
+             {grid_.rows, grid_.columns, grid_.spacing_x * scale, grid_.spacing_y * scale}, pixels_per_step_, kernels_);
     for (int i = 0; i < (level ? STEPS : LAST_STEPS); ++i)
       if (at.step(mesh) < SETTLED) break;
     if (level)

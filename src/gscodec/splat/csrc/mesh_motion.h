@@ -31,7 +31,8 @@ class Plane {
 // Follows a clip of grey pictures, 8 bits [height, width].
 class MeshSearch {
  public:
-  MeshSearch(int width, int height, const MeshGrid& grid, const Kernels& kernels);
+  // `pixels_per_step`: a larger area is looked at by every second, fourth … row in turn.
+  MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels);
 
   void look(const uint8_t* grey);  // the next picture
 
@@ -59,6 +60,7 @@ class MeshSearch {
 
  private:
   MeshGrid grid_;
+  int pixels_per_step_;
   const Kernels& kernels_;
   int n_seen_ = 0;
   std::vector<Plane> before_, now_;  // from fine to coarse
