@@ -33,7 +33,8 @@ def fit_mesh(
     sy: float,
     isa: str = "",
 ) -> np.ndarray:
-    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy, mesh_motion_twin.PIXELS_PER_STEP, isa)
+    pixels = mesh_motion_twin.PIXELS_PER_STEP
+    search = _native.MeshSearch(*before.shape[::-1], rows, columns, sx, sy, pixels, isa)
     search.look(before)
     assert not search.fit(points).any()  # nothing is known to move yet
     search.look(now)

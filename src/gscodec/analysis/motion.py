@@ -12,7 +12,7 @@ import numpy as np
 
 from gscodec.splat import _native
 
-MATCHED_SIDE = 180  # pixels, at least, of the shorter side of the pictures that are compared, if there are as many
+MATCHED_SIDE = 180  # pixels of the shorter side of the pictures that are compared, at least, or all
 PIXELS_PER_STEP = 24_000
 SMALLEST = 16  # rows or columns of them; of smaller pictures nothing is said to move
 UNITS_PER_PIXEL = 2

@@ -258,7 +258,11 @@ class Level {
 }  // namespace
 
 MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels)
-    : grid_(grid), pixels_per_step_(pixels_per_step), kernels_(kernels), before_(empty_pyramid(width, height)), now_(before_) {}
+    : grid_(grid),
+      pixels_per_step_(pixels_per_step),
+      kernels_(kernels),
+      before_(empty_pyramid(width, height)),
+      now_(before_) {}
 
 void MeshSearch::look(const uint8_t* grey) {
   std::swap(before_, now_);
