@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <future>
 #include <vector>
 
 namespace gscodec {
@@ -319,16 +318,12 @@ float MeshSearch::drift(const float* points, int n) const {
 void MeshSearch::follow(const std::vector<float>& own, const std::vector<float>& room, float still,
                         float* meshes) const {
   const int size = 2 * grid_.rows * grid_.columns;
-  std::fill(meshes + size, meshes + 2 * size, 0.0f);
-  std::vector<float> all;
-  std::future<void> second;  // beside the first: a thread begins in a twentieth of the time that a fit takes
-  if (!room.empty() && drift(room.data(), int(room.size() / 2)) > still) {
-    all = own;
-    all.insert(all.end(), room.begin(), room.end());
-    second = std::async(std::launch::async, [&] { fit(all.data(), int(all.size() / 2), meshes + size); });
-  }
   fit(own.data(), int(own.size() / 2), meshes);
-  if (second.valid()) second.get();
+  std::fill(meshes + size, meshes + 2 * size, 0.0f);
+  if (room.empty() || !(drift(room.data(), int(room.size() / 2)) > still)) return;
+  std::vector<float> all = own;
+  all.insert(all.end(), room.begin(), room.end());
+  fit(all.data(), int(all.size() / 2), meshes + size);
 }
 
 }  // namespace gscodec
