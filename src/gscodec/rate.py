@@ -11,8 +11,8 @@ import math
 
 from gscodec.config import CRF_CENTER, EncoderConfig
 
-# Obama, 640x360 at 25 frames/s, crf 26: where the search starts. Later GOPs do not depend on it.
-TYPICAL_KBIT_PER_S = 65.0
+# A talking head, 640x360, crf 26: where the search starts. Later GOPs do not depend on it.
+TYPICAL_IFRAME_KBIT, TYPICAL_PFRAME_KBIT = 28.0, 1.15
 TYPICAL_PSNR_DB = 30.5
 CRF_PER_DB = 3.0
 CRF_PER_OCTAVE = 6.0  # of bits
@@ -24,7 +24,8 @@ MAX_STEP = 6.0  # crf, from one GOP to the next
 def starting_crf(config: EncoderConfig, n_pixels: int, frames_per_s: float) -> float | None:
     """The crf whose steps a file with a target is given; config.crf without one."""
     if config.bitrate is not None:
-        typical = TYPICAL_KBIT_PER_S * (frames_per_s / 25) * (n_pixels / (640 * 360)) ** 0.5
+        kbit_per_gop = TYPICAL_IFRAME_KBIT + (config.gop_length - 1) * TYPICAL_PFRAME_KBIT
+        typical = kbit_per_gop / config.gop_length * frames_per_s * (n_pixels / (640 * 360)) ** 0.5
         crf = CRF_CENTER + CRF_PER_OCTAVE * math.log2(typical / config.bitrate)
     elif config.target_psnr is not None:
         crf = CRF_CENTER + CRF_PER_DB * (TYPICAL_PSNR_DB - config.target_psnr)
