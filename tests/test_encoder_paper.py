@@ -148,6 +148,9 @@ def test_what_a_decoder_refuses() -> None:
     header |= {"width": 8, "height": 8, "profile": 1, "entropy": ENTROPY_CODES.index("adaptive")}
     with pytest.raises(UnsupportedError, match="adaptive"):
         Decoder(header)
+    header |= {"profile": 0, "entropy": ENTROPY_CODES.index("adaptive-dev")}
+    with pytest.raises(UnsupportedError, match="anew"):
+        Decoder(header)
 
 
 def test_pictures_are_near() -> None:

@@ -29,8 +29,8 @@ FOOTER_MAGIC = b"GSVE"
 STREAM_KINDS = ("video", "audio", "subtitle", "data")
 BACKGROUND_CODES = ("coarse", "none")
 PROFILE_CODES = ("default", "paper", "gaussianimage")
-# Encoders write adaptive; adaptive-0.1.0 is what version 0.1.0 wrote.
-ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-0.1.0", "adaptive")
+# Encoders write adaptive; version 0.1.0 wrote adaptive-0.1.0, development versions after it adaptive-dev.
+ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-0.1.0", "adaptive-dev", "adaptive")
 
 KNOWN_FEATURES = 0  # bits of `required_features` that this build understands
 
