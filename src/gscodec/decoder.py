@@ -53,7 +53,7 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
             )
     profile, entropy = PROFILE_CODES[header["profile"]], ENTROPY_CODES[header["entropy"]]
     if entropy == "adaptive-dev":
-        raise UnsupportedError("a development version after 0.1.0 wrote this file; please encode its source anew")
+        raise UnsupportedError("a development version after 0.1.0 wrote this file; encode its source anew")
     if profile != "default" and entropy.startswith("adaptive"):
         raise UnsupportedError(
             f"the profile {profile} with adaptive coding is unknown; please update gscodec"
