@@ -40,7 +40,7 @@ from gscodec.splat.raster import FitResult, FitSchedule, Rasterizer
 COLOR_SWEEPS = 8  # conjugate gradients at the start of an I-frame, and again after rounding its geometry
 RIDGE = 1e-3
 # Loss that a bit must buy, in units of COLOR_STEP²·quality²: docs/bits.md, "Lambda".
-LAMBDA_I = 1.3
+LAMBDA_I = 1.0
 LAMBDA_P = 0.5
 LAMBDA_BIRTH = 1.0  # of Gaussians born in P-frames
 BIRTH_PASSES = 4
