@@ -10,6 +10,7 @@ from coding_states import random_state
 from gscodec.analysis.motion import MotionEstimator
 from gscodec.coding.adaptive import AdaptiveCoder, Motion
 from gscodec.coding.quantize import dequantize, mean_log2_steps
+from gscodec.config import encoder_config
 
 WIDTH, HEIGHT = 160, 128
 ROWS, COLUMNS = 3, 4
@@ -34,7 +35,7 @@ LAMBDA = 1e-4  # bits are all but free
 
 
 def new_estimator(size: tuple[int, int] = (WIDTH, HEIGHT)) -> MotionEstimator:
-    return MotionEstimator(size, AdaptiveCoder(size).mesh)
+    return MotionEstimator(size, AdaptiveCoder(size).mesh, encoder_config().motion_pixels)
 
 
 def estimate(

@@ -13,7 +13,6 @@ import numpy as np
 from gscodec.splat import _native
 
 MATCHED_SIDE = 180  # pixels of the shorter side of the pictures that are compared, at least, or all
-PIXELS_PER_STEP = 24_000
 SMALLEST = 16  # rows or columns of them; of smaller pictures nothing is said to move
 UNITS_PER_PIXEL = 2
 CHOICE_LAMBDA = 2.0  # of a mesh, against that of a P-frame's symbols: the picture found has more to lose
@@ -27,9 +26,7 @@ class MotionEstimator:
     rounding or a decision not to send leaves unsaid is carried over to the next frame.
     """
 
-    def __init__(
-        self, size: tuple[int, int], mesh: tuple[int, int, int], pixels_per_step: int = PIXELS_PER_STEP
-    ) -> None:
+    def __init__(self, size: tuple[int, int], mesh: tuple[int, int, int], pixels_per_step: int) -> None:
         """Begin a clip.
 
         Args:

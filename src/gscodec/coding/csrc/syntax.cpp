@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "newborn.h"
 #include "symbols.h"
@@ -89,8 +90,7 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
   const int columns = mesh_.columns, rows = mesh_.rows;
   const int moves = code_flag(coder, !motion.mesh.empty(), {MOTION, {moved_before_, -1, -1, -1}});
   moved_before_ = moves;
-  const std::vector<int32_t> before = std::move(mesh_before_);
-  mesh_before_.clear();
+  const std::vector<int32_t> before = std::exchange(mesh_before_, {});
   if (!moves) return;
   motion.room = code_flag(coder, motion.room, {MOTION, {2, -1, -1, -1}});
   if (D) motion.mesh.assign(std::size_t(columns) * rows * 2, 0);

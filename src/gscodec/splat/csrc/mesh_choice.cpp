@@ -164,7 +164,7 @@ void MeshSearch::choose(const float* points, const float* weights, int n, const 
   const int level = std::min(CHOICE_LEVEL, int(now_.size()) - 1), block_log2 = 3;
   const Plane& plane = now_[level];
   const int columns = ((plane.width - 1) >> block_log2) + 1, rows = ((plane.height - 1) >> block_log2) + 1;
-  // Blocks count as what matters most of the points in and beside them.
+  // A block counts like the point in it that matters most.
   std::vector<float> weight(std::size_t(columns) * rows);
   const float scale = 1.0f / float(1 << level);
   for (int i = 0; i < n; ++i) {
