@@ -157,14 +157,6 @@ GS_DEVICE void step(const FitParams& p, int i, const Rates& rates, float limit, 
   if (strayed(p.lists, box, anchor)) flags[2] = 1;
 }
 
-GS_DEVICE unsigned long long nanoseconds() {
-  unsigned long long time = 0;
-#ifdef __CUDA_ARCH__
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(time));
-#endif
-  return time;
-}
-
 GS_DEVICE bool is_finite(double x) { return x - x == 0.0; }
 
 GS_DEVICE void start_fit(const FitParams& p, const Group& group, const Picture& picture) {

@@ -67,14 +67,6 @@ struct Crew {
   bool block;
 };
 
-GS_DEVICE unsigned long long nanoseconds() {
-  unsigned long long time = 0;
-#ifdef __CUDA_ARCH__
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(time));
-#endif
-  return time;
-}
-
 GS_DEVICE int area(short4 box) {
   return box.y < box.x || box.w < box.z ? 0 : (box.y - box.x + 1) * (box.w - box.z + 1);
 }

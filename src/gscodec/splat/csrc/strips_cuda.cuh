@@ -63,6 +63,15 @@ struct Group {
   unsigned expected;
 };
 
+// The card's clock, for deadlines; 0 where this is not compiled for one.
+GS_DEVICE unsigned long long nanoseconds() {
+  unsigned long long time = 0;
+#ifdef __CUDA_ARCH__
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(time));
+#endif
+  return time;
+}
+
 // Waits for all blocks of the group; then the first warp asks ask() and every thread learns the answer. One
 // warp reads what all blocks want to know: they would queue for it.
 template <typename Ask>
