@@ -14,9 +14,9 @@ from gscodec.bench.democlip import demo_frames
 from gscodec.coding.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.config import ConfigError, encoder_config
 from gscodec.decoder import Decoder
-from gscodec.encoder_paper import make_encoder
+from gscodec.encode.make import make_encoder
+from gscodec.encode.parallel import Job, encode_jobs
 from gscodec.metrics import psnr_db
-from gscodec.parallel import Job, encode_jobs
 from gscodec.video.frame import Frame, VideoFormat
 
 pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)

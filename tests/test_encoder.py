@@ -24,7 +24,8 @@ from gscodec.config import (
     encoder_config,
 )
 from gscodec.decoder import Decoder
-from gscodec.encoder import EncodedFrame, Encoder
+from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.encoder import Encoder
 from gscodec.errors import BitstreamError, CorruptError, FitError, LimitError, UnsupportedError
 from gscodec.metrics import psnr, psnr_db
 from gscodec.splat.frame_store import loss_weight

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gscodec.coding.headers import FrameType
-from gscodec.gop import (
+from gscodec.encode.gop import (
     CUT_THRESHOLD,
     MOTION_THRESHOLD,
     WORN_DB,

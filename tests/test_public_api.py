@@ -42,8 +42,8 @@ def test_public_name_exists_and_says_what_it_is(name):
 
 
 def test_unknown_names_are_attribute_errors():
-    with pytest.raises(AttributeError, match="'gscodec' has no attribute 'encode'"):
-        _ = gscodec.encode  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="'gscodec' has no attribute 'encode_clip'"):
+        _ = gscodec.encode_clip  # type: ignore[attr-defined]
 
 
 def test_error_tree_is_as_drawn():

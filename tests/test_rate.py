@@ -7,8 +7,8 @@ import math
 import pytest
 
 from gscodec import config as settings
+from gscodec.encode.rate import MAX_STEP, RateControl, starting_crf
 from gscodec.errors import ConfigError
-from gscodec.rate import MAX_STEP, RateControl, starting_crf
 
 
 def made_up_bits(crf: float, difficulty: float) -> float:

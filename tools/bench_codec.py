@@ -24,7 +24,7 @@ from gscodec.coding.headers import FrameType
 from gscodec.coding.packet import Packet
 from gscodec.config import DecoderLimits, encoder_config
 from gscodec.decoder import Decoder
-from gscodec.encoder import Encoder
+from gscodec.encode.encoder import Encoder
 from gscodec.metrics import psnr_db
 from gscodec.splat.raster import make_rasterizer
 from gscodec.transcode import encode_file

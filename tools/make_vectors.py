@@ -39,7 +39,7 @@ from gscodec.coding.quantize import (
 )
 from gscodec.config import QUALITY_ONE, EncoderConfig
 from gscodec.decoder import Decoder
-from gscodec.encoder_paper import make_encoder
+from gscodec.encode.make import make_encoder
 from gscodec.splat.raster import make_rasterizer
 
 FOLDER = Path(__file__).parents[1] / "tests" / "conformance"

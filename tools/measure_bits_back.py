@@ -27,12 +27,12 @@ from gscodec.coding.bits_back import (
 from gscodec.coding.container import GsvReader
 from gscodec.coding.entropy import make_writer, symbol_interval
 from gscodec.coding.headers import FrameType
-from gscodec.coding.paper_frames import EXPONENT, FIRST_ENTRY, LEVEL, SECOND_ENTRY, level_centers
-from gscodec.coding.paper_profile import PaperState
-from gscodec.coding.profile import AnyState, make_profile_coder
 from gscodec.config import DecoderLimits
+from gscodec.decode.profile import AnyState, make_profile_coder
 from gscodec.decoder import check_sequence
 from gscodec.errors import GscodecError
+from gscodec.paper.frames import EXPONENT, FIRST_ENTRY, LEVEL, SECOND_ENTRY, level_centers
+from gscodec.paper.quantize import PaperState
 
 GAP = 50  # model of the gaps between sorted x
 
@@ -128,7 +128,7 @@ def ordered(halves: np.ndarray) -> np.ndarray:
 
 
 def push_element(coder: Ans, element: tuple[Any, ...], centers: np.ndarray) -> None:
-    """Append the seven codes of a Gaussian under the models of paper_frames; None is left out."""
+    """Append the seven codes of a Gaussian under the models of paper/frames.py; None is left out."""
     for symbol, signed, model in symbols_of(element, centers):
         coder.push(*symbol_interval(symbol, signed, model))
     for half in element[:2]:

@@ -20,7 +20,7 @@ from gscodec.bench.suite_quick import MASKED
 from gscodec.coding.adaptive import STREAMS
 from gscodec.coding.headers import FrameType
 from gscodec.config import encoder_config
-from gscodec.encoder import Encoder
+from gscodec.encode.encoder import Encoder
 from gscodec.splat.raster import make_rasterizer
 
 HEADER = Path(__file__).parents[1] / "src" / "gscodec" / "coding" / "csrc" / "prior.h"

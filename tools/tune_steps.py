@@ -8,7 +8,7 @@ them best; prints a table per search and the constants to write down:
 
     default profile    MEAN_STEP, SCALE_STEP, SHEAR_STEP of coding/quantize.py, with COLOR_STEP held (quality
                        scales all): bytes of I-frames under ANS at equal ROI-PSNR, colours solved again
-    paper              RANGES of coding/paper_profile.py: ROI-PSNR with colours as they are
+    paper              RANGES of paper/quantize.py: ROI-PSNR with colours as they are
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ import numpy as np
 
 from gscodec.analysis.matting import make_matter
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
-from gscodec.coding import frames, paper_profile, quantize
+from gscodec.coding import frames, quantize
 from gscodec.config import EncoderConfig
-from gscodec.encoder import COLOR_SWEEPS, RIDGE
-from gscodec.encoder_paper import plain_schedule
+from gscodec.encode.encoder import COLOR_SWEEPS, RIDGE
 from gscodec.errors import GscodecError
+from gscodec.paper import quantize as paper_quantize
+from gscodec.paper.encoder import plain_schedule
 from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule
@@ -175,10 +176,10 @@ def search_steps(samples: list[Sample]) -> None:
 def search_ranges(samples: list[Sample]) -> None:
     """Print and search the ends of the paper's levels."""
     names = ("l1 end", "l2 end", "l3 end")
-    start = [float(paper_profile.RANGES[k, 1]) for k in range(3)]
+    start = [float(paper_quantize.RANGES[k, 1]) for k in range(3)]
 
     def cost(ends: list[float]) -> float:
-        low = paper_profile.RANGES[:, 0].copy()
+        low = paper_quantize.RANGES[:, 0].copy()
         low[1] = -ends[1]
         return -float(np.mean([rounded_psnr(s, np.stack([low, ends], axis=1)) for s in samples]))
 
@@ -191,10 +192,10 @@ def search_ranges(samples: list[Sample]) -> None:
 def rounded_psnr(sample: Sample, ranges: np.ndarray) -> float:
     """ROI-PSNR with the Cholesky factors rounded to 64 levels, all else as fitted."""
     size = sample.raster.width, sample.raster.height
-    tables = paper_profile.calibrated_tables(sample.plain, ranges)
-    codes = paper_profile.quantize(sample.plain, tables, size)
+    tables = paper_quantize.calibrated_tables(sample.plain, ranges)
+    codes = paper_quantize.quantize(sample.plain, tables, size)
     params = sample.plain.copy()
-    params[:, 2:5] = paper_profile.dequantize_codes(codes, tables, size)[:, 2:5]
+    params[:, 2:5] = paper_quantize.dequantize_codes(codes, tables, size)[:, 2:5]
     return psnr_db(sample, params)
 
 

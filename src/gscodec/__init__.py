@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gscodec.coding.container import GsvReader, GsvWriter
     from gscodec.config import DecoderLimits, EncoderConfig, encoder_config
     from gscodec.decoder import Decoder
-    from gscodec.encoder import Encoder
+    from gscodec.encode.encoder import Encoder
     from gscodec.errors import GscodecError
     from gscodec.inspection import inspect_file
     from gscodec.transcode import decode_file, encode_file
@@ -44,7 +44,7 @@ __all__ = [
 _HOMES = {
     "Decoder": "gscodec.decoder",
     "DecoderLimits": "gscodec.config",
-    "Encoder": "gscodec.encoder",
+    "Encoder": "gscodec.encode.encoder",
     "EncoderConfig": "gscodec.config",
     "GscodecError": "gscodec.errors",
     "GsvReader": "gscodec.coding.container",

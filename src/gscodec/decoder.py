@@ -11,8 +11,8 @@ import numpy as np
 
 from gscodec.coding.container import GsvReader
 from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, FrameType
-from gscodec.coding.profile import AnyState, dequantize, make_profile_coder, take
 from gscodec.config import QUALITY_ONE, DecoderLimits
+from gscodec.decode.profile import AnyState, dequantize, make_profile_coder, take
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.hold import Holder

@@ -8,8 +8,8 @@ from typing import Any
 from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.container import GsvReader
 from gscodec.coding.headers import BACKGROUND_CODES, FrameType
-from gscodec.coding.profile import AnyState, make_profile_coder
 from gscodec.config import DecoderLimits
+from gscodec.decode.profile import AnyState, make_profile_coder
 from gscodec.decoder import check_sequence, video_format
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.ahead import ahead, in_order
 from gscodec.analysis.matting import Matter, make_matter
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
 from gscodec.coding.headers import (
@@ -28,12 +27,13 @@ from gscodec.coding.headers import (
 from gscodec.coding.packet import Packet
 from gscodec.config import QUALITY_ONE, DecoderLimits, EncoderConfig
 from gscodec.decoder import Decoder, video_format
-from gscodec.encoder import EncodedFrame
+from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.gop import frame_type, has_moved, is_scene_cut, thumbnail
+from gscodec.encode.parallel import Item, Job, encode_jobs
+from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
-from gscodec.gop import frame_type, has_moved, is_scene_cut, thumbnail
 from gscodec.metrics import psnr_db
-from gscodec.parallel import Item, Job, encode_jobs
-from gscodec.rate import starting_crf
+from gscodec.prefetch import in_order, prefetch
 from gscodec.splat.raster import usable_backend
 from gscodec.video.atomic import atomic_path
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
@@ -144,7 +144,7 @@ def encode_file(
         )
         with (
             GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer,
-            closing(ahead(reader)) as items,
+            closing(prefetch(reader)) as items,
             closing(_jobs(items, matter, config)) as jobs,
             # Closed at once on an error, so that the other cores stop too.
             closing(encode_jobs(jobs, config, reader.format, threads)) as results,
@@ -346,7 +346,7 @@ def decode_file(
             container=container,
         ) as writer:
             try:
-                with closing(ahead(_decoded(reader, decoder))) as items:
+                with closing(prefetch(_decoded(reader, decoder))) as items:
                     for p, pixels, n_gaussians, offset in items:
                         if pixels is None:
                             writer.write_side(_unpack_side(p))

@@ -15,8 +15,8 @@ import numpy as np
 from gscodec.analysis.matting import Matter, make_matter
 from gscodec.bench.ondisk import is_full, on_disk
 from gscodec.bench.options import BenchOptions
+from gscodec.encode.gop import is_scene_cut, thumbnail
 from gscodec.errors import MediaError
-from gscodec.gop import is_scene_cut, thumbnail
 from gscodec.metrics import luma
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.picture import output_size

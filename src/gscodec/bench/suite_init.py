@@ -20,8 +20,8 @@ from gscodec.bench.published import read_published
 from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.table import formatted
 from gscodec.config import encoder_config
-from gscodec.encoder_paper import plain_schedule
 from gscodec.metrics import MAX_PSNR_DB
+from gscodec.paper.encoder import plain_schedule
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
 from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds

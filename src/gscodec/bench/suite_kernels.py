@@ -23,7 +23,7 @@ from gscodec.coding.frames import make_frame_coder
 from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import dequantize
 from gscodec.config import BACKENDS, EncoderConfig, encoder_config
-from gscodec.encoder import Encoder
+from gscodec.encode.encoder import Encoder
 from gscodec.splat.frame_store import loss_weight
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer

@@ -20,12 +20,12 @@ from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.stopwatch import clocked
 from gscodec.bench.suite_more import settings
 from gscodec.bench.table import formatted
-from gscodec.coding.learned import LearnedQuantizer
-from gscodec.coding.paper_profile import calibrated_tables
-from gscodec.coding.paper_profile import quantize as quantize_paper
 from gscodec.coding.quantize import State, classify, quantize_colors, quantize_geometry
 from gscodec.config import QUANTIZATIONS
-from gscodec.encoder_paper import plain_schedule
+from gscodec.paper.encoder import plain_schedule
+from gscodec.paper.qat import LearnedQuantizer
+from gscodec.paper.quantize import calibrated_tables
+from gscodec.paper.quantize import quantize as quantize_paper
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import Project
 from gscodec.splat.raster_cpu import CpuRasterizer

@@ -19,8 +19,8 @@ from typing import Any, Self
 
 import av
 
-from gscodec.ahead import in_order
 from gscodec.errors import MediaError
+from gscodec.prefetch import in_order
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.picture import PictureConverter
 from gscodec.video.sidestreams import (

@@ -11,15 +11,17 @@ import pytest
 from cli_tools import make_clip
 from gscodec import decode_file, encode_file, inspect_file
 from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, SEQUENCE_HEADER, FrameType
-from gscodec.coding.paper_frames import pack_tables
-from gscodec.coding.paper_profile import PaperState
-from gscodec.coding.profile import dequantize
 from gscodec.config import DecoderLimits, EncoderConfig, encoder_config
+from gscodec.decode.profile import dequantize
 from gscodec.decoder import Decoder
-from gscodec.encoder import EncodedFrame, Encoder
-from gscodec.encoder_paper import PaperEncoder, make_encoder
+from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.encoder import Encoder
+from gscodec.encode.make import make_encoder
 from gscodec.errors import ConfigError, CorruptError, UnsupportedError
 from gscodec.metrics import psnr, squared_error
+from gscodec.paper.encoder import PaperEncoder
+from gscodec.paper.frames import pack_tables
+from gscodec.paper.quantize import PaperState
 from gscodec.splat.raster import make_rasterizer
 from gscodec.video.frame import Frame
 from gscodec.video.reader import open_video

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gscodec.analysis.superpixel import initial_gaussians
-from gscodec.births import GROWTH, Births
 from gscodec.coding.adaptive import AdaptiveCoder, Motion, renewed
 from gscodec.coding.frames import iframe_base, make_frame_coder
 from gscodec.coding.headers import FrameType
@@ -31,7 +29,9 @@ from gscodec.coding.quantize import (
     take,
 )
 from gscodec.config import EncoderConfig
+from gscodec.encode.encoded import EncodedFrame
 from gscodec.errors import FitError
+from gscodec.rdo.births import GROWTH, Births
 from gscodec.splat.frame_store import make_frame_store
 from gscodec.splat.gaussians import MEAN
 from gscodec.splat.pursuit import Effort, SymbolArrays
@@ -53,29 +53,6 @@ DEADLINE_SHARE = 0.8
 ROOM_TIME = 0.2  # of the time left to an I-frame, for the room
 POLISH_S = 0.006  # a shorter polish would only draw the picture
 CHANGE_COST = 7.0  # bits of naming a changed Gaussian under coders that cannot tell beforehand
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedFrame:
-    """One coded frame, and what encoding it found out.
-
-    Attributes:
-        payload: bytes of its packet. n_coded: Gaussians it codes; n_gaussians: live after it.
-        iterations: steps of its fit, or passes of its pursuit. seconds: that encoding it took.
-        roi_error, roi_samples, error, samples: squared error of the decoded 8-bit picture inside the ROI
-            and over the whole, with the samples each spans (metrics.psnr_db makes dB of them).
-    """
-
-    frame_type: FrameType
-    payload: bytes
-    n_coded: int
-    n_gaussians: int
-    iterations: int
-    seconds: float
-    roi_error: float
-    roi_samples: int
-    error: float
-    samples: int
 
 
 class Encoder:

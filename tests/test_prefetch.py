@@ -9,12 +9,12 @@ from contextlib import closing
 
 import pytest
 
-from gscodec.ahead import HELD, ahead, in_order
+from gscodec.prefetch import HELD, in_order, prefetch
 
 
 def test_items_come_in_order_even_if_they_are_none_or_errors() -> None:
     items = [1, None, ValueError("an item, not a failure"), (2,)]
-    assert list(ahead(iter(items))) == items
+    assert list(prefetch(iter(items))) == items
 
 
 def test_an_error_comes_when_its_turn_comes() -> None:
@@ -23,7 +23,7 @@ def test_an_error_comes_when_its_turn_comes() -> None:
         yield 2
         raise OSError("the disk is gone")
 
-    made = ahead(items())
+    made = prefetch(items())
     assert [next(made), next(made)] == [1, 2]
     with pytest.raises(OSError, match="the disk is gone"):
         next(made)
@@ -37,7 +37,7 @@ def test_it_runs_ahead_but_not_away() -> None:
             made.append(i)
             yield i
 
-    with closing(ahead(items())) as taken:
+    with closing(prefetch(items())) as taken:
         assert next(taken) == 0
         until = time.monotonic() + 10
         while len(made) < HELD + 2 and time.monotonic() < until:
@@ -48,7 +48,7 @@ def test_it_runs_ahead_but_not_away() -> None:
 
 def test_closing_early_ends_the_thread() -> None:
     before = threading.active_count()
-    with closing(ahead(iter(range(1000)))) as taken:
+    with closing(prefetch(iter(range(1000)))) as taken:
         next(taken)
     assert threading.active_count() == before
 

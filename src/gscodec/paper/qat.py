@@ -3,14 +3,14 @@
 A fit draws quantised Gaussians while it moves the unquantised ones; gradients pass straight through the
 rounding. Those of scales and offsets are LSQ's (Esser et al. 2020), those of codebook entries the sums over
 the Gaussians that use them. Which entries a Gaussian uses is settled at the start: with 64 colours in all,
-choosing again and again makes the fit jump (docs/bits.md, "PTQ and QAT"). Sibling: `paper_profile`.
+choosing again and again makes the fit jump (docs/bits.md, "PTQ and QAT"). Sibling: `quantize`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from gscodec.coding.paper_profile import (
+from gscodec.paper.quantize import (
     ENTRIES,
     LEVELS,
     MAX_TABLE_COLOR,

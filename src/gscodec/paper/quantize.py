@@ -5,8 +5,8 @@
     colour          residual vector quantisation: a sum of two entries      2 x 3 bits
                     out of two codebooks of eight
 
-The tables (scales, offsets, codebooks) are halves and travel with every I-frame. Siblings: `paper_frames`
-(payloads), `learned` (tables fitted with the Gaussians), `quantize` (the default profile). Specified in
+The tables (scales, offsets, codebooks) are halves and travel with every I-frame. Siblings: `frames`
+(payloads), `qat` (tables fitted with the Gaussians), `coding.quantize` (the default profile). Specified in
 docs/bitstream.md, "Profile paper".
 """
 

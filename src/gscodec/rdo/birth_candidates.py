@@ -16,7 +16,7 @@ SIGMAS = ((1.25,), (1.0, 1.6), (1.25, 2.0))
 APART = 0.9  # of the sum of two spots' sizes: the closest that both are taken
 
 
-def worst_spots(rest: np.ndarray, least_gain: float, most: int) -> np.ndarray:
+def find_candidates(rest: np.ndarray, least_gain: float, most: int) -> np.ndarray:
     """Round Gaussians that would lower Σ weight·rest² most, the best first.
 
     Args:

@@ -1,7 +1,7 @@
 """What a profile means: its kind of state, its coder of frames, its dequantisation.
 
-default                 quantize, and frames or adaptive
-paper, gaussianimage    paper_profile, paper_frames
+default                 coding.quantize, and coding.frames or coding.adaptive
+paper, gaussianimage    paper.quantize, paper.frames
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.coding import paper_profile, quantize
+from gscodec.coding import quantize
 from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.paper_frames import PaperCoder
-from gscodec.coding.paper_profile import PaperState
 from gscodec.coding.quantize import State
+from gscodec.paper import quantize as paper_quantize
+from gscodec.paper.frames import PaperCoder
+from gscodec.paper.quantize import PaperState
 
 AnyState = State | PaperState
 
@@ -29,12 +30,12 @@ def make_profile_coder(profile: str, entropy: str, size: tuple[int, int]) -> Any
 def dequantize(state: AnyState) -> np.ndarray:  # -> [N, 8]
     """Parameters of a state, float32: identical on every machine."""
     if isinstance(state, PaperState):
-        return paper_profile.dequantize(state)
+        return paper_quantize.dequantize(state)
     return quantize.dequantize(state)
 
 
 def take(state: AnyState, order: np.ndarray) -> AnyState:
     """The Gaussians at `order`, in that order."""
     if isinstance(state, PaperState):
-        return paper_profile.take(state, order)
+        return paper_quantize.take(state, order)
     return quantize.take(state, order)

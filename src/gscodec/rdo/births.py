@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.analysis.spots import worst_spots
 from gscodec.coding.frames import iframe_base
 from gscodec.coding.quantize import (
     State,
@@ -19,6 +18,7 @@ from gscodec.coding.quantize import (
     quantize_geometry,
     take,
 )
+from gscodec.rdo.birth_candidates import find_candidates
 from gscodec.splat.pursuit import Effort, SymbolArrays, polish_newborn
 from gscodec.splat.raster_cpu import CpuRasterizer
 
@@ -51,7 +51,7 @@ class Births:
             matte: float32 [H, W]; where it is below ½ a newborn is the room's. None: all are the person's.
             lambda_: Σ weight·d² that one bit must buy. most: at most so many.
         """
-        params = worst_spots(rest, lambda_ * BIRTH_BITS, min(most, MOST))
+        params = find_candidates(rest, lambda_ * BIRTH_BITS, min(most, MOST))
         target = None
         if len(params):
             target = self._core.target(

@@ -7,9 +7,10 @@ import struct
 import numpy as np
 import pytest
 
-from gscodec.coding.learned import LearnedQuantizer
-from gscodec.coding.paper_frames import TABLE_BYTES, PaperCoder, level_centers, pack_tables, unpack_tables
-from gscodec.coding.paper_profile import (
+from gscodec.errors import BitstreamError, CorruptError, LimitError, TruncatedError
+from gscodec.paper.frames import TABLE_BYTES, PaperCoder, level_centers, pack_tables, unpack_tables
+from gscodec.paper.qat import LearnedQuantizer
+from gscodec.paper.quantize import (
     MAX_HALF,
     PaperState,
     PaperTables,
@@ -20,7 +21,6 @@ from gscodec.coding.paper_profile import (
     quantize,
     take,
 )
-from gscodec.errors import BitstreamError, CorruptError, LimitError, TruncatedError
 
 SIZE = 200, 120
 CODERS = ("ans", "bits-back", "zstd")

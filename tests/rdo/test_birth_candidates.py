@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gscodec.analysis.spots import worst_spots
+from gscodec.rdo.birth_candidates import find_candidates
 
 WIDTH, HEIGHT = 120, 90
 
@@ -37,7 +37,7 @@ def lowered(rest: np.ndarray, p: np.ndarray) -> float:
 def test_a_blob_is_found_where_and_as_large_as_it_is(size: float, weight: float) -> None:
     color = (0.3, -0.2, 0.1)
     rest = rest_of(blob(61, 37, size, color), weight)
-    found = worst_spots(rest, 0.1 * loss(rest), 1)
+    found = find_candidates(rest, 0.1 * loss(rest), 1)
     assert found.shape == (1, 8)
     assert found.dtype == np.float32
     assert np.hypot(found[0, 0] - 61, found[0, 1] - 37) < max(1.5, size / 2)
@@ -53,12 +53,12 @@ def test_spots_come_best_first_apart_and_hold_what_they_promise(rng: np.random.G
     weight = 0.1 + 0.9 * rng.random((HEIGHT, WIDTH))
     rest = rest_of(picture, weight)
     least = 0.5
-    found = worst_spots(rest, least, 10)
+    found = find_candidates(rest, least, 10)
     gains = [lowered(rest, p) for p in found]
     assert [round(float(p[0]) / 10) * 10 for p in found[:3]] == [90, 50, 20]
     assert gains[0] > gains[1] > gains[2]
     assert min(gains) > 0.5 * least
-    assert len(worst_spots(rest, least, 2)) == 2
+    assert len(find_candidates(rest, least, 2)) == 2
     for i in range(len(found)):
         for j in range(i):
             assert np.hypot(*(found[i, :2] - found[j, :2])) > 0.8 * (found[i, 2] + found[j, 2])
@@ -66,13 +66,13 @@ def test_spots_come_best_first_apart_and_hold_what_they_promise(rng: np.random.G
 
 def test_nothing_is_found_where_nothing_is_left_or_nobody_cares() -> None:
     picture = blob(61, 37, 6, (0.5, 0, 0))
-    assert len(worst_spots(rest_of(0 * picture), 1e-9, 9)) == 0
-    assert len(worst_spots(rest_of(picture, 0.0), 1e-3, 9)) == 0
+    assert len(find_candidates(rest_of(0 * picture), 1e-9, 9)) == 0
+    assert len(find_candidates(rest_of(picture, 0.0), 1e-3, 9)) == 0
     rest = rest_of(picture)
-    assert len(worst_spots(rest, 2 * loss(rest), 9)) == 0
-    assert len(worst_spots(rest, 0.0, 0)) == 0
+    assert len(find_candidates(rest, 2 * loss(rest), 9)) == 0
+    assert len(find_candidates(rest, 0.0, 0)) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (7, 9)])
 def test_small_pictures(shape: tuple[int, int]) -> None:
-    assert worst_spots(np.ones((*shape, 4), np.float32), 0.0, 5).shape[1] == 8
+    assert find_candidates(np.ones((*shape, 4), np.float32), 0.0, 5).shape[1] == 8

@@ -19,14 +19,14 @@ from threading import Event, local
 
 import numpy as np
 
-from gscodec.ahead import ahead
 from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
-from gscodec.encoder import EncodedFrame, Encoder
-from gscodec.encoder_paper import PaperEncoder, make_encoder
-from gscodec.gop import is_worn
+from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.gop import is_worn
+from gscodec.encode.make import AnyEncoder, make_encoder
+from gscodec.encode.rate import RateControl
 from gscodec.metrics import psnr_db
-from gscodec.rate import RateControl
+from gscodec.prefetch import prefetch
 from gscodec.splat.raster import Place, make_rasterizer, n_devices
 from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
@@ -85,7 +85,7 @@ def _devices(config: EncoderConfig) -> Sequence[int]:
     return config.device_numbers() or range(n_devices(config.backend))
 
 
-def _encode(encoder: Encoder | PaperEncoder, job: Job, frame_type: FrameType) -> EncodedFrame:
+def _encode(encoder: AnyEncoder, job: Job, frame_type: FrameType) -> EncodedFrame:
     return encoder.encode(job.frame.pixels, job.matte, frame_type)
 
 
@@ -98,7 +98,7 @@ def _one_by_one(
     control = RateControl(config)
     gop: list[EncodedFrame] = []  # since the rate control learnt last
     iframe: EncodedFrame | None = None
-    with closing(ahead(jobs)) as prepared:
+    with closing(prefetch(jobs)) as prepared:
         for job in prepared:
             if not isinstance(job, Job):
                 yield job, None

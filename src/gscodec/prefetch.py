@@ -15,7 +15,7 @@ U = TypeVar("U")
 HELD = 2  # items that are ready and not yet taken
 
 
-def ahead(items: Iterable[T]) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items in the same order; close it, or use it up, to end the thread.
 
     Raises:

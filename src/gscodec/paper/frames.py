@@ -2,7 +2,7 @@
 
 I-frames hold tables and every Gaussian in the order of the list, P-frames the selected Gaussians in full:
 which, as a set, and all 56 bits of each, entropy-coded. docs/bitstream.md, "Profile paper", is the normative
-text. Sibling: `frames`, the default profile.
+text. Sibling: `coding.frames`, the default profile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 
 from gscodec.coding.entropy import SymbolReader, SymbolWriter, make_reader, make_writer
 from gscodec.coding.headers import P_FRAME_HEADER, PAPER_I_FRAME_HEADER, pack, unpack
-from gscodec.coding.paper_profile import (
+from gscodec.errors import CorruptError, LimitError, TruncatedError
+from gscodec.paper.quantize import (
     ENTRIES,
     LEVELS,
     MAX_TABLE_COLOR,
@@ -25,7 +26,6 @@ from gscodec.coding.paper_profile import (
     PaperState,
     PaperTables,
 )
-from gscodec.errors import CorruptError, LimitError, TruncatedError
 
 TABLE_BYTES = 2 * (3 + 3 + STAGES * ENTRIES * 3)
 _SYMBOLS_PER_GAUSSIAN = 16  # more than any frame codes per Gaussian; bounds what a hostile frame can allocate
@@ -39,7 +39,7 @@ TOP_EXPONENT = 15
 
 @dataclass(frozen=True, slots=True)
 class PaperCoder:
-    """frames.FrameCoder of these profiles: keeps nothing from frame to frame.
+    """coding.frames.FrameCoder of these profiles: keeps nothing from frame to frame.
 
     Attributes:
         entropy: ans, bits-back or zstd. size: width and height of the picture.

@@ -11,9 +11,9 @@ from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import canonical_order, dequantize
 from gscodec.config import EncoderConfig
 
-births = pytest.importorskip("gscodec.births", reason="no native core", exc_type=ImportError)
+births = pytest.importorskip("gscodec.rdo.births", reason="no native core", exc_type=ImportError)
 from gscodec.coding.adaptive import AdaptiveCoder  # noqa: E402
-from gscodec.encoder import Encoder  # noqa: E402
+from gscodec.encode.encoder import Encoder  # noqa: E402
 from gscodec.splat.pursuit import Effort  # noqa: E402
 from gscodec.splat.raster import make_rasterizer  # noqa: E402
 

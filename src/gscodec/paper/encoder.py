@@ -5,7 +5,7 @@ paper           superpixel start; plain Adam on mean, Cholesky factor and colour
                 Gaussians that influence changed pixels and send those again (paper §3.2, §3.3)
 gaussianimage   random start, every frame coded alone
 
-What of it differs from the papers, in their favour, is in docs/bits.md. Sibling: `encoder`, the default.
+What of it differs from the papers, in their favour, is in docs/bits.md. Sibling: `encode.encoder`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding.headers import FrameType
-from gscodec.coding.learned import LearnedQuantizer
-from gscodec.coding.paper_frames import PaperCoder
-from gscodec.coding.paper_profile import PaperState, calibrated_tables, dequantize, quantize
 from gscodec.config import EncoderConfig
-from gscodec.encoder import EncodedFrame, Encoder
+from gscodec.encode.encoded import EncodedFrame
 from gscodec.errors import FitError
+from gscodec.paper.frames import PaperCoder
+from gscodec.paper.qat import LearnedQuantizer
+from gscodec.paper.quantize import PaperState, calibrated_tables, dequantize, quantize
 from gscodec.splat.frame_store import look_at, score
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
 from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
@@ -35,11 +35,6 @@ GAUSSIANIMAGE_RATE = 1e-2
 BETA1, BETA2 = 0.9, 0.999
 
 
-def make_encoder(config: EncoderConfig, raster: Rasterizer) -> Encoder | PaperEncoder:
-    """The encoder of `config.profile`."""
-    return Encoder(config, raster) if config.profile == "default" else PaperEncoder(config, raster)
-
-
 def plain_schedule(profile: str, size: tuple[int, int], iterations: int) -> FitSchedule:
     """A baseline's plain Adam on pictures of `size`, width and height."""
     rates, final_rate = PAPER_RATES, 0.1
@@ -50,7 +45,7 @@ def plain_schedule(profile: str, size: tuple[int, int], iterations: int) -> FitS
 
 
 class PaperEncoder:
-    """Encodes successive frames of one size, as `encoder.Encoder` does."""
+    """Encodes successive frames of one size, as `encode.encoder.Encoder` does."""
 
     def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
         self._config = config
@@ -69,7 +64,7 @@ class PaperEncoder:
         return self._state
 
     def encode(self, pixels: np.ndarray, matte: np.ndarray, frame_type: FrameType) -> EncodedFrame:
-        """Encode one frame; arguments and errors are those of `encoder.Encoder.encode`."""
+        """Encode one frame; arguments and errors are those of `encode.encoder.Encoder.encode`."""
         began = time.perf_counter()
         picture, matte, weight = look_at(pixels, matte, self._config)
         target = self._raster.target(picture, weight)
