@@ -10,12 +10,12 @@ import pytest
 from gscodec.coding.headers import FrameType
 from gscodec.encode.gop import (
     CUT_THRESHOLD,
+    DECAY_DB,
     MOTION_THRESHOLD,
-    WORN_DB,
     frame_type,
     has_moved,
+    is_iframe_due,
     is_scene_cut,
-    is_worn,
     thumbnail,
 )
 
@@ -45,10 +45,10 @@ def test_gops_have_their_length(gop_length: int, cuts: tuple[int, ...], expected
     assert types(gop_length, 8, cuts) == expected
 
 
-def test_a_state_is_worn_when_it_lost_enough() -> None:
-    assert is_worn(30.0, 30.0 - WORN_DB - 0.1)
-    assert not is_worn(30.0, 30.0 - WORN_DB + 0.1)
-    assert not is_worn(30.0, 31.0)
+def test_a_state_is_iframe_due_when_it_lost_enough() -> None:
+    assert is_iframe_due(30.0, 30.0 - DECAY_DB - 0.1)
+    assert not is_iframe_due(30.0, 30.0 - DECAY_DB + 0.1)
+    assert not is_iframe_due(30.0, 31.0)
 
 
 @pytest.mark.parametrize("shape", [(360, 640), (48, 64), (17, 31), (15, 40), (1, 1), (40, 15)])

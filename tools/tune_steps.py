@@ -27,7 +27,7 @@ from gscodec.analysis.matting import make_matter
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding import frames, quantize
 from gscodec.config import EncoderConfig
-from gscodec.encode.encoder import COLOR_SWEEPS, RIDGE
+from gscodec.encode.iframe import COLOR_SWEEPS, RIDGE
 from gscodec.errors import GscodecError
 from gscodec.paper import quantize as paper_quantize
 from gscodec.paper.encoder import plain_schedule

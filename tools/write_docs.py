@@ -38,6 +38,7 @@ FOLDERS = (
     "tests/splat",
     "tests/coding",
     "tests/rdo",
+    "tests/encode",
     "tests/paper",
     "tests/video",
     "tests/bench",

@@ -106,7 +106,7 @@ def test_a_still_clip_gives_no_motion(points: np.ndarray) -> None:
     for _ in range(3):
         mesh = person_mesh(estimator, view(0, 0), points)
         assert not mesh.any()
-        estimator.said(None)
+        estimator.coded(None)
 
 
 def test_what_was_said_is_not_said_again(points: np.ndarray) -> None:
@@ -115,7 +115,7 @@ def test_what_was_said_is_not_said_again(points: np.ndarray) -> None:
     total = np.zeros((ROWS, COLUMNS, 2))
     for i in range(1, 6):
         mesh = person_mesh(estimator, view(i, 0), points)
-        estimator.said(mesh)
+        estimator.coded(mesh)
         total += mesh
     assert np.abs(total - [10, 0]).max() <= 1  # errors of rounding do not add up
     assert np.abs(person_mesh(estimator, view(5, 0), points)).max() <= 1
@@ -125,10 +125,10 @@ def test_what_was_not_said_fades(points: np.ndarray) -> None:
     estimator = new_estimator()
     estimator.start(view(0, 0))
     person_mesh(estimator, view(4, 0), points)
-    estimator.said(None)
+    estimator.coded(None)
     half = person_mesh(estimator, view(4, 0), points)
     assert np.abs(half - [4, 0]).max() <= 1
-    estimator.said(None)
+    estimator.coded(None)
     assert np.abs(person_mesh(estimator, view(4, 0), points) - [2, 0]).max() <= 1
 
 
@@ -167,7 +167,7 @@ def test_tiny_pictures_and_no_points(size: tuple[int, int]) -> None:
     for points in (np.zeros((0, 2), np.float32), np.array([[-50.0, -50.0], [400.0, 400.0]], np.float32)):
         mesh = person_mesh(estimator, picture[::-1].copy(), points)
         assert mesh.shape == (estimator.rows, estimator.columns, 2)
-        estimator.said(mesh)
+        estimator.coded(mesh)
 
 
 def test_a_still_room_does_not_hold_the_person_and_a_moving_one_is_noticed(rng: np.random.Generator) -> None:

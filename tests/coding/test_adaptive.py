@@ -210,7 +210,7 @@ def test_unused_points_are_not_coded_and_do_not_matter() -> None:
     mesh = random_mesh(rng, (640, 60))
     used = AdaptiveCoder((640, 60))
     used.pack_iframe(state)
-    mask = used.points_said(True).astype(bool)
+    mask = used.coded_points(True).astype(bool)
     other = np.where(mask[:, :, None], mesh, 99).astype(np.int32)
     payloads = []
     for m in (mesh, other):

@@ -20,6 +20,7 @@ from gscodec.splat.raster import make_rasterizer  # noqa: E402
 SIZE = WIDTH, HEIGHT = 96, 80
 LAMBDA = 0.01
 FULL = np.ones((HEIGHT, WIDTH), np.float32)
+FULL_OF_NOTHING = np.zeros((HEIGHT, WIDTH, 4), np.float32)
 
 
 def rest_with_squares() -> np.ndarray:
@@ -60,6 +61,23 @@ def test_newborn_pay_for_their_bits(most: int) -> None:
 def test_nothing_is_born_where_it_does_not_pay(lambda_: float) -> None:
     rest = rest_with_squares() * (1 if lambda_ > 1 else np.array([0, 0, 0, 1], np.float32))
     assert len(births.Births(SIZE).find(rest, FULL, 1.0, Effort(4), lambda_, 100)) == 0
+
+
+def test_a_search_that_finds_nothing_is_not_repeated_at_once() -> None:
+    search, state = births.Births(SIZE), births.Births(SIZE).find(FULL_OF_NOTHING, None, 1.0, Effort(1), 1, 9)
+    assert len(state) == 0
+    search.restart(20)
+    due = round(births.GROWTH * 20)
+    assert search.n_due(state) == due
+    search.find(FULL_OF_NOTHING, None, 1.0, Effort(1), LAMBDA, due)
+    assert [search.n_due(state) for _ in range(births.WAIT)] == [0] * (births.WAIT - 1) + [due]
+    born = search.find(rest_with_squares(), None, 1.0, Effort(4), LAMBDA, due)
+    assert len(born) > 0
+    assert search.n_due(born) == due - len(
+        born
+    )  # a search that finds something is repeated in the next frame
+    search.restart(len(born))
+    assert 0 < search.n_due(born) < due
 
 
 def textured(x: int | None) -> np.ndarray:

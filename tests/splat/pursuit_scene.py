@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scenes import random_gaussians
 
+rates = pytest.importorskip("gscodec.rdo.rates", reason="no native core", exc_type=ImportError)
 pursuit = pytest.importorskip("gscodec.splat.pursuit", reason="no native core", exc_type=ImportError)
 raster_cpu = pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
 
 WIDTH, HEIGHT, N = 40, 32, 24
-RATE_ENTRIES = pursuit.UPDATE_RATES.shape[1]
+RATE_ENTRIES = rates.UPDATE_RATES.shape[1]
 GROUP_OF = (0, 0, 1, 1, 1, 2, 3, 3)
 MODES = ("iframe", "pframe")
 
@@ -58,8 +59,8 @@ class Scene:
     def bits(self, mode: str, symbols: np.ndarray | None = None) -> float:
         """The rate model, one Gaussian and one symbol at a time."""
         a = self.arrays
-        rates = pursuit.UPDATE_RATES if mode == "pframe" else pursuit.INTRA_RATES
-        on, off = pursuit.UPDATE_GROUPS if mode == "pframe" else pursuit.INTRA_GROUPS
+        table = rates.UPDATE_RATES if mode == "pframe" else rates.INTRA_RATES
+        on, off = rates.UPDATE_GROUPS if mode == "pframe" else rates.INTRA_GROUPS
         total = 0.0
         for i, s in enumerate(a.symbols if symbols is None else symbols):
             distance = np.abs(s - a.base[i])
@@ -73,7 +74,7 @@ class Scene:
                 if mode == "iframe" or group in moved:
                     total += float(on[group])
                     columns = [j for j in range(8) if GROUP_OF[j] == group]
-                    total += sum(cost(rates[j], int(distance[j])) for j in columns)
+                    total += sum(cost(table[j], int(distance[j])) for j in columns)
                 else:
                     total += float(off[group])
         return total
@@ -87,8 +88,8 @@ class Scene:
         )
 
 
-def cost(rates: np.ndarray, distance: int) -> float:
+def cost(table: np.ndarray, distance: int) -> float:
     if distance < RATE_ENTRIES:
-        return float(rates[distance])
-    slope = float(rates[-1]) - float(rates[-2])
-    return float(rates[-1]) + slope * (distance - RATE_ENTRIES + 1)
+        return float(table[distance])
+    slope = float(table[-1]) - float(table[-2])
+    return float(table[-1]) + slope * (distance - RATE_ENTRIES + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pursuit_scene import MODES, Scene, pursuit
+from pursuit_scene import MODES, Scene, pursuit, rates
 
 from conftest import open_backend
 
@@ -32,9 +32,9 @@ class CardScene(Scene):
     def run_on_card(self, mode: str, lambda_: float, passes: int = 4, deadline_s: float = 0.0):
         from gscodec.splat.cuda_pursuit import pursue
 
-        tables, costs = (pursuit.UPDATE_RATES, pursuit.UPDATE_GROUPS), self.change_costs
+        tables, costs = (rates.UPDATE_RATES, rates.UPDATE_GROUPS), self.change_costs
         if mode == "iframe":
-            tables, costs = (pursuit.INTRA_RATES, pursuit.INTRA_GROUPS), None
+            tables, costs = (rates.INTRA_RATES, rates.INTRA_GROUPS), None
         effort = pursuit.Effort(passes, deadline_s)
         return pursue(self.batch, self.on_card.pixels.address, self.arrays, *tables, costs, effort, lambda_)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from conftest import open_backend
-from gscodec.config import EncoderConfig
 
 frame_store = pytest.importorskip("gscodec.splat.frame_store", reason="no native core", exc_type=ImportError)
 
@@ -18,7 +17,8 @@ def labels_of(
 ) -> np.ndarray:
     height, width = region.shape
     raster = open_backend(backend)(width, height)
-    store = frame_store.make_frame_store(EncoderConfig(detail=detail), raster)
+    settings = frame_store.FrameSettings(is_room_coded=True, room_weight=0.05, detail=detail, hold=5)
+    store = frame_store.make_frame_store(settings, raster)
     store.take(pixels, np.full(region.shape, 255, np.uint8))
     store.aim()
     return store.nearest_seeds(region, np.array(counts, np.int32))

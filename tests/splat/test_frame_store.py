@@ -9,23 +9,24 @@ import pytest
 from scenes import random_gaussians
 
 from conftest import open_backend
-from gscodec.config import BACKGROUND_MODES, EncoderConfig
 
 frame_store = pytest.importorskip("gscodec.splat.frame_store", reason="no native core", exc_type=ImportError)
 pursuit = pytest.importorskip("gscodec.splat.pursuit", reason="no native core", exc_type=ImportError)
 from gscodec.splat import gaussians, raster_cpu  # noqa: E402
+from gscodec.splat.frame_store import FrameSettings  # noqa: E402
 
 WIDTH, HEIGHT, N = 52, 37, 20
 LUMA_CODES = 255 / 3**0.5
+SETTINGS = FrameSettings(is_room_coded=True, room_weight=0.05, detail=1.5, hold=5)
 STORES = ("cpu", pytest.param("cuda", marks=pytest.mark.cuda))
 
 
 @pytest.fixture(params=STORES)
 def make_store(request: pytest.FixtureRequest):
-    """A function config -> FrameStore, or a skipped test that says why there is none."""
+    """A function settings -> FrameStore, or a skipped test that says why there is none."""
     name = "cpu-baseline" if request.param == "cpu" else request.param
     make = open_backend(name)
-    return lambda config: frame_store.make_frame_store(config, make(WIDTH, HEIGHT))
+    return lambda settings: frame_store.make_frame_store(settings, make(WIDTH, HEIGHT))
 
 
 def frames(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -37,28 +38,28 @@ def frames(rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]
 
 
 def expected_target(
-    config: EncoderConfig, pixels: np.ndarray, matte: np.ndarray
+    settings: FrameSettings, pixels: np.ndarray, matte: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     picture = pixels.astype(np.float64) / 255 @ gaussians.OPPONENT_FROM_RGB.T.astype(np.float64)
-    if config.background == "none":
+    if not settings.is_room_coded:
         picture *= np.minimum(1, 2 * matte)[..., None]
     inside = np.clip(2 * matte.astype(np.float64) - 0.5, 0, 1)
-    return picture, config.background_weight + (1 - config.background_weight) * inside
+    return picture, settings.room_weight + (1 - settings.room_weight) * inside
 
 
 def drawn(params: np.ndarray) -> np.ndarray:
     return raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render(params).astype(np.float64)
 
 
-@pytest.mark.parametrize("background", BACKGROUND_MODES)
-def test_losses_are_those_of_the_target(make_store, rng, background: str) -> None:
-    config = EncoderConfig(background=background)
-    store = make_store(config)
+@pytest.mark.parametrize("is_room_coded", [True, False])
+def test_losses_are_those_of_the_target(make_store, rng, is_room_coded: bool) -> None:
+    settings = replace(SETTINGS, is_room_coded=is_room_coded)
+    store = make_store(settings)
     (pixels, _), (matte, _) = frames(rng)
     store.take(pixels, matte)
     store.aim()
     candidates = [random_gaussians(rng, n, WIDTH, HEIGHT) for n in (N, 0, 3)]
-    picture, weight = expected_target(config, pixels, matte)
+    picture, weight = expected_target(settings, pixels, matte)
     wanted = [(weight[..., None] * (drawn(p) - picture) ** 2).sum() for p in candidates]
     assert store.losses(candidates) == pytest.approx(wanted, rel=2e-4)
     np.testing.assert_allclose(store.picture, picture, atol=1e-5)
@@ -66,14 +67,14 @@ def test_losses_are_those_of_the_target(make_store, rng, background: str) -> Non
     assert store.losses([candidates[0]]) == pytest.approx(wanted[:1], rel=2e-4)
 
 
-@pytest.mark.parametrize("background", BACKGROUND_MODES)
-def test_a_matte_may_be_of_codes(make_store, rng, background: str) -> None:
+@pytest.mark.parametrize("is_room_coded", [True, False])
+def test_a_matte_may_be_of_codes(make_store, rng, is_room_coded: bool) -> None:
     (pixels, _), _ = frames(rng)
     codes = rng.integers(0, 256, (HEIGHT, WIDTH)).astype(np.uint8)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     found = []
     for matte in (codes, codes.astype(np.float32) / 255):
-        store = make_store(EncoderConfig(background=background))
+        store = make_store(replace(SETTINGS, is_room_coded=is_room_coded))
         store.take(pixels, matte)
         store.aim()
         found.append((store.matte, store.losses([params]), store.show(params, True)))
@@ -85,16 +86,16 @@ def test_a_matte_may_be_of_codes(make_store, rng, background: str) -> None:
 def test_without_a_person_everything_counts(make_store, rng) -> None:
     (pixels, _), _ = frames(rng)
     for nobody in (np.full((HEIGHT, WIDTH), 127, np.uint8), np.full((HEIGHT, WIDTH), 0.49, np.float32)):
-        store = make_store(EncoderConfig())
+        store = make_store(SETTINGS)
         store.take(pixels, nobody)
         assert (store.matte == 1).all()
         assert store.show(random_gaussians(rng, N, WIDTH, HEIGHT), True)["roi_samples"] == pixels.size
 
 
-@pytest.mark.parametrize("background", BACKGROUND_MODES)
-def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store, rng, background) -> None:
-    config = EncoderConfig(background=background)
-    store = make_store(config)
+@pytest.mark.parametrize("is_room_coded", [True, False])
+def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store, rng, is_room_coded) -> None:
+    settings = replace(SETTINGS, is_room_coded=is_room_coded)
+    store = make_store(settings)
     clip, mattes = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     store.take(clip[0], mattes[0])
@@ -102,9 +103,9 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     store.take(clip[1], mattes[1])
     store.aim(0.5)
     shown = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0]
-    then, _ = expected_target(config, clip[0], mattes[0])
-    picture, weight = expected_target(config, clip[1], mattes[1])
-    steady, _ = expected_target(replace(config, background="coarse"), shown, mattes[1])
+    then, _ = expected_target(settings, clip[0], mattes[0])
+    picture, weight = expected_target(settings, clip[1], mattes[1])
+    steady, _ = expected_target(replace(settings, is_room_coded=True), shown, mattes[1])
     s = 0.5 * np.clip(2 - 0.5 * np.abs(picture - then)[..., 0] * LUMA_CODES, 0, 1)[..., None]
     assert 0 < (s > 0).mean() < 1
     target, weight = (picture + s * steady) / (1 + s), weight[..., None] * (1 + s)
@@ -119,15 +120,15 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
 @pytest.mark.parametrize("codes", [True, False])
 def test_an_even_target_weighs_all_pixels_alike(make_store, rng, room_only: bool, codes: bool) -> None:
     """What a solve starts from, Σ weight·d², is that of the picture; the room's is without the person."""
-    name = "cuda" if "Cuda" in type(make_store(EncoderConfig())).__name__ else "cpu-baseline"
+    name = "cuda" if "Cuda" in type(make_store(SETTINGS)).__name__ else "cpu-baseline"
     raster = open_backend(name)(WIDTH, HEIGHT)
-    store = frame_store.make_frame_store(EncoderConfig(), raster)
+    store = frame_store.make_frame_store(SETTINGS, raster)
     (pixels, _), (matte, _) = frames(rng)
     store.take(pixels, (255 * matte + 0.5).astype(np.uint8) if codes else matte)
     store.aim()
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     before = store.losses([params])
-    picture, _ = expected_target(EncoderConfig(), pixels, matte)
+    picture, _ = expected_target(SETTINGS, pixels, matte)
     if room_only:
         picture *= 1 - np.minimum(1, 2 * matte[..., None])
     wanted = ((drawn(params) - picture) ** 2).sum()
@@ -137,15 +138,15 @@ def test_an_even_target_weighs_all_pixels_alike(make_store, rng, room_only: bool
 
 
 def test_the_rest_is_the_target_without_the_sum(make_store, rng) -> None:
-    config = EncoderConfig()
-    store = make_store(config)
+    settings = SETTINGS
+    store = make_store(settings)
     clip, mattes = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     store.take(clip[0], mattes[0])
     store.show(params, True)
     store.take(clip[1], mattes[1])
     store.aim()
-    picture, weight = expected_target(config, clip[1], mattes[1])
+    picture, weight = expected_target(settings, clip[1], mattes[1])
     rest = store.rest(params)
     assert rest.shape == (HEIGHT, WIDTH, 4)
     assert rest.dtype == np.float32
@@ -162,7 +163,7 @@ def test_the_rest_is_the_target_without_the_sum(make_store, rng) -> None:
 
 
 def test_what_is_shown_is_scored_inside_and_outside_the_roi(make_store, rng) -> None:
-    store = make_store(EncoderConfig())
+    store = make_store(SETTINGS)
     (pixels, _), (matte, _) = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     store.take(pixels, matte)
@@ -175,7 +176,7 @@ def test_what_is_shown_is_scored_inside_and_outside_the_roi(make_store, rng) -> 
 
 
 def test_where_nobody_is_everything_matters(make_store, rng) -> None:
-    store = make_store(EncoderConfig())
+    store = make_store(SETTINGS)
     (pixels, _), _ = frames(rng)
     store.take(pixels, np.full((HEIGHT, WIDTH), 0.3, np.float32))
     assert (store.matte == 1).all()
@@ -186,7 +187,7 @@ def test_where_nobody_is_everything_matters(make_store, rng) -> None:
 @pytest.mark.parametrize("lambda_", [1e-4, 0.01])
 def test_updates_lower_what_they_are_to_lower(make_store, rng, intra: bool, lambda_: float) -> None:
     """Σ weight·d² + λ·bits falls, by the stores' own losses, and symbols stay within their bounds."""
-    store = make_store(EncoderConfig())
+    store = make_store(SETTINGS)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     params[:, 5:] *= 0.3
     step = np.array([0.5, 0.5, 0.3, 0.4, 0.3, 0.05, 0.05, 0.05]) * np.ones((N, 1))
@@ -223,7 +224,7 @@ def test_a_card_and_the_core_find_updates_of_like_worth(rng) -> None:
     for name in ("cpu", "cuda"):
         raster = open_backend("cpu-baseline" if name == "cpu" else name)(WIDTH, HEIGHT)
         own = np.random.default_rng(1)
-        store = frame_store.make_frame_store(EncoderConfig(), raster)
+        store = frame_store.make_frame_store(SETTINGS, raster)
         params = random_gaussians(own, 60, WIDTH, HEIGHT)
         step, offset = np.full((60, 8), 0.1), np.zeros((60, 8))
         low, high = np.full((60, 8), -3000, np.int32), np.full((60, 8), 3000, np.int32)
@@ -241,8 +242,8 @@ def test_a_card_and_the_core_find_updates_of_like_worth(rng) -> None:
 
 def test_pictures_are_held_until_an_iframe(make_store, rng) -> None:
     """Three pictures, the third an I-frame's: errors are those of what hold.py's formula shows."""
-    config = EncoderConfig(hold=9)
-    store = make_store(config)
+    settings = replace(SETTINGS, hold=9)
+    store = make_store(settings)
     (pixels, _), _ = frames(rng)
     matte = np.ones((HEIGHT, WIDTH), np.float32)
     before = None

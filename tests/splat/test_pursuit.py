@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pursuit_scene import HEIGHT, MODES, WIDTH, Scene, pursuit, raster_cpu
+from pursuit_scene import HEIGHT, MODES, WIDTH, Scene, pursuit, raster_cpu, rates
 
 
 @pytest.fixture(params=MODES)
@@ -136,9 +136,9 @@ def test_every_accepted_change_lowers_the_cost_by_itself(mode: str) -> None:
 
     first = None if mode == "iframe" else Scene(np.random.default_rng(9)).change_costs
     tables = (
-        (pursuit.INTRA_RATES, pursuit.INTRA_GROUPS)
+        (rates.INTRA_RATES, rates.INTRA_GROUPS)
         if mode == "iframe"
-        else (pursuit.UPDATE_RATES, pursuit.UPDATE_GROUPS)
+        else (rates.UPDATE_RATES, rates.UPDATE_GROUPS)
     )
     before, kept_before = np.inf, 0
     for trials in range(12):

@@ -1,8 +1,8 @@
 """Motion of the reference's Gaussians: two source frames -> a coarse mesh of displacements.
 
-It is found between *source* frames (the decoded one misleads it), as the mesh that a P-frame can say: half
+It is found between *source* frames (the decoded one misleads it), as the mesh that a P-frame can code: half
 pixels at control points, interpolated bilinearly at every mean (docs/bitstream.md, "Motion"). Of the meshes
-near the found one the cheapest to say is taken, as far as the picture lets it (csrc/mesh_choice.cpp).
+near the found one the cheapest to code is taken, as far as the picture lets it (csrc/mesh_choice.cpp).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from gscodec.splat import _native
 
 MATCHED_SIDE = 180  # pixels of the shorter side of the pictures that are compared, at least, or all
-SMALLEST = 16  # rows or columns of them; of smaller pictures nothing is said to move
+SMALLEST = 16  # rows or columns of them; of smaller pictures nothing moves
 UNITS_PER_PIXEL = 2
 CHOICE_LAMBDA = 2.0  # of a mesh, against that of a P-frame's symbols: the picture found has more to lose
 STILL = 0.05  # pixels; a room that drifts less from frame to frame is not looked at closer
@@ -23,7 +23,7 @@ class MotionEstimator:
     """Follows a clip: displacement of control points from one coded frame to the next, in half pixels.
 
     Two hypotheses are kept: only the person moves (0), or the room moves too (1, a hand-held camera). What
-    rounding or a decision not to send leaves unsaid is carried over to the next frame.
+    rounding or a decision not to send leaves uncoded is carried over to the next frame.
     """
 
     def __init__(self, size: tuple[int, int], mesh: tuple[int, int, int], pixels_per_step: int) -> None:
@@ -40,12 +40,12 @@ class MotionEstimator:
         self._search = _native.MeshSearch(
             *self._matched, self.rows, self.columns, spacing, spacing, pixels_per_step
         )
-        self._unsaid = np.zeros((2, self.rows, self.columns, 2), np.float32)
+        self._uncoded = np.zeros((2, self.rows, self.columns, 2), np.float32)
 
     def start(self, pixels: np.ndarray) -> None:
         """Begin at an I-frame."""
         self._look(pixels)
-        self._unsaid[:] = 0
+        self._uncoded[:] = 0
 
     def estimate(
         self,
@@ -61,7 +61,7 @@ class MotionEstimator:
         Args:
             points: means of the Gaussians, pixels [N, 2]. is_room: bool [N].
             weights: of the pixels around each in the loss, float32 [N].
-            used: control points that would be said under each hypothesis, uint8 [rows, columns].
+            used: control points that would be coded under each hypothesis, uint8 [rows, columns].
             lambda_: Σ weight·d² that one bit of a P-frame must buy.
         Returns:
             One mesh per hypothesis, int32 [2, rows, columns, 2], half pixels; the second is all zero where
@@ -69,10 +69,10 @@ class MotionEstimator:
         """
         self._look(pixels)
         if min(self._matched) < SMALLEST:
-            return np.zeros(self._unsaid.shape, np.int32)
+            return np.zeros(self._uncoded.shape, np.int32)
         factor = np.float32(self._factor)
-        self._unsaid += self._search.follow(points, is_room, factor, STILL / self._factor) * factor
-        wanted = np.clip(self._unsaid, -64, 64) * np.float32(UNITS_PER_PIXEL)
+        self._uncoded += self._search.follow(points, is_room, factor, STILL / self._factor) * factor
+        wanted = np.clip(self._uncoded, -64, 64) * np.float32(UNITS_PER_PIXEL)
         meshes = np.zeros(wanted.shape, np.int32)
         at = np.ascontiguousarray(points / factor)
         for hypothesis, moves in enumerate((~is_room, np.ones_like(is_room))):
@@ -87,13 +87,13 @@ class MotionEstimator:
                 )
         return meshes
 
-    def said(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:
-        """What the P-frame really said, and for whom; what was wanted and not said fades."""
+    def coded(self, mesh: np.ndarray | None, room_moves: bool = False) -> None:
+        """What the P-frame really codes, and for whom; what was wanted and is not coded fades."""
         for hypothesis in (0, 1):
             if mesh is None or hypothesis > room_moves:
-                self._unsaid[hypothesis] *= 0.5
+                self._uncoded[hypothesis] *= 0.5
             else:
-                self._unsaid[hypothesis] -= mesh / np.float32(UNITS_PER_PIXEL)
+                self._uncoded[hypothesis] -= mesh / np.float32(UNITS_PER_PIXEL)
 
     def _look(self, pixels: np.ndarray) -> None:
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)  # first: a third of the samples to shrink

@@ -74,12 +74,22 @@ class AdaptiveCoder:
         return _state(self._core.moved(motion.mesh, motion.room_moves), quality)
 
     @property
+    def has_births(self) -> bool:
+        """P-frames may add Gaussians."""
+        return True
+
+    @property
+    def motion(self) -> AdaptiveCoder:
+        """The frames.MotionCoder of its P-frames: itself."""
+        return self
+
+    @property
     def mesh(self) -> tuple[int, int, int]:
         """Control points of a motion: log2 of the pixels between them, rows, columns."""
         return self._core.mesh
 
-    def points_said(self, room_moves: bool) -> np.ndarray:
-        """Control points that a motion has to say, uint8 [rows, columns]."""
+    def coded_points(self, room_moves: bool) -> np.ndarray:
+        """Control points whose displacements a motion has to code, uint8 [rows, columns]."""
         return self._core.used_points(room_moves)
 
     def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:

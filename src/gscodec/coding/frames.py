@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gscodec.coding.adaptive import AdaptiveCoder
+from gscodec.coding.adaptive import AdaptiveCoder, Motion
 from gscodec.coding.entropy import make_reader, make_writer
 from gscodec.coding.headers import I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import (
@@ -47,11 +47,35 @@ _ROUND = np.array([max(1, int(x**0.5)) for x in _ROUND_SQ.tolist()], np.int64)
 _LUMA = np.array([int((0.8 * (1 << e)) ** 0.5) for e in range(MAX_ENERGY_CLASS + 1)], np.int64)
 
 
+class MotionCoder(Protocol):
+    """The part of a coder whose P-frames may move Gaussians by a mesh of displacements first."""
+
+    @property
+    def mesh(self) -> tuple[int, int, int]: ...
+    def coded_points(self, room_moves: bool) -> np.ndarray: ...
+    def moved(self, motion: Motion, quality: float) -> State: ...
+
+
 class FrameCoder(Protocol):
-    """Turns states into payloads and back. Encoder and decoder each keep one, fed the same frames."""
+    """Turns states into payloads and back. Encoder and decoder each keep one, fed the same frames.
+
+    Attributes:
+        has_births: whether P-frames may add Gaussians (`born` of pack_pframe).
+        motion: how P-frames may move Gaussians; None where they cannot, and `motion` of pack_pframe must be.
+    """
+
+    @property
+    def has_births(self) -> bool: ...
+    @property
+    def motion(self) -> MotionCoder | None: ...
+
+    def change_costs(self) -> np.ndarray | None:
+        """Bits of saying that a Gaussian changes in the next P-frame, float32 [N]; None: it cannot tell."""
 
     def pack_iframe(self, state: State) -> bytes: ...
-    def pack_pframe(self, reference: State, state: State) -> bytes: ...
+    def pack_pframe(
+        self, reference: State, state: State, motion: Motion | None = None, born: State | None = None
+    ) -> bytes: ...
     def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State: ...
     def unpack_pframe(self, payload: bytes, reference: State) -> State: ...
 
@@ -70,10 +94,25 @@ class PlainCoder:
     entropy: str
     size: tuple[int, int]
 
+    @property
+    def has_births(self) -> bool:
+        return False
+
+    @property
+    def motion(self) -> None:
+        return None
+
+    def change_costs(self) -> None:
+        return None
+
     def pack_iframe(self, state: State) -> bytes:
         return pack_iframe(state, self.entropy)
 
-    def pack_pframe(self, reference: State, state: State) -> bytes:
+    def pack_pframe(
+        self, reference: State, state: State, motion: Motion | None = None, born: State | None = None
+    ) -> bytes:
+        assert motion is None, "these P-frames cannot move Gaussians"
+        assert born is None, "these P-frames cannot add Gaussians"
         return pack_pframe(reference, state, self.entropy)
 
     def unpack_iframe(self, payload: bytes, quality: float, max_gaussians: int) -> State:

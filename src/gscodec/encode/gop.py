@@ -10,7 +10,7 @@ CUT_THRESHOLD = (
     22.0  # mean |difference| of 16x16 block averages, code values; hand-held motion stays below 12
 )
 MOTION_THRESHOLD = 10.0  # code values by which a block must change to show that something moves
-WORN_DB = 3.0  # ROI-PSNR that P-frames may lose before an I-frame is due under --open-gop
+DECAY_DB = 3.0  # ROI-PSNR that P-frames may lose before an I-frame is due under --open-gop
 _BLOCK = 16
 _CHANNELS = np.tile(np.eye(3, dtype=np.float32), (_BLOCK, 1))  # adds a block's columns up, channel by channel
 
@@ -27,13 +27,13 @@ def frame_type(frames_since_iframe: int | None, gop_length: int, is_cut: bool) -
     return FrameType.P
 
 
-def is_worn(iframe_db: float, last_db: float) -> bool:
+def is_iframe_due(iframe_db: float, last_db: float) -> bool:
     """Whether the state has lost so much since its I-frame that a new one pays (docs/bits.md, "Open GOPs").
 
     Args:
         iframe_db, last_db: ROI-PSNR of the last I-frame and of the last frame.
     """
-    return last_db < iframe_db - WORN_DB
+    return last_db < iframe_db - DECAY_DB
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:

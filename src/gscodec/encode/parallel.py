@@ -22,11 +22,12 @@ import numpy as np
 from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import is_worn
+from gscodec.encode.gop import is_iframe_due
 from gscodec.encode.make import AnyEncoder, make_encoder
 from gscodec.encode.rate import RateControl
 from gscodec.metrics import psnr_db
 from gscodec.prefetch import prefetch
+from gscodec.rdo.rates import PACKET_BITS
 from gscodec.splat.raster import Place, make_rasterizer, n_devices
 from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
@@ -107,7 +108,12 @@ def _one_by_one(
             if frame_type == FrameType.I:
                 _learn(control, encoder.crf_offset, gop, video)
                 encoder.crf_offset = control.crf_offset
-                if config.open_gop and iframe and not job.is_scene and not is_worn(_db(iframe), _db(gop[-1])):
+                if (
+                    config.open_gop
+                    and iframe
+                    and not job.is_scene
+                    and not is_iframe_due(_db(iframe), _db(gop[-1]))
+                ):
                     frame_type = FrameType.P
                 gop = []
             gop.append(_encode(encoder, job, frame_type))
@@ -172,6 +178,6 @@ def _gop_per_worker(
 
 def _learn(control: RateControl, offset: float, gop: list[EncodedFrame], video: VideoFormat) -> None:
     if gop and video.frame_rate:
-        n_bits = 8.0 * sum(len(f.payload) + 4 for f in gop)  # framing is about four bytes
+        n_bits = 8.0 * sum(len(f.payload) for f in gop) + PACKET_BITS * len(gop)
         psnr = psnr_db(sum(f.roi_error for f in gop), sum(f.roi_samples for f in gop))
         control.finished(offset, n_bits, float(len(gop) / video.frame_rate), psnr)

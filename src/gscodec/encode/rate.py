@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 
 from gscodec.config import CRF_CENTER, EncoderConfig
+from gscodec.rdo.rates import TYPICAL_IFRAME_KBIT, TYPICAL_PFRAME_KBIT
 
-# A talking head, 640x360, crf 26: where the search starts. Later GOPs do not depend on it.
-TYPICAL_IFRAME_KBIT, TYPICAL_PFRAME_KBIT = 28.0, 1.15
-TYPICAL_PSNR_DB = 30.5
+TYPICAL_PSNR_DB = 30.5  # of a talking head at CRF_CENTER, where the search starts
 CRF_PER_DB = 3.0
 CRF_PER_OCTAVE = 6.0  # of bits
 DAMPING = 0.8

@@ -19,6 +19,8 @@ from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
 from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.refit import FittedSource
+from gscodec.encode.settings import frame_settings, room_share
 from gscodec.errors import FitError
 from gscodec.paper.frames import PaperCoder
 from gscodec.paper.qat import LearnedQuantizer
@@ -54,7 +56,8 @@ class PaperEncoder:
         self._alone = config.profile == "gaussianimage"
         self._coder = PaperCoder(config.entropy, self._size, p_frames=not self._alone)
         self._state: PaperState | None = None
-        self._source = np.empty(0, np.uint8)  # per pixel: the source as it was when last fitted
+        self._fitted = FittedSource(config.change_threshold)
+        self._frame_settings = frame_settings(config)
         self._n_frames = 0
         self.crf_offset = 0.0  # of the GOP that starts next: moves its number of Gaussians
 
@@ -66,7 +69,7 @@ class PaperEncoder:
     def encode(self, pixels: np.ndarray, matte: np.ndarray, frame_type: FrameType) -> EncodedFrame:
         """Encode one frame; arguments and errors are those of `encode.encoder.Encoder.encode`."""
         began = time.perf_counter()
-        picture, matte, weight = look_at(pixels, matte, self._config)
+        picture, matte, weight = look_at(pixels, matte, self._frame_settings)
         target = self._raster.target(picture, weight)
         if self._state is None or self._alone or frame_type == FrameType.I:
             frame_type = FrameType.I
@@ -98,7 +101,7 @@ class PaperEncoder:
             matte >= 0.5,
             config.operating_point(matte.size, self.crf_offset)[0],
             nearest_seeds(picture, config.detail, KMEANS_ITERATIONS),
-            room_share=config.background_share if config.background == "coarse" else 0.0,
+            room_share=room_share(config),
             init=config.init,
             seed=config.seed,
         )
@@ -115,22 +118,17 @@ class PaperEncoder:
             steps = self._fit(target, params, None, iterations)
             tables = calibrated_tables(params)
             codes = quantize(params, tables, self._size)
-        self._source = pixels.copy()
+        self._fitted.restart(pixels)
         return PaperState(codes, start.is_room, tables, self._size), steps
 
     def _refit_pframe(
         self, reference: PaperState, pixels: np.ndarray, target: object
     ) -> tuple[PaperState, int]:
-        from gscodec.analysis.change import changed_pixels, influencing_gaussians  # cv2 loads slowly
-
-        state = reference.copy()
-        changed = changed_pixels(pixels, self._source, self._config.change_threshold)
-        if not changed.any():
+        state, params = reference.copy(), dequantize(reference)
+        changed = self._fitted.changes(self._raster, params, pixels)
+        if changed is None:
             return state, 0
-        params = dequantize(reference)
-        active = influencing_gaussians(self._raster, params, changed)
-        if len(active) == 0:
-            return state, 0
+        active = changed.gaussians
         iterations, tables = self._config.p_iterations, reference.tables
         if self._config.quantization == "qat":
             steps = self._fit(target, params, active, iterations - iterations // 2)
@@ -140,7 +138,7 @@ class PaperEncoder:
         else:
             steps = self._fit(target, params, active, iterations)
             state.symbols[active] = quantize(params[active], tables, self._size)
-        self._source[changed] = pixels[changed]
+        self._fitted.fitted(changed, pixels)
         return state, steps
 
     def _fit(

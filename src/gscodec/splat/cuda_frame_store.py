@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gscodec.config import EncoderConfig
-from gscodec.splat import pursuit
+from gscodec.rdo import rates
 from gscodec.splat.cuda_fit import losses_of
 from gscodec.splat.cuda_params import (
     THREADS,
@@ -21,7 +20,7 @@ from gscodec.splat.cuda_params import (
 from gscodec.splat.cuda_pursuit import pursue
 from gscodec.splat.cuda_scene import CudaTarget
 from gscodec.splat.cuda_seeds import nearest_seeds
-from gscodec.splat.frame_store import look_at, roi_of
+from gscodec.splat.frame_store import FrameSettings, look_at, roi_of
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB
 from gscodec.splat.hold import tolerances
 from gscodec.splat.pursuit import Effort, SymbolArrays
@@ -35,8 +34,8 @@ MATRIX = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
 class CudaFrameStore:
     """frame_store.FrameStore; docstrings there."""
 
-    def __init__(self, config: EncoderConfig, batch: CudaBatch) -> None:
-        self._config, self._batch, self._work = config, batch, batch.work
+    def __init__(self, settings: FrameSettings, batch: CudaBatch) -> None:
+        self._settings, self._batch, self._work = settings, batch, batch.work
         self._n_pixels = batch.width * batch.height
         self.pixels = np.empty(0, np.uint8)
         self._roi = np.empty(0, np.uint8)  # the matte as it came
@@ -47,7 +46,7 @@ class CudaFrameStore:
         self._even = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
         self._sum, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
-        self._tolerances = tolerances(config.hold).tolist()
+        self._tolerances = tolerances(settings.hold).tolist()
         self._is_shown, self._is_aimed = False, True
 
     @property
@@ -74,8 +73,8 @@ class CudaFrameStore:
         work.flush()  # it is under way while the motion is looked for
 
     def aim(self, stability: float = 0.0) -> None:
-        p = LookParams(mask=int(self._config.background == "none"))
-        p.background_weight = self._config.background_weight
+        p = LookParams(mask=int(not self._settings.is_room_coded))
+        p.background_weight = self._settings.room_weight
         p.luma, p.luma_before = (luma.address for luma in self._lumas)
         if stability and self._is_shown:
             p.shown, p.stability = self._shown.address, stability
@@ -91,7 +90,7 @@ class CudaFrameStore:
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
         target = self._target.pixels.address
-        return nearest_seeds(self._batch, target, region, counts, self._config.detail)
+        return nearest_seeds(self._batch, target, region, counts, self._settings.detail)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         batch, n = self._batch, len(candidates)
@@ -114,9 +113,9 @@ class CudaFrameStore:
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
     ) -> int:
-        tables = (pursuit.UPDATE_RATES, pursuit.UPDATE_GROUPS)
+        tables = (rates.UPDATE_RATES, rates.UPDATE_GROUPS)
         if change_costs is None:
-            tables = (pursuit.INTRA_RATES, pursuit.INTRA_GROUPS)
+            tables = (rates.INTRA_RATES, rates.INTRA_GROUPS)
         target = self._target.pixels.address
         return pursue(self._batch, target, arrays, *tables, change_costs, effort, lambda_).passes
 
@@ -149,7 +148,7 @@ class CudaFrameStore:
 
     def _look(self) -> tuple[np.ndarray, np.ndarray]:
         if self._looked is None:
-            self._looked = look_at(self.pixels, self._roi, self._config)[:2]
+            self._looked = look_at(self.pixels, self._roi, self._settings)[:2]
         return self._looked
 
     def _matte_on_card(self) -> MatteParams:

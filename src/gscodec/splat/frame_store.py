@@ -7,11 +7,11 @@ rasteriser frames go to the card once and stay there (cuda_frame_store.CudaFrame
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from gscodec.config import EncoderConfig
 from gscodec.splat import _native
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
 from gscodec.splat.hold import Holder
@@ -19,6 +19,23 @@ from gscodec.splat.pursuit import Effort, SymbolArrays, polish_iframe, update_pf
 from gscodec.splat.raster import Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
 from gscodec.splat.seeds import nearest_seeds
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSettings:
+    """How source frames are looked at and shown.
+
+    Attributes:
+        is_room_coded: False makes the room black in the target.
+        room_weight: of a room pixel in the loss; a pixel of the person has 1.
+        detail: of the superpixels (splat/seeds.py).
+        hold: code values by which a decoder lets the last frame's green stand (splat/hold.py).
+    """
+
+    is_room_coded: bool
+    room_weight: float
+    detail: float
+    hold: int
 
 
 class FrameStore(Protocol):
@@ -92,8 +109,8 @@ class FrameStore(Protocol):
 class CpuFrameStore:
     """FrameStore in host memory. Updates run on the native core whatever fits and draws."""
 
-    def __init__(self, config: EncoderConfig, raster: Rasterizer) -> None:
-        self._config, self._raster = config, raster
+    def __init__(self, settings: FrameSettings, raster: Rasterizer) -> None:
+        self._settings, self._raster = settings, raster
         self._core = (
             raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(raster.width, raster.height)
         )
@@ -102,13 +119,13 @@ class CpuFrameStore:
         self.person = np.empty(0, bool)
         self._picture_before = np.empty(0, np.float32)
         self._shown = np.empty(0, np.uint8)
-        self._holder = Holder(config.hold)
+        self._holder = Holder(settings.hold)
         self._target: Any = None
         self._aim = self.picture, self._weight
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._picture_before, self.pixels = self.picture, pixels
-        self.picture, self.matte, self._weight = look_at(pixels, matte, self._config)
+        self.picture, self.matte, self._weight = look_at(pixels, matte, self._settings)
         self.person = self.matte >= 0.5
 
     def aim(self, stability: float = 0.0) -> None:
@@ -128,7 +145,7 @@ class CpuFrameStore:
         return self._raster.target(picture, np.ones_like(self.matte))
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        return nearest_seeds(self.picture, self._config.detail)(region, counts)
+        return nearest_seeds(self.picture, self._settings.detail)(region, counts)
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
@@ -149,21 +166,21 @@ class CpuFrameStore:
         return score(self._shown, self.pixels, self.matte)
 
 
-def make_frame_store(config: EncoderConfig, raster: Rasterizer) -> FrameStore:
+def make_frame_store(settings: FrameSettings, raster: Rasterizer) -> FrameStore:
     """The store that goes with a rasteriser."""
     made = getattr(raster, "frame_store", None)  # one that draws where frames can stay
-    return made(config) if made else CpuFrameStore(config, raster)
+    return made(settings) if made else CpuFrameStore(settings, raster)
 
 
 def look_at(
-    pixels: np.ndarray, matte: np.ndarray, config: EncoderConfig
+    pixels: np.ndarray, matte: np.ndarray, settings: FrameSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a frame's sum must look like, and where it matters.
 
     Args:
         pixels, matte: as for encoder.Encoder.encode.
     Returns:
-        The picture in opponent colours, with background "none" the person alone on black, float32 [H, W, 3];
+        The picture in opponent colours, or the person alone on black, float32 [H, W, 3];
         the matte, all ones where nobody is there, because then the whole picture matters, float32; the loss's
         weights.
     """
@@ -171,9 +188,9 @@ def look_at(
     if matte.dtype == np.uint8:
         matte = matte.astype(np.float32) / 255
     picture = opponent_from_rgb(pixels)
-    if config.background == "none":
+    if not settings.is_room_coded:
         picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
-    return picture, matte, loss_weight(matte, config.background_weight)
+    return picture, matte, loss_weight(matte, settings.room_weight)
 
 
 def roi_of(matte: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W]
@@ -189,7 +206,7 @@ def score(shown: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str,
     return {"roi_error": roi_error, "roi_samples": roi_samples, "error": error, "samples": pixels.size}
 
 
-def loss_weight(matte: np.ndarray, background_weight: float) -> np.ndarray:  # [H, W] -> [H, W]
-    """Weight of every pixel in the loss: 1 on the person, `background_weight` in the room, a ramp between."""
+def loss_weight(matte: np.ndarray, room_weight: float) -> np.ndarray:  # [H, W] -> [H, W]
+    """Weight of every pixel in the loss: 1 on the person, `room_weight` in the room, a ramp between."""
     inside = np.clip(2.0 * matte - 0.5, 0.0, 1.0)
-    return (background_weight + (1.0 - background_weight) * inside).astype(np.float32)
+    return (room_weight + (1.0 - room_weight) * inside).astype(np.float32)

@@ -1,7 +1,7 @@
 """Greedy integer updates of a state: which symbols to change so that D + λR falls most (csrc/pursuit.cpp).
 
 P-frames start from the reference and change only what pays for its bits; an I-frame's symbols are polished
-the same way after rounding. The rates are averages of what the adaptive coder spends (docs/bits.md, "Rates").
+the same way after rounding. Rates are those of rdo/rates.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gscodec.rdo.rates import INTRA_GROUPS, INTRA_RATES, NEWBORN_GROUPS, UPDATE_GROUPS, UPDATE_RATES
 from gscodec.splat import _native
 from gscodec.splat.raster_cpu import CpuRasterizer
 
@@ -45,31 +46,6 @@ class Effort:
     deadline_s: float = 0.0
 
 
-_DISTANCE = np.arange(_native.RATE_ENTRIES)
-
-
-def _table(zero: float, one: float, per_octave: float) -> np.ndarray:
-    return np.where(_DISTANCE == 0, zero, one + per_octave * np.log2(np.maximum(_DISTANCE, 1)))
-
-
-# A changed attribute of a group that is coded: bits of distance 0, 1, and more per doubling.
-UPDATE_RATES = np.stack(
-    [
-        *[_table(2.0, 2.1, 1.9)] * 2,
-        *[_table(1.6, 2.4, 1.9)] * 3,
-        _table(0.0, 2.0, 1.7),
-        *[_table(1.5, 1.9, 3.6)] * 2,
-    ]
-).astype(np.float32)
-UPDATE_GROUPS = np.array([[0.3, 0.3, 0.6, 1.6], [2.0, 2.2, 1.3, 0.5]], np.float32)  # changed, unchanged
-# An I-frame's symbols: what matters is how much more a larger distance from the prediction costs.
-INTRA_RATES = np.stack([*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1.0 + _DISTANCE)] * 6]).astype(
-    np.float32
-)
-INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
-TYPICAL_INTRA_BITS = 27.5  # of a Gaussian under these
-
-
 def polish_iframe(
     raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, effort: Effort, lambda_: float
 ) -> _native.PursuitResult:
@@ -78,21 +54,14 @@ def polish_iframe(
 
 
 def polish_newborn(
-    raster: CpuRasterizer,
-    target: _native.Target,
-    arrays: SymbolArrays,
-    effort: Effort,
-    lambda_: float,
-    bits: float,
+    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, effort: Effort, lambda_: float
 ) -> _native.PursuitResult:
-    """Improve newborns in place; one that does not pay for about `bits` turns invisible.
+    """Improve newborns in place; one that does not pay for rates.NEWBORN_BITS or so turns invisible.
 
     Args:
         target: what those alive leave of the picture.
     """
-    groups = INTRA_GROUPS.copy()
-    groups[0, 0] += max(0.0, bits - TYPICAL_INTRA_BITS)
-    return _pursue(raster, target, arrays, INTRA_RATES, groups, None, effort, lambda_)
+    return _pursue(raster, target, arrays, INTRA_RATES, NEWBORN_GROUPS, None, effort, lambda_)
 
 
 def update_pframe(

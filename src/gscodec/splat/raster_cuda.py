@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.config import EncoderConfig
 from gscodec.splat import cuda_fit
 from gscodec.splat.cuda_batch import CudaBatch
 from gscodec.splat.cuda_driver import device, n_devices
 from gscodec.splat.cuda_frame_store import CudaFrameStore
 from gscodec.splat.cuda_scene import CudaTarget
+from gscodec.splat.frame_store import FrameSettings
 from gscodec.splat.raster import FitResult, FitSchedule, Place, Project
 
 __all__ = ["CudaRasterizer", "check", "make", "n_devices"]
@@ -26,7 +26,7 @@ class CudaRasterizer:
         place = place or Place()
         self.batch = CudaBatch(width, height, place.ordinal, place.sharers)
 
-    def frame_store(self, config: EncoderConfig) -> CudaFrameStore:
+    def frame_store(self, settings: FrameSettings) -> CudaFrameStore:
         """What keeps an encoder's frames on the card."""
         self.batch.device.prepare(
             [
@@ -38,7 +38,7 @@ class CudaRasterizer:
                 ("seeds_cuda", {"rows": 4}),
             ]
         )
-        return CudaFrameStore(config, self.batch)
+        return CudaFrameStore(settings, self.batch)
 
     def render(self, params: np.ndarray) -> np.ndarray:
         return self.batch.render([params])[0]

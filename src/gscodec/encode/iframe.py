@@ -1,0 +1,148 @@
+"""An I-frame: superpixels -> fitted Gaussians -> integers that pay for their bits.
+
+The room's Gaussians are fitted before the person's and once more after them: fitted together they would help
+to draw the person, and the person alone could not be drawn without them. Colours are solved for exactly (the
+sum is linear in them) before the fit and again after the geometry has been rounded, so that they make good
+what rounding did. A pursuit then changes single symbols where D + λR falls (rdo/rates.py, docs/bits.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gscodec.analysis.superpixel import initial_gaussians
+from gscodec.coding.frames import iframe_base
+from gscodec.coding.quantize import (
+    COLOR_0,
+    State,
+    affine_arrays,
+    canonical_order,
+    classify,
+    dequantize,
+    quantize_colors,
+    quantize_geometry,
+    take,
+)
+from gscodec.encode.task import FrameTask
+from gscodec.splat.gaussians import Gaussians
+from gscodec.splat.pursuit import SymbolArrays
+
+COLOR_SWEEPS = 8  # conjugate gradients before the fit, and again after rounding its geometry
+RIDGE = 1e-3
+ROOM_TIME = 0.2  # of the time left to an I-frame, for each of the room's two fits
+POLISH_S = 0.006  # a shorter polish would only draw the picture
+
+
+@dataclass(frozen=True, slots=True)
+class IFrameSettings:
+    """How I-frames are made.
+
+    Attributes:
+        init, seed: where the fit starts (analysis.superpixel).
+        room_share: of the Gaussians, for the room; 0: it is not coded.
+        separate_room: fit the room by itself.
+        iterations: of the person's fit, upper bound. polish_passes: of the pursuit, upper bound.
+    """
+
+    init: str
+    seed: int
+    room_share: float
+    separate_room: bool
+    iterations: int
+    polish_passes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FittedIFrame:
+    """An I-frame before it is coded: its state in canonical order, and the steps of the person's fit."""
+
+    state: State
+    iterations: int
+
+
+def fit_iframe(task: FrameTask, settings: IFrameSettings, n_gaussians: int, quality: float) -> FittedIFrame:
+    """Make a frame's Gaussians from its picture alone.
+
+    Args:
+        n_gaussians: to start from; those that end up invisible are dropped.
+        quality: of the file, on every quantiser step.
+    Raises:
+        FitError: a fit diverged.
+    """
+    task.source.aim()
+    start = initial_gaussians(
+        task.source.pixels,
+        task.source.person,
+        n_gaussians,
+        task.source.nearest_seeds,
+        room_share=settings.room_share,
+        init=settings.init,
+        seed=settings.seed,
+    )
+    room_indices = np.flatnonzero(start.is_room).astype(np.uint32)
+    is_separate = settings.separate_room and len(room_indices) > 0
+    person = np.flatnonzero(~start.is_room).astype(np.uint32) if is_separate else None
+    iterations = _fit(task, settings, start, person, room_indices if is_separate else None)
+    state = _rounded(task, start, person, quality)
+    if settings.polish_passes and task.budget.allows(POLISH_S):
+        arrays = _symbol_arrays(state, task.size, settings.separate_room)
+        task.source.update(arrays, None, task.effort(settings.polish_passes), task.lagrangian.iframe)
+    state = take(state, np.flatnonzero(state.symbols[:, COLOR_0:].any(axis=1)))  # invisible ones cost bits
+    return FittedIFrame(take(state, canonical_order(state)), iterations)
+
+
+def _fit(
+    task: FrameTask,
+    settings: IFrameSettings,
+    start: Gaussians,
+    person: np.ndarray | None,
+    room: np.ndarray | None,
+) -> int:
+    """Fit start's params in place; steps of the main fit.
+
+    Args:
+        person, room: uint32 indices where the two are fitted separately; None: all at once.
+    """
+    params, target = start.params, task.source.target()
+    if room is not None:
+        params[room] = _room_alone(task, settings, params[room])
+    if settings.init != "random":
+        task.raster.solve_colors(target, params, person, COLOR_SWEEPS, RIDGE)
+    result = task.fit(target, params, person, settings.iterations)
+    if room is not None:
+        everywhere = task.source.even_target(room_only=False)
+        task.fit(everywhere, params, room, settings.iterations // 4, ROOM_TIME)
+    return result.iterations
+
+
+def _room_alone(task: FrameTask, settings: IFrameSettings, params: np.ndarray) -> np.ndarray:
+    """The room's Gaussians, float32 [n, 8], fitted to a picture that is black where the person is."""
+    room = np.ascontiguousarray(params)
+    target = task.source.even_target(room_only=True)
+    if settings.init != "random":
+        task.raster.solve_colors(target, room, None, COLOR_SWEEPS, RIDGE)
+    task.fit(target, room, None, settings.iterations // 2, ROOM_TIME)
+    return room
+
+
+def _rounded(task: FrameTask, fitted: Gaussians, person: np.ndarray | None, quality: float) -> State:
+    """The fitted Gaussians as integers, colours solved for again with the geometry as it was rounded."""
+    params, everything = fitted.params, slice(None)
+    size_class, energy_class = classify(params, quality)
+    state = State(np.zeros(params.shape, np.int32), size_class, energy_class, fitted.is_room, quality)
+    quantize_geometry(params, state, everything, task.size)
+    quantize_colors(params, state, everything)
+    rounded = dequantize(state)
+    task.raster.solve_colors(task.source.target(), rounded, person, COLOR_SWEEPS, RIDGE)
+    quantize_colors(rounded, state, everything)
+    return state
+
+
+def _symbol_arrays(state: State, size: tuple[int, int], is_room_fixed: bool) -> SymbolArrays:
+    """The state spelt out for the pursuit; a room that was fitted separately keeps its geometry."""
+    step, offset, low, high = affine_arrays(state, size)
+    if is_room_fixed:
+        low[state.is_room, :COLOR_0] = high[state.is_room, :COLOR_0] = state.symbols[state.is_room, :COLOR_0]
+    return SymbolArrays(state.symbols, iframe_base(state), step, offset, low, high)

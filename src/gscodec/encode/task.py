@@ -1,0 +1,69 @@
+"""A frame to encode: what every step of it is given."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gscodec.encode.budget import Budget, StopRule, fit_schedule
+from gscodec.encode.lagrangian import Lagrangian
+from gscodec.errors import FitError
+from gscodec.splat.frame_store import FrameStore
+from gscodec.splat.pursuit import Effort
+from gscodec.splat.raster import FitResult, Rasterizer
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTask:
+    """One frame, and the means to encode it.
+
+    Attributes:
+        number: of the frame, counted from the encoder's first.
+        source: holds the frame's pixels and matte.
+        raster: draws and fits.
+        lagrangian: what a bit must buy. budget: the time there is. stop: when a fit has done enough.
+    """
+
+    number: int
+    source: FrameStore
+    raster: Rasterizer
+    lagrangian: Lagrangian
+    budget: Budget
+    stop: StopRule
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture, pixels."""
+        return self.raster.width, self.raster.height
+
+    def effort(self, passes: int) -> Effort:
+        """That of a pursuit of so many passes at most, within the time that is left."""
+        return Effort(passes, self.budget.seconds_left())
+
+    def fit(
+        self,
+        target: Any,
+        params: np.ndarray,
+        active: np.ndarray | None,
+        iterations: int,
+        share: float = 1.0,
+    ) -> FitResult:
+        """Move the active Gaussians towards the target, in place.
+
+        Args:
+            active: uint32 indices; None: all. iterations: upper bound.
+            share: of the time that is left under --deadline.
+        Raises:
+            FitError: the fit diverged.
+        """
+        schedule = fit_schedule(iterations, self.stop, self.budget, share)
+        result = self.raster.fit(target, params, active, schedule)
+        if not result.finite or not math.isfinite(result.loss):
+            raise FitError(
+                f"the fit of frame {self.number} diverged at iteration {result.iterations}; "
+                "please report the clip, and try another --preset meanwhile"
+            )
+        return result
