@@ -149,7 +149,7 @@ class EncoderConfig:
         """Gaussians of an I-frame and quality factor: as given, else worked out from crf or from each other.
 
         Args:
-            offset: on crf, of one GOP (rate.RateControl).
+            offset: on crf, of one GOP (encode.rate.RateControl).
             n_pixels: of the picture; the number of Gaussians grows with its square root, because a larger
                 picture of the same scene is smoother per pixel.
         """

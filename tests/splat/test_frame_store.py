@@ -57,7 +57,7 @@ def test_losses_are_those_of_the_target(make_store, rng, is_room_coded: bool) ->
     store = make_store(settings)
     (pixels, _), (matte, _) = frames(rng)
     store.take(pixels, matte)
-    store.aim()
+    store.make_target()
     candidates = [random_gaussians(rng, n, WIDTH, HEIGHT) for n in (N, 0, 3)]
     picture, weight = expected_target(settings, pixels, matte)
     wanted = [(weight[..., None] * (drawn(p) - picture) ** 2).sum() for p in candidates]
@@ -76,7 +76,7 @@ def test_a_matte_may_be_of_codes(make_store, rng, is_room_coded: bool) -> None:
     for matte in (codes, codes.astype(np.float32) / 255):
         store = make_store(replace(SETTINGS, is_room_coded=is_room_coded))
         store.take(pixels, matte)
-        store.aim()
+        store.make_target()
         found.append((store.matte, store.losses([params]), store.show(params, True)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-6)
@@ -101,7 +101,7 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     store.take(clip[0], mattes[0])
     store.show(params, True)
     store.take(clip[1], mattes[1])
-    store.aim(0.5)
+    store.make_target(0.5)
     shown = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0]
     then, _ = expected_target(settings, clip[0], mattes[0])
     picture, weight = expected_target(settings, clip[1], mattes[1])
@@ -111,7 +111,7 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     target, weight = (picture + s * steady) / (1 + s), weight[..., None] * (1 + s)
     wanted = (weight * (drawn(params) - target) ** 2).sum()
     assert store.losses([params]) == pytest.approx([wanted], rel=1e-3)
-    store.aim()
+    store.make_target()
     plain = (weight / (1 + s) * (drawn(params) - picture) ** 2).sum()
     assert store.losses([params]) == pytest.approx([plain], rel=2e-4)
 
@@ -125,7 +125,7 @@ def test_an_even_target_weighs_all_pixels_alike(make_store, rng, room_only: bool
     store = frame_store.make_frame_store(SETTINGS, raster)
     (pixels, _), (matte, _) = frames(rng)
     store.take(pixels, (255 * matte + 0.5).astype(np.uint8) if codes else matte)
-    store.aim()
+    store.make_target()
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     before = store.losses([params])
     picture, _ = expected_target(SETTINGS, pixels, matte)
@@ -145,15 +145,15 @@ def test_the_rest_is_the_target_without_the_sum(make_store, rng) -> None:
     store.take(clip[0], mattes[0])
     store.show(params, True)
     store.take(clip[1], mattes[1])
-    store.aim()
+    store.make_target()
     picture, weight = expected_target(settings, clip[1], mattes[1])
-    rest = store.rest(params)
+    rest = store.residual(params)
     assert rest.shape == (HEIGHT, WIDTH, 4)
     assert rest.dtype == np.float32
     np.testing.assert_allclose(rest[..., :3], picture - drawn(params), atol=2e-4)
     np.testing.assert_allclose(rest[..., 3], weight, atol=1e-5)
-    store.aim(0.5)
-    steady = store.rest(params)
+    store.make_target(0.5)
+    steady = store.residual(params)
     wanted = store.losses([params])[0]
     assert (steady[..., 3] * (steady[..., :3].astype(float) ** 2).sum(-1)).sum() == pytest.approx(
         wanted, rel=1e-3
@@ -201,7 +201,7 @@ def test_updates_lower_what_they_are_to_lower(make_store, rng, intra: bool, lamb
     wanted[:, [2, 4]] = np.maximum(wanted[:, [2, 4]], 0.6)
     pixels = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(wanted.astype(np.float32))[0]
     store.take(pixels, np.ones((HEIGHT, WIDTH), np.float32))
-    store.aim()
+    store.make_target()
     before = store.losses([arrays.values()])[0]
     costs = None if intra else rng.uniform(2, 9, N).astype(np.float32)
     assert store.update(arrays, costs, pursuit.Effort(4), lambda_) > 0
@@ -233,7 +233,7 @@ def test_a_card_and_the_core_find_updates_of_like_worth(rng) -> None:
         arrays = pursuit.SymbolArrays(symbols, symbols.copy(), step, offset, low, high)
         pixels = own.integers(0, 256, (HEIGHT // 6 + 1, WIDTH // 6 + 1, 3)).repeat(6, 0).repeat(6, 1)
         store.take(pixels[:HEIGHT, :WIDTH].astype(np.uint8), np.ones((HEIGHT, WIDTH), np.float32))
-        store.aim()
+        store.make_target()
         before = store.losses([arrays.values()])[0]
         store.update(arrays, np.full(60, 5, np.float32), pursuit.Effort(40), 1e-5)
         costs[name] = store.losses([arrays.values()])[0] / before

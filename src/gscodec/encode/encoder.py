@@ -134,7 +134,7 @@ class Encoder:
             base = MovedReference(reference)
             updated = refit_pframe(task, reference, self._refitted, self._config.p_iterations)
         else:
-            task.source.aim(self._pframe.stability)
+            task.source.make_target(self._pframe.stability)
             base = self._move(task, reference)
             updated = update_symbols(task, base.state, self._coder, self._pframe.update_passes)
         n_coded = int((updated.state.symbols != base.state.symbols).any(axis=1).sum())

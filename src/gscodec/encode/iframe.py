@@ -71,7 +71,7 @@ def fit_iframe(task: FrameTask, settings: IFrameSettings, n_gaussians: int, qual
     Raises:
         FitError: a fit diverged.
     """
-    task.source.aim()
+    task.source.make_target()
     start = initial_gaussians(
         task.source.pixels,
         task.source.person,

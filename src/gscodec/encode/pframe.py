@@ -106,7 +106,7 @@ def find_births(task: FrameTask, state: State, births: Births, is_room_coded: bo
     most = births.n_due(state)
     if most <= 0 or not task.budget.allows(BIRTHS_S):
         return None
-    residual = task.source.rest(dequantize(state))
+    residual = task.source.residual(dequantize(state))
     matte = task.source.matte if is_room_coded else None
     effort = task.effort(BIRTH_PASSES)
     born = births.find(residual, matte, state.quality, effort, task.lagrangian.birth, most)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gscodec.coding.quantize import State, dequantize, quantize_colors, quantize_geometry
+from gscodec.encode.iframe import RIDGE
 from gscodec.encode.pframe import UpdatedState
 from gscodec.encode.task import FrameTask
 from gscodec.splat.raster import Rasterizer
 
 COLOR_SWEEPS = 3
-RIDGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def refit_pframe(task: FrameTask, reference: State, memory: FittedSource, iterat
     if changed is None:
         return UpdatedState(state, 0)
     active = changed.gaussians
-    task.source.aim()
+    task.source.make_target()
     target = task.source.target()
     task.raster.solve_colors(target, params, active, COLOR_SWEEPS, RIDGE)
     result = task.fit(target, params, active, iterations)

@@ -47,7 +47,7 @@ class CudaFrameStore:
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
         self._sum, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
         self._tolerances = tolerances(settings.hold).tolist()
-        self._is_shown, self._is_aimed = False, True
+        self._is_shown, self._has_target = False, True
 
     @property
     def picture(self) -> np.ndarray:
@@ -62,24 +62,24 @@ class CudaFrameStore:
         return self._roi >= (128 if self._roi.dtype == np.uint8 else 0.5)
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
-        if not self._is_aimed:
-            self.aim()  # the next frame asks for this one's luma
+        if not self._has_target:
+            self.make_target()  # the next frame asks for this one's luma
         self.pixels, self._roi, self._looked = pixels, roi_of(matte), None
-        self._is_aimed = False
+        self._has_target = False
         self._lumas = self._lumas[1], self._lumas[0]
         work = self._work
         for buffer, array in ((self._source, self.pixels), (self._matte, self._roi)):
             work.send(buffer.address, [np.ascontiguousarray(array)])
         work.flush()  # it is under way while the motion is looked for
 
-    def aim(self, stability: float = 0.0) -> None:
+    def make_target(self, stability: float = 0.0) -> None:
         p = LookParams(mask=int(not self._settings.is_room_coded))
         p.background_weight = self._settings.room_weight
         p.luma, p.luma_before = (luma.address for luma in self._lumas)
         if stability and self._is_shown:
             p.shown, p.stability = self._shown.address, stability
         self._look_at(self._target, p)
-        self._is_aimed = True
+        self._has_target = True
 
     def target(self) -> CudaTarget:
         return self._target
@@ -101,7 +101,7 @@ class CudaFrameStore:
         self._work.wait()
         return [float(loss) for loss in found[:, 0]]
 
-    def rest(self, params: np.ndarray) -> np.ndarray:
+    def residual(self, params: np.ndarray) -> np.ndarray:
         batch, work = self._batch, self._work
         placed = batch.place_as("candidates", [params])
         rest = work.buffer("candidates' rest", self._n_pixels * 16)

@@ -62,7 +62,7 @@ class FrameStore(Protocol):
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         """Take the next frame in hand; arguments as for encoder.Encoder.encode."""
 
-    def aim(self, stability: float = 0.0) -> None:
+    def make_target(self, stability: float = 0.0) -> None:
         """Make the frame the target of what follows.
 
         Args:
@@ -71,7 +71,7 @@ class FrameStore(Protocol):
         """
 
     def target(self) -> Any:
-        """What was aimed at, as the rasteriser's fits take it; valid until the next aim."""
+        """What make_target made, as the rasteriser's fits take it; valid until the next one."""
 
     def even_target(self, room_only: bool) -> Any:
         """The frame as a target of which every pixel counts alike; valid until the next one.
@@ -86,7 +86,7 @@ class FrameStore(Protocol):
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
 
-    def rest(self, params: np.ndarray) -> np.ndarray:
+    def residual(self, params: np.ndarray) -> np.ndarray:
         """Target minus the sum of params, float32 [N, 8], and the target's weight: float32 [H, W, 4]."""
 
     def update(
@@ -99,7 +99,7 @@ class FrameStore(Protocol):
         """
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
-        """Draw what a decoder shows, and keep it; its errors, by the names of encoder.EncodedFrame.
+        """Draw what a decoder shows, and keep it; its errors, by the names of encoded.EncodedFrame.
 
         Args:
             restart: an I-frame, which holds nothing of the frames before.
@@ -121,23 +121,23 @@ class CpuFrameStore:
         self._shown = np.empty(0, np.uint8)
         self._holder = Holder(settings.hold)
         self._target: Any = None
-        self._aim = self.picture, self._weight
+        self._target_arrays = self.picture, self._weight
 
     def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
         self._picture_before, self.pixels = self.picture, pixels
         self.picture, self.matte, self._weight = look_at(pixels, matte, self._settings)
         self.person = self.matte >= 0.5
 
-    def aim(self, stability: float = 0.0) -> None:
+    def make_target(self, stability: float = 0.0) -> None:
         picture, weight = self.picture, self._weight
         if stability:
             picture, weight = picture.copy(), weight.copy()
             _native.steady(picture, weight, self._picture_before, self._shown, OPPONENT_FROM_RGB, stability)
-        self._aim = picture, weight
+        self._target_arrays = picture, weight
         self._target = self._core.target(picture, weight)
 
     def target(self) -> Any:
-        return self._target if self._raster is self._core else self._raster.target(*self._aim)
+        return self._target if self._raster is self._core else self._raster.target(*self._target_arrays)
 
     def even_target(self, room_only: bool) -> Any:
         outside = 1.0 - np.minimum(1.0, 2.0 * self.matte)
@@ -150,7 +150,7 @@ class CpuFrameStore:
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
 
-    def rest(self, params: np.ndarray) -> np.ndarray:
+    def residual(self, params: np.ndarray) -> np.ndarray:
         return self._core.canvas.rest(self._target, params)
 
     def update(
@@ -201,7 +201,7 @@ def roi_of(matte: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W]
 
 
 def score(shown: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
-    """The errors of a decoded picture, by the names of encoder.EncodedFrame."""
+    """The errors of a decoded picture, by the names of encoded.EncodedFrame."""
     roi_error, roi_samples, error = _native.squared_errors(shown, pixels, (matte >= 0.5).astype(np.uint8))
     return {"roi_error": roi_error, "roi_samples": roi_samples, "error": error, "samples": pixels.size}
 
