@@ -71,5 +71,5 @@ def test_wrong_sizes_are_named() -> None:
     used = np.ones(shape, np.uint8)
     with pytest.raises(ValueError, match="another length"):
         native.choose(points, np.zeros(3, np.float32), wanted, used, 0.5, 1.0)
-    with pytest.raises(ValueError, match="is .*, expected"):
+    with pytest.raises(ValueError, match=r"wanted is .*, expected"):
         native.choose(points, np.zeros(2, np.float32), wanted[:, 1:], used, 0.5, 1.0)

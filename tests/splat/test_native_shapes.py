@@ -167,7 +167,7 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
     ),
     "coding.FrameCoder.moved": (coder, {"mesh": CODER_MESH, "room_moves": False}, set()),
 }
-# Those without an array: numbers (test_wrong_numbers_are_refused), nothing, or addresses, which cannot be checked.
+# Those without an array. Numbers: test_wrong_numbers_are_refused; addresses cannot be checked.
 NO_ARRAYS = {
     "splat.Canvas.ceiling_ns",
     *(f"splat.CommandQueue.{name}" for name in ("copy", "send", "fetch", "zero", "launch", "run")),
