@@ -56,6 +56,13 @@ def test_decode_frames(tmp_path):
     assert [float(line.split()[0]) for line in lines] == [0.0, 0.04, 0.08, 0.12]
 
 
+def test_encode_frames(tmp_path):
+    lines = run_example("encode_frames.py", tmp_path / "a.gsv", folder=tmp_path).splitlines()
+    assert len(lines) == 25
+    assert lines[0].startswith("I 0: ")
+    assert len(run_example("decode_frames.py", tmp_path / "a.gsv", folder=tmp_path).splitlines()) == 25
+
+
 def test_encode_folder(tmp_path):
     folder = tmp_path / "my clips"
     folder.mkdir()

@@ -18,6 +18,7 @@ PUBLIC = [
     "DecoderLimits",
     "Encoder",
     "EncoderConfig",
+    "FrameType",
     "GscodecError",
     "GsvReader",
     "GsvWriter",

@@ -1,9 +1,11 @@
-"""Write the conformance vectors anew: small .gsv files and what decoding them must give.
+"""Add conformance vectors: small .gsv files and what decoding them must give.
 
-Run it on purpose only, while version 1 of the bitstream is not final or when a vector is added: files that
-exist are proof that old files can be read, so they are rewritten with --force alone.
+A vector is proof that a file of its day can still be read, so one that exists is never changed, not even when
+today's encoder would write other bytes. Describe a new one in VECTORS, then
 
-    python tools/make_vectors.py [--force] [NAME ...]
+    python tools/make_vectors.py
+
+writes what is new: the file, its entry in vectors.json, and a line in hashes.txt that holds both still.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -174,28 +177,58 @@ def hashes(data: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "frames": frames}
 
 
-def main() -> None:
-    """Write what is missing, or everything that is named."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(VECTORS)}; else all")
-    parser.add_argument("--force", action="store_true", help="rewrite vectors that exist")
-    arguments = parser.parse_args()
-    listing = FOLDER / "vectors.json"
-    known = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else {}
-    for name in arguments.names or VECTORS:
+def entry_hash(entry: dict[str, Any]) -> str:
+    """Of an entry of vectors.json, however it is laid out there."""
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+
+
+def read_hashes() -> dict[str, list[str]]:
+    """Name -> hashes of its file and of its entry."""
+    rows = [line.split() for line in (FOLDER / "hashes.txt").read_text(encoding="utf-8").splitlines()]
+    return {name: both for name, *both in rows}
+
+
+def check_kept() -> None:
+    """Exit unless every vector with a line in hashes.txt is there as it was.
+
+    What is missing or changed comes back from the repository; it must not be made anew.
+    """
+    known = json.loads((FOLDER / "vectors.json").read_text(encoding="utf-8"))
+    for name, wanted in read_hashes().items():
         path = FOLDER / f"{name}.gsv"
-        if path.exists() and not arguments.force:
-            print(f"{path.name}: kept")
-            continue
-        data = make_file(name)
-        if len(data) > MAX_BYTES:
-            parser.error(f"{path.name} would have {len(data)} bytes, at most {MAX_BYTES} are wanted")
-        path.write_bytes(data)
-        known[name] = hashes(data)
-        print(f"{path.name}: {len(data)} bytes, {len(known[name]['frames'])} frames")
-    listing.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        file_hash = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
+        if [file_hash, entry_hash(known.get(name, {}))] != wanted:
+            sys.exit(f"{path.name} or its entry in vectors.json is not as it was: git checkout {FOLDER}")
+
+
+def add(name: str) -> None:
+    """Write a new vector. Raises FileExistsError where there is such a file already."""
+    data = make_file(name)
+    if len(data) > MAX_BYTES:
+        sys.exit(f"{name}.gsv would have {len(data)} bytes, at most {MAX_BYTES} are wanted")
+    entry = hashes(data)
+    listing = FOLDER / "vectors.json"
+    known = json.loads(listing.read_text(encoding="utf-8"))
+    with open(FOLDER / f"{name}.gsv", "xb") as file:
+        file.write(data)
+    listing.write_text(json.dumps(known | {name: entry}, indent=1) + "\n", encoding="utf-8")
+    with open(FOLDER / "hashes.txt", "a", encoding="utf-8") as lines:
+        print(name, entry["sha256"], entry_hash(entry), file=lines)
+    print(f"{name}.gsv: {len(data)} bytes, {len(entry['frames'])} frames")
+
+
+def main() -> None:
+    """Add what is described and not there yet."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    check_kept()
+    kept = read_hashes()
+    for name in VECTORS:
+        if name in kept:
+            print(f"{name}.gsv: kept")
+        else:
+            add(name)
 
 
 if __name__ == "__main__":

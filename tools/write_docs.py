@@ -128,7 +128,7 @@ def first_sentence(path: Path) -> str | None:
 
 def preset_table() -> str:
     """Options down, presets across; an option no preset sets is not there."""
-    from gscodec.config import PRESET_VALUES, PRESETS, EncoderConfig
+    from gscodec.config import PRESET_VALUES, PRESETS, REFIT_VALUES, EncoderConfig
 
     fields = [name for name in EncoderConfig.__slots__ if any(name in PRESET_VALUES[p] for p in PRESETS)]
     rows = ["| option | " + " | ".join(f"`{p}`" for p in PRESETS) + " |", "|---" * (len(PRESETS) + 1) + "|"]
@@ -137,6 +137,9 @@ def preset_table() -> str:
         values = [str(PRESET_VALUES[p].get(name, default)) for p in PRESETS]
         values = [{"True": "yes", "False": "no"}.get(value, value) for value in values]
         rows.append(f"| `--{name.replace('_', '-')}` | " + " | ".join(values) + " |")
+    for name in REFIT_VALUES[PRESETS[0]]:
+        values = [str(REFIT_VALUES[p][name]) for p in PRESETS]
+        rows.append(f"| `--{name.replace('_', '-')}`, with `--update refit` | " + " | ".join(values) + " |")
     return "\n".join(rows) + "\n"
 
 

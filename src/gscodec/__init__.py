@@ -4,6 +4,7 @@
     encode_file("talk.mp4", "talk.gsv", encoder_config("medium", crf=24))
     decode_file("talk.gsv", "talk_again.mp4")
 
+Encoder and Decoder are the same frame by frame (examples/encode_frames.py, examples/decode_frames.py).
 Names are loaded when first used, so that `import gscodec` and `gscodec --help` stay quick.
 tests/test_public_api.py keeps this list true; what is not in it may change without notice.
 """
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gscodec import errors
     from gscodec.coding.container import GsvReader, GsvWriter
+    from gscodec.coding.headers import FrameType
     from gscodec.config import DecoderLimits, EncoderConfig, encoder_config
     from gscodec.decoder import Decoder
-    from gscodec.encode.encoder import Encoder
     from gscodec.errors import GscodecError
     from gscodec.inspection import inspect_file
+    from gscodec.live import Encoder
     from gscodec.transcode import decode_file, encode_file
 
 __version__ = "0.1.0"
@@ -30,6 +32,7 @@ __all__ = [
     "DecoderLimits",
     "Encoder",
     "EncoderConfig",
+    "FrameType",
     "GscodecError",
     "GsvReader",
     "GsvWriter",
@@ -44,8 +47,9 @@ __all__ = [
 _HOMES = {
     "Decoder": "gscodec.decoder",
     "DecoderLimits": "gscodec.config",
-    "Encoder": "gscodec.encode.encoder",
+    "Encoder": "gscodec.live",
     "EncoderConfig": "gscodec.config",
+    "FrameType": "gscodec.coding.headers",
     "GscodecError": "gscodec.errors",
     "GsvReader": "gscodec.coding.container",
     "GsvWriter": "gscodec.coding.container",

@@ -54,7 +54,7 @@ _ENCODER_HELP = {
     "init": ("MODE", f"Where Gaussians start: {', '.join(config.INIT_MODES)}."),
     "detail": ("SHARE", "Superpixels of 0: equal area, 1: equal detail."),
     "iterations": ("N", "Most steps to fit an I-frame."),
-    "p_iterations": ("N", "Most steps to fit a P-frame."),
+    "p_iterations": ("N", "Most steps to fit a P-frame, with --update refit."),
     "plateau": ("SHARE", "End a fit when ten steps gain less than this share."),
     "target_psnr": ("DB", "ROI-PSNR to reach, instead of --crf."),
     "bitrate": ("KBIT", "Size to reach in kb/s, instead of --crf."),
@@ -208,7 +208,8 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add one option for every field of EncoderConfig; None means: as the preset says."""
-    in_presets = {field for values in config.PRESET_VALUES.values() for field in values}
+    presets = [*config.PRESET_VALUES.values(), *config.REFIT_VALUES.values()]
+    in_presets = {field for values in presets for field in values}
     for field in reversed(fields(config.EncoderConfig)):
         option = _OPTION_NAMES.get(field.name, "--" + field.name.replace("_", "-"))
         metavar, text = _ENCODER_HELP.get(field.name, ("", ""))

@@ -56,7 +56,7 @@ class EncoderConfig:
     init: str = "superpixels"
     detail: float = 1.5  # 0: superpixels of equal area; 1: of equal gradient energy
     iterations: int = 150  # I-frame, upper bound
-    p_iterations: int = 20  # P-frame, upper bound
+    p_iterations: int = 20  # P-frame, upper bound, where `refits`
     plateau: float = 0.0  # a fit ends when ten steps gain less than this share of its loss; 0: never
     target_psnr: float | None = None  # ROI-PSNR the decoded clip is to have, dB, instead of crf
     bitrate: float | None = None  # kb/s the file is to have, instead of crf
@@ -132,6 +132,20 @@ class EncoderConfig:
         if self.deadline_ms is not None:
             _within("deadline", self.deadline_ms, 1.0, 60_000.0)
 
+    @property
+    def refits(self) -> bool:
+        """Whether P-frames are fitted, the paper's way; else they are updated greedily, or there are none."""
+        return self.profile == "paper" or (self.profile == "default" and self.update == "refit")
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting that can matter, by name; a report that named the others would mislead."""
+        idle = set() if self.refits else {"p_iterations", "change_threshold"}
+        if self.refits or self.profile != "default":
+            idle |= {"update_passes"}
+        if self.profile != "default":
+            idle |= {"polish_passes"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in idle}
+
     def device_numbers(self) -> tuple[int, ...]:
         """GPUs of `devices`; none where all visible ones are meant.
 
@@ -167,16 +181,22 @@ class EncoderConfig:
 PRESET_VALUES: dict[str, dict[str, Any]] = {
     "realtime": {
         "iterations": 30,
-        "p_iterations": 5,
         "polish_passes": 1,
         "update_passes": 1,
         "matte_every": 4,
         "births": False,
         "motion_pixels": 6_000,
     },
-    "fast": {"iterations": 60, "p_iterations": 10, "polish_passes": 2, "update_passes": 2},
-    "medium": {"iterations": 150, "p_iterations": 20, "polish_passes": 4, "update_passes": 3},
-    "slow": {"iterations": 600, "p_iterations": 60, "polish_passes": 10, "update_passes": 6},
+    "fast": {"iterations": 60, "polish_passes": 2, "update_passes": 2},
+    "medium": {"iterations": 150, "polish_passes": 4, "update_passes": 3},
+    "slow": {"iterations": 600, "polish_passes": 10, "update_passes": 6},
+}
+# What a preset adds for P-frames that are fitted and not updated greedily.
+REFIT_VALUES: dict[str, dict[str, Any]] = {
+    "realtime": {"p_iterations": 5},
+    "fast": {"p_iterations": 10},
+    "medium": {"p_iterations": 20},
+    "slow": {"p_iterations": 60},
 }
 
 
@@ -222,6 +242,8 @@ def encoder_config(preset: str = "medium", **overrides: Any) -> EncoderConfig:
     profile = overrides.get("profile", "default")
     _one_of("profile", profile, PROFILES)
     values = PRESET_VALUES[preset] if profile == "default" else BASELINE_PRESETS[preset]
+    if profile == "default" and overrides.get("update") == "refit":
+        values = values | REFIT_VALUES[preset]
     config = replace(EncoderConfig(), **{**values, **PROFILE_VALUES[profile], **overrides})
     config.validate()
     return config

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
 from threading import Lock
 from typing import Any
 
@@ -15,23 +14,16 @@ import numpy as np
 
 from gscodec.analysis.matting import Matter, make_matter
 from gscodec.coding.container import GsvReader, GsvWriter, Stream
-from gscodec.coding.headers import (
-    BACKGROUND_CODES,
-    ENTROPY_CODES,
-    PROFILE_CODES,
-    SEQUENCE_HEADER,
-    SIGNATURE,
-    FrameType,
-    pack,
-)
+from gscodec.coding.headers import SIGNATURE, FrameType
 from gscodec.coding.packet import Packet
-from gscodec.config import QUALITY_ONE, DecoderLimits, EncoderConfig
+from gscodec.config import DecoderLimits, EncoderConfig
 from gscodec.decoder import Decoder, video_format
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import frame_type, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.parallel import Item, Job, encode_jobs
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
+from gscodec.live import video_stream
 from gscodec.metrics import psnr_db
 from gscodec.prefetch import in_order, prefetch
 from gscodec.splat.raster import usable_backend
@@ -242,31 +234,7 @@ class _Once:
 
 
 def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
-    f = reader.format
-    sequence = {
-        "width": f.width,
-        "height": f.height,
-        "sar_num": f.sample_aspect_ratio.numerator,
-        "sar_den": f.sample_aspect_ratio.denominator,
-        "frame_rate_num": f.frame_rate.numerator,
-        "frame_rate_den": f.frame_rate.denominator,
-        "matrix": f.matrix,
-        "primaries": f.primaries,
-        "transfer": f.transfer,
-        "full_range": int(f.full_range),
-        "background": BACKGROUND_CODES.index(config.background),
-        "background_r": 0,
-        "background_g": 0,
-        "background_b": 0,
-        "profile": PROFILE_CODES.index(config.profile),
-        "entropy": ENTROPY_CODES.index(config.entropy),
-        "quality_q8": round(config.operating_point(f.width * f.height)[1] * QUALITY_ONE),
-        "color_space": 0,
-        "flags": 0,
-        "hold": config.hold,
-    }
-    step = 1 / (f.frame_rate * f.time_base) if f.frame_rate else Fraction(0)
-    video = Stream("video", "gsv", f.time_base, pack(SEQUENCE_HEADER, sequence), round(step))
+    video = video_stream(reader.format, config)
     return [video] + [Stream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.side_streams]
 
 

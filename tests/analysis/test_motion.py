@@ -8,6 +8,7 @@ import pytest
 
 from coding_states import random_state
 from gscodec.analysis.motion import MotionEstimator
+from gscodec.coding._native import MAX_MOTION
 from gscodec.coding.adaptive import AdaptiveCoder, Motion
 from gscodec.coding.quantize import dequantize, mean_log2_steps
 from gscodec.config import encoder_config
@@ -151,12 +152,20 @@ def test_parts_move_apart(points: np.ndarray) -> None:
     assert np.abs(mesh[:, -1]).max() <= 1
 
 
-def test_displacements_stay_within_the_formats_range(points: np.ndarray) -> None:
+def test_displacements_end_at_64_pixels(points: np.ndarray) -> None:
+    """A motion that is never said adds up, but what is asked for stays far within what the format can say."""
+    world = textured(WIDTH + 100, HEIGHT)
     estimator = new_estimator()
-    estimator.start(view(0, 0))
-    for i in range(12):  # never said, always further
-        mesh = person_mesh(estimator, view(*((35, 35) if i % 2 else (-35, -35))), points)
-    assert np.abs(mesh).max() <= 1024
+    largest = []
+    for x in range(0, 97, 8):  # 96 pixels in all
+        picture = np.ascontiguousarray(world[:, 100 - x : 100 - x + WIDTH])
+        if x == 0:
+            estimator.start(picture)
+            continue
+        largest.append(int(np.abs(person_mesh(estimator, picture, points)).max()))
+    assert np.abs(np.array(largest[:7]) - 16 * np.arange(1, 8)).max() <= 2  # half pixels
+    assert largest[8:] == [128] * 4
+    assert max(largest) <= MAX_MOTION
 
 
 @pytest.mark.parametrize("size", [(8, 8), (200, 9), (15, 300)])

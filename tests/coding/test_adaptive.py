@@ -203,22 +203,33 @@ def test_stretch_undoes_squash() -> None:
     assert np.abs(np.array(back) - probabilities[::97]).max() <= 64  # a step of 1/256 at the steepest place
 
 
-def test_unused_points_are_not_coded_and_do_not_matter() -> None:
-    rng = np.random.default_rng(5)
-    state = random_state(rng, 20, size=(640, 60))
-    state = take(state, np.flatnonzero(state.symbols[:, 0] * 0 == 0))
-    mesh = random_mesh(rng, (640, 60))
-    used = AdaptiveCoder((640, 60))
-    used.pack_iframe(state)
-    mask = used.coded_points(True).astype(bool)
-    other = np.where(mask[:, :, None], mesh, 99).astype(np.int32)
-    payloads = []
-    for m in (mesh, other):
-        coder = AdaptiveCoder((640, 60))
+@pytest.mark.parametrize("room_moves", [False, True])
+def test_unused_points_are_not_coded_and_do_not_matter(room_moves: bool) -> None:
+    """Nobody is in the right half, and in the second quarter from the left only the room is."""
+    rng, size = np.random.default_rng(5), (640, 60)
+    state = random_state(rng, 60, size=size)
+    x = dequantize(state)[:, 0]
+    state.is_room = (x > 160) | state.is_room
+    state = take(state, np.flatnonzero(x < 320))
+    mesh = random_mesh(rng, size)
+
+    def payload(mesh: np.ndarray) -> bytes:
+        coder = AdaptiveCoder(size)
         coder.pack_iframe(state)
-        moved = coder.moved(Motion(m, True), 1.0)
-        payloads.append(coder.pack_pframe(state, moved, Motion(m, True)))
-    assert payloads[0] == payloads[1]
+        motion = Motion(mesh.astype(np.int32), room_moves)
+        return coder.pack_pframe(state, coder.moved(motion, 1.0), motion)
+
+    coder = AdaptiveCoder(size)
+    coder.pack_iframe(state)
+    used = coder.coded_points(room_moves).astype(bool)
+    assert used[:, :3].all()
+    assert used[:, 5].all() == room_moves
+    assert not used[:, 6:].any()
+    assert payload(np.where(used[:, :, None], mesh, 99)) == payload(mesh)
+    for row, column in np.argwhere(used):
+        other = mesh.copy()
+        other[row, column] = 99
+        assert payload(other) != payload(mesh)
 
 
 def test_slow_motion_adds_up_whatever_the_step() -> None:

@@ -21,5 +21,5 @@ def test_native_follows_the_formula(rng: np.random.Generator, inside: float) -> 
 
 def test_sizes_must_agree() -> None:
     picture = np.zeros((4, 5, 3), np.uint8)
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="mask is 4x4, expected 5x4"):
         _native.squared_errors(picture, picture, np.zeros((4, 4), np.uint8))

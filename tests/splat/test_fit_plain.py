@@ -119,6 +119,6 @@ def test_an_error_in_the_projection_comes_through(cpu_backend, start: np.ndarray
 
     with pytest.raises(KeyError):
         rasterizer.fit(target, params, None, FitSchedule(1), fail)
-    with pytest.raises(ValueError, match="number of Gaussians"):
+    with pytest.raises(ValueError, match="what project returned"):
         rasterizer.fit(target, params, None, FitSchedule(1), lambda p, g: p[1:])
     np.testing.assert_array_equal(params, start)

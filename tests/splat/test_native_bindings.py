@@ -86,7 +86,7 @@ def test_wrong_sizes_are_named(cpu) -> None:
 
 def test_wrong_numbers_are_rejected() -> None:
     for width, height, threads in ((0, 5, 1), (5, -1, 1), (5, 5, 0)):
-        with pytest.raises(ValueError, match="must be positive"):
+        with pytest.raises(ValueError, match=r"must be positive|threads is 0"):
             raster_cpu.CpuRasterizer(width, height, threads)
     with pytest.raises(ValueError, match="cannot run kernels 'mmx'"):
         raster_cpu.CpuRasterizer(5, 5, 1, "mmx")

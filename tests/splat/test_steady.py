@@ -31,5 +31,5 @@ def test_native_follows_the_formula(rng: np.random.Generator, stability: float) 
 
 def test_sizes_must_agree() -> None:
     picture, weight = np.zeros((4, 5, 3), np.float32), np.zeros((4, 4), np.float32)
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="weight is 4x4, expected 5x4"):
         _native.steady(picture, weight, picture, np.zeros((4, 5, 3), np.uint8), OPPONENT_FROM_RGB, 1.0)

@@ -102,7 +102,7 @@ def measure_ours(
         }
         if over_black:  # only figures of the person's own pixels mean something
             figures |= dict.fromkeys(("psnr_db", "y_psnr_db", "roi_ssim", "roi_ms_ssim"))
-        return _row(bench, clip, protocol, codec, point, asdict(config), figures, kept.name)
+        return _row(bench, clip, protocol, codec, point, config.settings(), figures, kept.name)
 
     key = _key(bench, clip, protocol, codec, asdict(config)) | {
         "encode_repeats": bench.encode_repeats,

@@ -8,14 +8,20 @@
 #include <optional>
 
 #include "arrays.h"
+#include "checks.h"
 #include "quantize.h"
-#include "syntax.h"
+#include "symbols.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
+using gscodec::check_length;
+using gscodec::check_number;
+using gscodec::check_sides;
+using gscodec::check_size;
+using gscodec::check_values;
 using gscodec::FrameCoder;
 using gscodec::Gaussian;
 using gscodec::make_array;
@@ -36,7 +42,6 @@ using Table = nb::ndarray<const double, nb::numpy,
 template <typename Use>
 void for_steps(const Table& table, const Classes& size, const Classes& energy, double color, const Use& use) {
   const std::size_t n = size.shape(0);
-  if (energy.shape(0) != n) throw std::invalid_argument("classes differ in length");
   double step[N_SYMBOLS];
   for (std::size_t i = 0; i < n; ++i) {
     const int32_t k = size.data()[i], e = energy.data()[i];
@@ -47,18 +52,24 @@ void for_steps(const Table& table, const Classes& size, const Classes& energy, d
   }
 }
 
-gscodec::Motion to_motion(const std::optional<Mesh>& mesh, bool room) {
+gscodec::Motion to_motion(const FrameCoder& coder, const std::optional<Mesh>& mesh, bool room) {
   gscodec::Motion motion;
   motion.room = room;
-  if (mesh) motion.mesh.assign(mesh->data(), mesh->data() + mesh->size());
+  if (mesh) {
+    check_size(*mesh, coder.mesh().columns, coder.mesh().rows, "the mesh");
+    check_values(*mesh, gscodec::MAX_MOTION, "a motion");
+    motion.mesh.assign(mesh->data(), mesh->data() + mesh->size());
+  }
   return motion;
 }
 
 std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, const Classes& energy,
                                    const Flags& room, const Drifts& drift) {
   const std::size_t n = symbols.shape(0);
-  if (size.shape(0) != n || energy.shape(0) != n || room.shape(0) != n || drift.shape(0) != n)
-    throw std::invalid_argument("symbols, classes and flags differ in length");
+  check_length(size, n, "size_class");
+  check_length(energy, n, "energy_class");
+  check_length(room, n, "is_room");
+  check_length(drift, n, "drift");
   std::vector<Gaussian> out(n);
   for (std::size_t i = 0; i < n; ++i) {
     std::copy_n(symbols.data() + i * N_SYMBOLS, N_SYMBOLS, out[i].s.begin());
@@ -115,8 +126,9 @@ NB_MODULE(_native, m) {
       "dequantize",
       [](Table table, Symbols symbols, Drifts drift, Classes size, Classes energy, double color) {
         const std::size_t n = symbols.shape(0);
-        if (size.shape(0) != n || drift.shape(0) != n)
-          throw std::invalid_argument("symbols and classes differ in length");
+        check_length(drift, n, "drift");
+        check_length(size, n, "size_class");
+        check_length(energy, n, "energy_class");
         float* out;
         auto params = make_array<float>({n, std::size_t(N_SYMBOLS)}, &out);
         for_steps(table, size, energy, color, [&](std::size_t i, const double* step) {
@@ -124,11 +136,15 @@ NB_MODULE(_native, m) {
         });
         return params;
       },
-      "table"_a, "symbols"_a, "drift"_a, "size_class"_a, "energy_class"_a, "color"_a, "Parameters, float32 [n, 8].");
+      "table"_a, "symbols"_a.noconvert(), "drift"_a.noconvert(), "size_class"_a.noconvert(),
+      "energy_class"_a.noconvert(), "color"_a, "Parameters, float32 [n, 8].");
   m.def(
       "affine",
       [](Table table, Drifts drift, Classes size, Classes energy, double color, int width, int height) {
-        const std::size_t n = size.shape(0);
+        const std::size_t n = drift.shape(0);
+        check_length(size, n, "size_class");
+        check_length(energy, n, "energy_class");
+        check_sides(width, height);
         double *step, *offset;
         int32_t *low, *high;
         auto a = make_array<double>({n, std::size_t(N_SYMBOLS)}, &step);
@@ -142,28 +158,36 @@ NB_MODULE(_native, m) {
         });
         return nb::make_tuple(a, b, c, d);
       },
-      "table"_a, "drift"_a, "size_class"_a, "energy_class"_a, "color"_a, "width"_a, "height"_a,
-      "Step and offset, float64 [n, 8]; lowest and highest symbol, int32 [n, 8].");
+      "table"_a, "drift"_a.noconvert(), "size_class"_a.noconvert(), "energy_class"_a.noconvert(), "color"_a, "width"_a,
+      "height"_a, "Step and offset, float64 [n, 8]; lowest and highest symbol, int32 [n, 8].");
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
-      .def(nb::init<int, int, bool>(), "width"_a, "height"_a, "as_0_1_0"_a)
+      .def(
+          "__init__",
+          [](FrameCoder* self, int width, int height, bool as_0_1_0) {
+            check_sides(width, height);
+            new (self) FrameCoder(width, height, as_0_1_0);
+          },
+          "width"_a, "height"_a, "as_0_1_0"_a)
       .def(
           "encode_iframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d) {
             return to_bytes(released([&] { return c.encode_iframe(to_gaussians(s, k, e, r, d)); }));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a)
+          "symbols"_a.noconvert(), "size_class"_a.noconvert(), "energy_class"_a.noconvert(), "is_room"_a.noconvert(),
+          "drift"_a.noconvert())
       .def(
           "encode_pframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d, std::optional<Mesh> mesh, bool room,
              int n_born) {
-            return to_bytes(
-                released([&] { return c.encode_pframe(to_gaussians(s, k, e, r, d), to_motion(mesh, room), n_born); }));
+            check_number("n_born", n_born, -1, int64_t(s.shape(0)));
+            return to_bytes(released(
+                [&] { return c.encode_pframe(to_gaussians(s, k, e, r, d), to_motion(c, mesh, room), n_born); }));
           },
-          "symbols"_a, "size_class"_a, "energy_class"_a, "is_room"_a, "drift"_a, "mesh"_a.none(), "room_moves"_a,
-          "n_born"_a)
+          "symbols"_a.noconvert(), "size_class"_a.noconvert(), "energy_class"_a.noconvert(), "is_room"_a.noconvert(),
+          "drift"_a.noconvert(), "mesh"_a.noconvert().none(), "room_moves"_a, "n_born"_a)
       .def(
-          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(mesh, room))); },
-          "mesh"_a, "room_moves"_a)
+          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(c, mesh, room))); },
+          "mesh"_a.noconvert(), "room_moves"_a)
       .def(
           "used_points",
           [](FrameCoder& c, bool room) {
@@ -177,12 +201,14 @@ NB_MODULE(_native, m) {
       .def(
           "decode_iframe",
           [](FrameCoder& c, nb::bytes b, int n) {
+            check_number("n", n, 0, gscodec::MAX_GAUSSIANS);
             return to_arrays(released([&] { return c.decode_iframe(data_of(b), b.size(), n); }));
           },
           "data"_a, "n"_a)
       .def(
           "decode_pframe",
           [](FrameCoder& c, nb::bytes b, int most) {
+            check_number("max_gaussians", most, 0, INT32_MAX);
             return to_arrays(released([&] { return c.decode_pframe(data_of(b), b.size(), most); }));
           },
           "data"_a, "max_gaussians"_a)
@@ -205,6 +231,14 @@ NB_MODULE(_native, m) {
              for (std::size_t i = 0; i < rows.size(); ++i) std::copy(rows[i].begin(), rows[i].end(), out + 6 * i);
              return array;
            })
-      .def("weight", &FrameCoder::weight, "stream"_a, "node"_a, "input"_a)
+      .def(
+          "weight",
+          [](FrameCoder& c, int stream, int node, int input) {
+            check_number("stream", stream, 0, gscodec::N_STREAMS - 1);
+            check_number("node", node, 0, gscodec::N_NODES - 1);
+            check_number("input", input, 0, gscodec::N_INPUTS - 1);
+            return c.weight(stream, node, input);
+          },
+          "stream"_a, "node"_a, "input"_a)
       .def("take_bits", &FrameCoder::take_bits);
 }

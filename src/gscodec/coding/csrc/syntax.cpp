@@ -290,10 +290,6 @@ const std::vector<Gaussian>& FrameCoder::decode(const uint8_t* data, std::size_t
 
 std::vector<uint8_t> FrameCoder::encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion,
                                                int n_born) {
-  const std::size_t n_mesh = 2 * std::size_t(mesh_.columns) * mesh_.rows;
-  if (!motion.mesh.empty() && motion.mesh.size() != n_mesh) throw std::invalid_argument("the mesh has another size");
-  for (int32_t v : motion.mesh)
-    if (v < -MAX_MOTION || v > MAX_MOTION) throw std::invalid_argument("a motion leaves its range");
   if (gaussians.size() != gaussians_.size() + std::max(n_born, 0))
     throw std::invalid_argument("a P-frame keeps the number of Gaussians but for its newborn");
   for (const Gaussian& g : gaussians) check(g);

@@ -1,4 +1,4 @@
-// The Python face of the native core: arrays are checked for shape and type here, once.
+// The Python face of the native core. What each entry asks of its arguments: the types below, and checks.h.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -6,9 +6,11 @@
 #include <nanobind/stl/tuple.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "arrays.h"
 #include "bindings.h"
@@ -29,6 +31,17 @@ using gscodec::make_array;
 using gscodec::N_COLORS;
 using gscodec::N_PARAMS;
 using namespace gscodec::bindings;
+using gscodec::check_length;
+using gscodec::check_number;
+using gscodec::check_sides;
+using gscodec::check_size;
+using gscodec::check_values;
+using gscodec::FAR_SYMBOL;
+using gscodec::MAX_POINTS;
+using gscodec::MAX_THREADS;
+
+constexpr float FARTHEST = 1e30f;  // of a point from the picture, pixels; what lies outside counts at its edge
+constexpr float FARTHEST_MOTION = 65536.0f;  // that a mesh may want, in its units
 
 nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n) {
   float* data;
@@ -37,10 +50,9 @@ nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n) {
   return array;
 }
 
+// A target is laid out in tiles of the canvas it was made for.
 void check_target(const gscodec::Target& target, const Canvas& canvas) {
-  if (target.width != canvas.width || target.height != canvas.height)
-    throw std::invalid_argument("the target is " + std::to_string(target.width) + "x" + std::to_string(target.height) +
-                                ", expected " + std::to_string(canvas.width) + "x" + std::to_string(canvas.height));
+  check_size(std::size_t(target.width), std::size_t(target.height), canvas.width, canvas.height, "the target");
 }
 
 const uint32_t* checked(const std::optional<Indices>& active, std::size_t n) {
@@ -57,7 +69,8 @@ const gscodec::Kernels& kernels_of(const std::string& isa) {
 }
 
 Canvas* make_canvas(int width, int height, int threads, const std::string& isa) {
-  if (width < 1 || height < 1 || threads < 1) throw std::invalid_argument("width, height and threads must be positive");
+  check_sides(width, height);
+  check_number("threads", threads, 1, MAX_THREADS);
   return new Canvas(width, height, threads, &kernels_of(isa));
 }
 
@@ -145,8 +158,7 @@ NB_MODULE(_native, m) {
           "params"_a)
       .def(
           "render_rgb8",
-          [](Canvas& c, Params params, nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig> matrix,
-             std::optional<nb::ndarray<const float, nb::numpy, nb::shape<3>, nb::c_contig>> background) {
+          [](Canvas& c, Params params, Matrix matrix, std::optional<Background> background) {
             uint8_t *rgb, *alpha = nullptr;
             const std::size_t h = c.height, w = c.width;
             auto picture = make_array<uint8_t>({h, w, N_COLORS}, &rgb);
@@ -182,8 +194,9 @@ NB_MODULE(_native, m) {
               hook = [&](const float* now, const float* gradients, float* drawn) {
                 nb::gil_scoped_acquire acquire;
                 const nb::object made = (*project)(copied(now, count), copied(gradients, count));
-                const auto array = nb::cast<Params>(made);
-                if (array.shape(0) != count) throw std::invalid_argument("project changed the number of Gaussians");
+                Params array;
+                if (!nb::try_cast(made, array)) throw nb::type_error("project must return float32 [n, 8]");
+                check_length(array, count, "what project returned");
                 std::copy_n(array.data(), count * N_PARAMS, drawn);
               };
             nb::gil_scoped_release release;
@@ -204,6 +217,7 @@ NB_MODULE(_native, m) {
       .def(
           "loss",
           [](Canvas& c, const gscodec::Target& target, Params params) {
+            check_target(target, c);
             nb::gil_scoped_release release;
             return gscodec::loss(c, target, params.data(), int(params.shape(0)));
           },
@@ -224,12 +238,19 @@ NB_MODULE(_native, m) {
           [](Canvas& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,
              Symbols low, Symbols high, Rates rates, GroupRates groups, std::optional<Costs> first,
              const gscodec::PursuitOptions& options) {
+            check_target(target, c);
             const std::size_t n = symbols.shape(0);
-            if (base.shape(0) != n || step.shape(0) != n || offset.shape(0) != n || low.shape(0) != n ||
-                high.shape(0) != n)
-              throw std::invalid_argument("symbols, base, step, offset, low and high differ in length");
+            check_length(base, n, "base");
+            check_length(step, n, "step");
+            check_length(offset, n, "offset");
+            check_length(low, n, "low");
+            check_length(high, n, "high");
+            if (first) check_length(*first, n, "first");
+            check_values(symbols, FAR_SYMBOL, "symbols");
+            check_values(base, FAR_SYMBOL, "base");
+            check_values(low, FAR_SYMBOL, "low");
+            check_values(high, FAR_SYMBOL, "high");
             gscodec::RateModel rate;
-            if (first && first->shape(0) != n) throw std::invalid_argument("first has another length than symbols");
             rate.first = first ? first->data() : nullptr;
             std::copy_n(groups.data(), gscodec::N_GROUPS, rate.group_on);
             std::copy_n(groups.data() + gscodec::N_GROUPS, gscodec::N_GROUPS, rate.group_off);
@@ -239,17 +260,18 @@ NB_MODULE(_native, m) {
             nb::gil_scoped_release release;
             return gscodec::pursue(c, target, arrays, int(n), rate, options);
           },
-          "target"_a, "symbols"_a.noconvert(), "base"_a, "step"_a, "offset"_a, "low"_a, "high"_a, "rates"_a, "groups"_a,
-          "first"_a.none(), "options"_a);
+          "target"_a, "symbols"_a.noconvert(), "base"_a.noconvert(), "step"_a, "offset"_a, "low"_a.noconvert(),
+          "high"_a.noconvert(), "rates"_a, "groups"_a, "first"_a.none(), "options"_a);
 
   nb::class_<gscodec::MeshSearch>(m, "MeshSearch", "Motion of a clip as a mesh of displacements.")
       .def(
           "__init__",
           [](gscodec::MeshSearch* self, int width, int height, int rows, int columns, float spacing_x, float spacing_y,
              int pixels_per_step, const std::string& isa) {
-            if (width < 1 || height < 1) throw std::invalid_argument("width and height must be positive");
+            check_sides(width, height);
             if (rows < 2 || columns < 2 || !(spacing_x > 0) || !(spacing_y > 0))
               throw std::invalid_argument("a mesh has two rows and columns at least, and space between them");
+            if (rows > MAX_POINTS / columns) throw std::invalid_argument("a mesh has too many points");
             if (pixels_per_step < 1) throw std::invalid_argument("pixels_per_step must be positive");
             new (self) gscodec::MeshSearch(width, height, {rows, columns, spacing_x, spacing_y}, pixels_per_step,
                                            kernels_of(isa));
@@ -258,7 +280,7 @@ NB_MODULE(_native, m) {
       .def(
           "look",
           [](gscodec::MeshSearch& self, Mask grey) {
-            check_size(grey, self.width(), self.height(), "the picture");
+            check_size(grey, self.width(), self.height(), "grey");
             nb::gil_scoped_release release;
             self.look(grey.data());
           },
@@ -266,6 +288,7 @@ NB_MODULE(_native, m) {
       .def(
           "fit",
           [](const gscodec::MeshSearch& self, Points points) {
+            check_values(points, FARTHEST, "points");
             float* data;
             auto mesh = make_array<float>({std::size_t(self.grid().rows), std::size_t(self.grid().columns), 2}, &data);
             nb::gil_scoped_release release;
@@ -278,10 +301,11 @@ NB_MODULE(_native, m) {
           [](const gscodec::MeshSearch& self, Points points, Weights weights, Wanted wanted, Mask used, float unit,
              float lambda) {
             const std::size_t rows = self.grid().rows, columns = self.grid().columns;
-            if (weights.shape(0) != points.shape(0)) throw std::invalid_argument("points and weights differ in length");
-            if (wanted.shape(0) != rows || wanted.shape(1) != columns || used.shape(0) != rows ||
-                used.shape(1) != columns)
-              throw std::invalid_argument("the mesh has another size");
+            check_length(weights, points.shape(0), "weights");
+            check_size(wanted, int(columns), int(rows), "wanted");
+            check_size(used, int(columns), int(rows), "used");
+            check_values(points, FARTHEST, "points");
+            check_values(wanted, FARTHEST_MOTION, "wanted");
             int32_t* data;
             auto mesh = make_array<int32_t>({rows, columns, 2}, &data);
             nb::gil_scoped_release release;
@@ -294,6 +318,7 @@ NB_MODULE(_native, m) {
       .def(
           "drift",
           [](const gscodec::MeshSearch& self, Points points) {
+            check_values(points, FARTHEST, "points");
             nb::gil_scoped_release release;
             return self.drift(points.data(), int(points.shape(0)));
           },
@@ -301,12 +326,15 @@ NB_MODULE(_native, m) {
       .def(
           "follow",
           [](const gscodec::MeshSearch& self, StridedPoints points, Flags is_room, float scale, float still) {
-            if (is_room.size() != points.shape(0)) throw std::invalid_argument("points and flags differ in length");
+            check_length(is_room, points.shape(0), "is_room");
+            if (!(scale > 0)) throw std::invalid_argument("scale must be positive");
             std::vector<float> own, room;
             for (std::size_t i = 0; i < points.shape(0); ++i) {
               std::vector<float>& to = is_room.data()[i] ? room : own;
-              to.push_back(points(i, 0) / scale);
-              to.push_back(points(i, 1) / scale);
+              for (std::size_t k = 0; k < 2; ++k) {
+                to.push_back(points(i, k) / scale);
+                if (!(std::fabs(to.back()) <= FARTHEST)) throw std::invalid_argument("points leaves its range");
+              }
             }
             float* data;
             auto meshes =
@@ -315,7 +343,7 @@ NB_MODULE(_native, m) {
             self.follow(own, room, still, data);
             return meshes;
           },
-          "points"_a, "is_room"_a, "scale"_a, "still"_a,
+          "points"_a, "is_room"_a.noconvert(), "scale"_a, "still"_a,
           "Displacements [2, rows, columns, 2] around what is not the room's, and around all points; points are of a "
           "picture so many times as large. The second are 0 where the room drifts by no more than `still`.");
   using gscodec::CommandQueue;

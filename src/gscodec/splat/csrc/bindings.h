@@ -1,13 +1,12 @@
-// What the files of the native core's Python face share: types of arrays, and their checks.
+// What the files of the native core's Python face share: types of arrays.
 #pragma once
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 
+#include "checks.h"
 #include "gaussian.h"
 #include "pursuit.h"
 
@@ -32,6 +31,8 @@ using PixelsInOut = nb::ndarray<uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>,
 using Labels = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using LabelsInOut = nb::ndarray<int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Counts = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Tolerance = nb::ndarray<const uint8_t, nb::numpy, nb::shape<N_COLORS>, nb::device::cpu>;
+using Background = nb::ndarray<const float, nb::numpy, nb::shape<N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
 using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
@@ -45,14 +46,6 @@ using Points = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::c_conti
 using StridedPoints = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<const uint32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <typename Array>
-void check_size(const Array& a, int width, int height, const char* name) {
-  if (a.shape(0) != std::size_t(height) || a.shape(1) != std::size_t(width))
-    throw std::invalid_argument(std::string(name) + " is " + std::to_string(a.shape(1)) + "x" +
-                                std::to_string(a.shape(0)) + ", expected " + std::to_string(width) + "x" +
-                                std::to_string(height));
-}
 
 }  // namespace bindings
 }  // namespace gscodec

@@ -55,7 +55,7 @@ void bind_frames(nb::module_& m) {
         nearest_seeds(picture.data(), regions, density.data(), int(w), int(h), iterations, labels);
         return array;
       },
-      "picture"_a, "region"_a, "density"_a, "counts"_a, "iterations"_a = 1,
+      "picture"_a, "region"_a, "density"_a, "counts"_a.noconvert(), "iterations"_a = 1,
       "Labels, int32 [height, width]: the seed of a pixel's region nearest in colour and place, or -1.");
   m.def(
       "connect",
@@ -71,36 +71,36 @@ void bind_frames(nb::module_& m) {
         connect(regions, int(w), int(h), labels.data(), found);
         return array;
       },
-      "labels"_a.noconvert(), "region"_a, "counts"_a,
+      "labels"_a.noconvert(), "region"_a, "counts"_a.noconvert(),
       "Makes labels exactly counts[r] connected segments of each region, in place; how many they are.");
   m.def(
       "steady",
       [](PictureInOut picture, PlaneInOut weight, Picture before, Pixels decoded, Matrix matrix, float stability) {
-        const std::size_t n = weight.size();
-        if (picture.size() != 3 * n || before.size() != 3 * n || decoded.size() != 3 * n)
-          throw std::invalid_argument("pictures and weights of one size are expected");
+        const int h = int(picture.shape(0)), w = int(picture.shape(1));
+        check_size(weight, w, h, "weight");
+        check_size(before, w, h, "before");
+        check_size(decoded, w, h, "decoded");
         nb::gil_scoped_release release;
-        steady(picture.data(), weight.data(), before.data(), decoded.data(), matrix.data(), stability, n);
+        steady(picture.data(), weight.data(), before.data(), decoded.data(), matrix.data(), stability, weight.size());
       },
       "picture"_a.noconvert(), "weight"_a.noconvert(), "before"_a, "decoded"_a, "matrix"_a, "stability"_a,
       "Blends target and weights towards the decoded picture where the source stands still, in place.");
   m.def(
       "hold",
-      [](PixelsInOut before, PixelsInOut picture, nb::ndarray<const uint8_t, nb::numpy, nb::shape<3>> tolerance) {
-        if (before.shape(0) != picture.shape(0) || before.shape(1) != picture.shape(1))
-          throw std::invalid_argument("two pictures of one size are expected");
+      [](PixelsInOut before, PixelsInOut picture, Tolerance tolerance) {
+        check_size(picture, int(before.shape(1)), int(before.shape(0)), "picture");
         const uint8_t t[3] = {tolerance(0), tolerance(1), tolerance(2)};
         nb::gil_scoped_release release;
         hold(before.data(), picture.data(), t, picture.size() / N_COLORS);
       },
-      "before"_a.noconvert(), "picture"_a.noconvert(), "tolerance"_a,
+      "before"_a.noconvert(), "picture"_a.noconvert(), "tolerance"_a.noconvert(),
       "Makes both pictures what is shown: the one before, within a tolerance of the new one.");
   m.def(
       "squared_errors",
       [](Pixels a, Pixels b, Mask mask) {
         const std::size_t n = mask.size();
-        if (a.size() != n * N_COLORS || b.size() != n * N_COLORS)
-          throw std::invalid_argument("two pictures and a mask of one size are expected");
+        check_size(b, int(a.shape(1)), int(a.shape(0)), "b");
+        check_size(mask, int(a.shape(1)), int(a.shape(0)), "mask");
         nb::gil_scoped_release release;
         uint64_t inside = 0, all = 0, pixels = 0;
         for (std::size_t i = 0; i < n; ++i) {
@@ -120,6 +120,7 @@ void bind_frames(nb::module_& m) {
       "gaussians_of_segments",
       [](Pixels pixels, Labels labels, int count, float widen, Matrix matrix) {
         check_size(labels, int(pixels.shape(1)), int(pixels.shape(0)), "labels");
+        check_number("count", count, 0, MAX_PIXELS);
         for (std::size_t i = 0; i < labels.size(); ++i)
           if (labels.data()[i] >= count) throw std::out_of_range("a label is past count");
         float* params;
@@ -129,7 +130,7 @@ void bind_frames(nb::module_& m) {
                               matrix.data(), params);
         return array;
       },
-      "pixels"_a, "labels"_a, "count"_a, "widen"_a, "matrix"_a,
+      "pixels"_a, "labels"_a.noconvert(), "count"_a, "widen"_a, "matrix"_a,
       "One Gaussian for each segment, float32 [count, 8]; matrix: colours from R'G'B' codes.");
 }
 
