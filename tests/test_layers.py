@@ -24,6 +24,7 @@ LAYERS = (
     "encoder_paper",
     "gop",
     "inspection",
+    "interrupts",
     "metrics",
     "parallel",
     "rate",
@@ -33,7 +34,7 @@ LAYERS = (
 )
 MAY_IMPORT = {
     "__init__": ("coding", "decoder", "encoder", "inspection", "transcode"),
-    "__main__": ("cli",),
+    "__main__": ("cli", "interrupts"),
     "ahead": (),
     "analysis": (
         "analysis",
@@ -58,6 +59,7 @@ MAY_IMPORT = {
     "filenames": (),
     "gop": ("coding.headers",),
     "inspection": ("coding", "decoder"),
+    "interrupts": (),
     "metrics": (),
     "parallel": (
         "ahead",
@@ -73,8 +75,9 @@ MAY_IMPORT = {
     "progress": ("transcode",),
     "rate": (),
     "splat": ("splat",),
+    "splat.cuda_compile": ("interrupts", "splat"),
     "transcode": LAYERS,
-    "video": ("ahead", "video"),
+    "video": ("ahead", "interrupts", "video"),
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,9 +20,9 @@ from typing import Any, NoReturn
 
 import click
 
-from gscodec import __version__, config, progress
-from gscodec.errors import BackendError, ConfigError, describe
-from gscodec.filenames import check_target, gsv_path, source_path
+from gscodec import __version__, config, interrupts, progress
+from gscodec.errors import BackendError, ConfigError, describe, printable
+from gscodec.filenames import check_gsv_name, check_stdout, check_target, source_path
 
 _MAX_SIDE = 65535  # of a picture in a .gsv
 _COLORS = {
@@ -122,25 +123,23 @@ class _Group(click.Group):
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except click.ClickException as error:
             sys.exit(_fail(error.format_message() + _hint(error), error.exit_code))
-        except click.Abort:  # what click makes of Ctrl-C
+        except click.Abort:  # what click makes of Ctrl-C where `interrupts` is not installed
             sys.exit(_fail("interrupted", 128 + signal.SIGINT))
         except OSError as error:  # `gscodec info … | head` ends silently, `… > /dev/full` does not
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if sys.stdout is not None:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             quiet = isinstance(error, BrokenPipeError)
             sys.exit(1 if quiet else _fail(f"standard output: {error.strerror or error}", 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def main() -> NoReturn:
-    """Run the command; entry point of `gscodec` and `python -m gscodec`."""
-
-    def terminate(number: int, _: Any) -> NoReturn:
-        sys.exit(_fail("terminated", 128 + number))  # unwinds, so that unfinished files are deleted
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
-            signal.signal(number, terminate)
-    cli.main(prog_name="gscodec")
+    """Run the command; `__main__` has it from the entry point."""
+    interrupts.install()
+    try:
+        cli.main(prog_name="gscodec")
+    finally:
+        interrupts.too_late()
 
 
 @click.group(
@@ -179,8 +178,11 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = files if source is None else (source, *files)
         if len(names) != 2:
             raise click.UsageError(f"expected SOURCE and TARGET, got {' '.join(names) or 'nothing'}")
-        source, target = source_path(names[0]), names[1]
+        source, target = names[0], names[1]
         with _translated(source, target, verbose):
+            source = source_path(source)
+            if as_json:
+                check_stdout()
             check_target(source, target, overwrite, as_json)
             with progress.make_progress("none" if quiet else progress_mode) as display:
                 run = Run(source, target, quiet, verbose > 0 and not quiet, as_json, display)
@@ -263,7 +265,7 @@ def encode(
         raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
     if duration_s is not None and not 0 < duration_s < float("inf"):
         raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
-    target = gsv_path(run.target)
+    check_gsv_name(run.target)
     options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})
     from gscodec.transcode import encode_file
 
@@ -275,7 +277,7 @@ def encode(
 
     tally = encode_file(
         run.source,
-        target,
+        run.target,
         options,
         size=size,
         start_s=start_s,
@@ -321,12 +323,13 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 @click.option("--bits", is_flag=True, help="Where the bits are, per stream of the adaptive coder.")
 def info(source: str, verbose: int, as_json: bool, bits: bool) -> None:
     """Say what the file SOURCE (.gsv) holds: streams, size, GOPs, Gaussians, bytes per frame type."""
-    source = source_path(source)
     with _translated(source, source, verbose):
+        source = source_path(source)
+        check_stdout()
         from gscodec.inspection import inspect_file
 
         facts = inspect_file(source, bits=bits)
-    click.echo(_json({"path": source, **facts}) if as_json else progress.describe(source, facts))
+    click.echo(_json({"path": source, **facts}) if as_json else printable(progress.describe(source, facts)))
 
 
 @cli.command(
@@ -358,7 +361,7 @@ def _translated(source: str, target: str, verbose: int) -> Iterator[None]:
         if verbose > 1:
             import traceback
 
-            traceback.print_exc()
+            _say(traceback.format_exc().rstrip())
         raise _Failure(describe(error, source, target), getattr(error, "exit_code", 1)) from error
 
 
@@ -374,7 +377,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 def _report(run: Run, tally: Any, options: dict[str, Any]) -> None:
@@ -389,4 +392,5 @@ def _report(run: Run, tally: Any, options: dict[str, Any]) -> None:
 
 
 def _json(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, indent=2, ensure_ascii=False)
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    return re.sub(r"[^ -~\n]", lambda c: c[0] if c[0].isprintable() else json.dumps(c[0])[1:-1], text)

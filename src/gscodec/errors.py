@@ -68,6 +68,26 @@ class FitError(GscodecError, RuntimeError):
     """The optimiser diverged."""
 
 
+def printable(text: str) -> str:
+    """`text` as a terminal may get it: what is no character to look at becomes an escape such as \\x1b.
+
+    Names of files and tags may hold anything, also what moves the cursor, colours the window or turns the
+    direction of writing. Line ends stay.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
+
+
+def _escape(c: str) -> str:
+    number = ord(c)
+    return (
+        f"\\x{number:02x}"
+        if number < 0x100
+        else f"\\u{number:04x}"
+        if number < 0x10000
+        else f"\\U{number:08x}"
+    )
+
+
 def describe(error: Exception, source: str, target: str) -> str:
     """One line about any error of a run from `source` to `target`, for the person who started it."""
     if isinstance(error, BitstreamError):  # made where names of files are not known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from gscodec.errors import ConfigError, GscodecError
 
@@ -11,31 +12,52 @@ FOREIGN = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".y4m", ".flv
 
 
 def source_path(name: str) -> str:
-    """The path to read."""
-    return "/dev/stdin" if name == STANDARD else name
-
-
-def gsv_path(name: str) -> str:
-    """The path to write a .gsv to.
+    """The path to read.
 
     Raises:
-        ConfigError: its name says that it is another kind of video, which nothing could then play.
+        GscodecError: it is standard input, which is closed: its number may be another file's.
+    """
+    if name != STANDARD:
+        return name
+    if sys.__stdin__ is None:
+        raise GscodecError("-: standard input is closed; give the name of a file to read")
+    return "/dev/stdin"
+
+
+def check_gsv_name(name: str) -> None:
+    """Refuse a name to write a .gsv to which says that it is another kind of video.
+
+    Raises:
+        ConfigError: it does; nothing could then play the file.
     """
     if name.lower().endswith(FOREIGN):
         raise ConfigError(f"{name}: what is encoded is a .gsv; give the target a name that ends so")
-    return "/dev/stdout" if name == STANDARD else name
+
+
+def check_stdout() -> None:
+    """Refuse to find out what nobody could then be told.
+
+    Raises:
+        GscodecError: standard output is closed.
+    """
+    if sys.__stdout__ is None:
+        raise GscodecError("standard output is closed; open it, or send it to /dev/null")
 
 
 def check_target(source: str, target: str, overwrite: bool, as_json: bool) -> None:
     """Refuse, before any work, a target that would destroy something.
 
     Raises:
-        GscodecError: it is the source, or exists and may not be overwritten.
+        GscodecError: it is the source, or exists and may not be overwritten, or is closed.
         ConfigError: it is standard output, where the summary shall go too.
     """
     if target == STANDARD:
         if as_json:
             raise ConfigError("--json and the target '-' both want standard output; give the target a name")
+        if sys.__stdout__ is None:
+            raise GscodecError("-: standard output is closed; give the target a name")
+        if os.path.isfile(source) and os.path.samestat(os.stat(source), os.fstat(1)):
+            raise GscodecError(f"{source}: is where standard output goes too; give the target a name")
         return
     if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
         raise GscodecError(f"{target}: source and target are the same file; give another name")

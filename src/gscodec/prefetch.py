@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from queue import Empty, Queue
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,32 +20,38 @@ def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
     Raises:
         whatever `items` raises, when its turn comes.
     """
-    ready: Queue[tuple[T] | BaseException | None] = Queue(maxsize=HELD)
-    stop = Event()
+    # SimpleQueue, whose calls cannot be torn: a handler that raises inside Queue.get leaves its mutex locked,
+    # and the worker then waits for it for ever.
+    ready: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
+    room: SimpleQueue[None] = SimpleQueue()  # a place for one more item each
+    stopped: list[bool] = []
+    for _ in range(HELD):
+        room.put(None)
 
     def prepare() -> None:
         try:
             for item in items:
-                ready.put((item,))
-                if stop.is_set():
+                room.get()
+                if stopped:
                     return
+                ready.put((item,))
             ready.put(None)
         except BaseException as error:  # handed over to whoever waits
             ready.put(error)
 
     worker = Thread(target=prepare, daemon=True)
-    worker.start()
     try:
+        worker.start()
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            room.put(None)
             yield item[0]
     finally:
-        stop.set()
-        while worker.is_alive():  # it may wait to put one more
-            with suppress(Empty):
-                ready.get(timeout=0.01)
-        worker.join()
+        stopped.append(True)
+        room.put(None)  # it may wait for that
+        if worker.is_alive():
+            worker.join()
 
 
 def in_order(function: Callable[[T], U], items: Iterable[T], threads: int) -> Generator[U, None, None]:

@@ -21,7 +21,9 @@ LINE_EVERY_S = 2.0
 def make_progress(mode: str) -> Progress:
     """Make the display called `mode` (one of MODES)."""
     if mode == "auto":
-        mode = "bar" if sys.stderr.isatty() else "none"
+        mode = "bar" if sys.stderr is not None and sys.stderr.isatty() else "none"
+    if sys.stderr is None:  # closed; what is printed there would go to standard output
+        mode = "none"
     return {"bar": Bar, "lines": Lines, "json": JsonLines, "none": Progress}[mode]()
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from gscodec.live import video_stream
 from gscodec.metrics import psnr_db
 from gscodec.prefetch import in_order, prefetch
 from gscodec.splat.raster import usable_backend
-from gscodec.video.atomic import atomic_path
+from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.reader import VideoReader, open_video
 from gscodec.video.writer import VideoWriter
@@ -107,7 +108,7 @@ def encode_file(
 ) -> Tally:
     """Encode a video file to a .gsv.
 
-    The target appears under its name only when it is whole.
+    The target appears under its name only when it is whole; "-" is standard output.
 
     Args:
         size, start_s, duration_s, max_frames: see video.reader.open_video.
@@ -126,7 +127,7 @@ def encode_file(
         open_video(
             source, size=size, start_s=start_s, duration_s=duration_s, max_frames=max_frames
         ) as reader,
-        atomic_path(target) as temporary,
+        _place(target) as place,
     ):
         if on_open:
             on_open(reader)
@@ -135,7 +136,7 @@ def encode_file(
             config, crf=starting_crf(config, video.width * video.height, float(video.frame_rate))
         )
         with (
-            GsvWriter(temporary, _streams(reader, config), reader.metadata) as writer,
+            GsvWriter(place, _streams(reader, config), reader.metadata) as writer,
             closing(prefetch(reader)) as items,
             closing(_jobs(items, matter, config)) as jobs,
             # Closed at once on an error, so that the other cores stop too.
@@ -159,6 +160,11 @@ def encode_file(
         tally.warnings += [*reader.warnings, *matter.warnings]
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+def _place(target: str | os.PathLike[str]) -> AbstractContextManager[Path | BinaryIO]:
+    number = descriptor_of(target)
+    return atomic_path(target) if number is None else open_descriptor(number, os.fspath(target))
 
 
 def _refuse_gsv(source: str | os.PathLike[str]) -> None:

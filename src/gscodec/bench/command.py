@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gscodec import interrupts
 from gscodec.bench.against import compare
 from gscodec.bench.cache import Cache, Row, environment
 from gscodec.bench.claims import claims_section
@@ -19,7 +21,7 @@ from gscodec.bench.published import external_rows, sources_section
 from gscodec.bench.section import Section
 from gscodec.bench.suites import SUITE_TABLE, Suite
 from gscodec.bench.table import row_line, text_table
-from gscodec.errors import GscodecError
+from gscodec.errors import GscodecError, printable
 
 TIMING_SUITES = ("quick", "latency")  # where our encoding is timed as often as all else
 TAKE_EXTERNAL = ("quick", "rd")  # suites whose tables and curves also show --external figures
@@ -43,6 +45,8 @@ def _run(options: BenchOptions, command: str) -> int:
     before = read_results(options.against) if options.against else None
     external = [row for path in options.external for row in external_rows(path)]
     cache = Cache(options.out, fresh=options.fresh)
+    kept = f"what is measured is kept in {cache.folder}: run the same command to go on"
+    interrupts.notes[signal.SIGINT] = f"interrupted; {kept}"
     names = [name for name in SUITE_TABLE if options.suite in (name, "all")]
     rows: list[Row] = []
     sections: list[Section] = []
@@ -51,7 +55,7 @@ def _run(options: BenchOptions, command: str) -> int:
         try:
             made = _run_suite(SUITE_TABLE[name], name, options, cache, skipped)
         except KeyboardInterrupt:
-            _say(f"interrupted; what is measured is kept in {cache.folder}: run the same command to go on")
+            _say(f"interrupted; {kept}")
             return 130
         rows += made
         sections.append(SUITE_TABLE[name].section(made + (external if name in TAKE_EXTERNAL else [])))
@@ -102,7 +106,7 @@ def _print_section(section: Section) -> None:
     print(f"\n{section.title}")
     for table in section.tables:
         print(f"\n{table.title}" if table.title else "")
-        print(text_table(table.head, table.lines, table.n_left))
+        print(printable(text_table(table.head, table.lines, table.n_left)))
         for note in table.notes:
             print(f"  {note}")
     sys.stdout.flush()
@@ -124,4 +128,5 @@ def _write_report(
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # else it would be printed on standard output
+        print(printable(line), file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
+from gscodec import interrupts
 from gscodec.errors import MediaError
 
 NOTE = "VMAF: the FFmpeg inside this PyAV has no libvmaf; wheels of PyAV 19 (Python 3.12 and newer) have it"
@@ -25,7 +26,9 @@ class VmafMeter:
     """Compares a clip with its original, frame by frame, and keeps only the score."""
 
     def __init__(self, width: int, height: int) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        with interrupts.lock:
+            self._folder = tempfile.TemporaryDirectory()
+            interrupts.unfinished.add(self._folder.name)
         self._log = Path(self._folder.name) / "vmaf.json"
         self._score: float | None = None
         self._pair = Pair(width, height, "libvmaf", f"log_fmt=json:log_path={self._log}")
@@ -46,6 +49,7 @@ class VmafMeter:
                 self._score = score_of(self._log.read_text(encoding="utf-8") if self._log.exists() else "")
             finally:
                 self._folder.cleanup()
+                interrupts.unfinished.discard(self._folder.name)
         return self._score
 
 

@@ -15,6 +15,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from threading import Lock
 
+from gscodec import interrupts
 from gscodec.errors import BackendError
 
 # What each source includes, in the order of inclusion.
@@ -124,7 +125,9 @@ def _store(path: Path, code: bytes) -> None:
     """Write a cache file in one piece. A cache that cannot be written costs time, nothing else."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with interrupts.lock:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            interrupts.unfinished.add(temporary)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(_MAGIC + hashlib.sha256(code).digest() + code)
@@ -132,3 +135,5 @@ def _store(path: Path, code: bytes) -> None:
         except OSError:
             os.unlink(temporary)
             raise
+        finally:
+            interrupts.unfinished.discard(temporary)

@@ -15,7 +15,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from gscodec.errors import MediaError
-from gscodec.video.atomic import atomic_path
+from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
 from gscodec.video.containers import (
     CONSTANT_RATE,
@@ -189,15 +189,19 @@ class VideoWriter:
         preset: str | None,
         pix_fmt: str | None,
     ) -> None:
-        place = "-" if self._path == "-" else self._stack.enter_context(atomic_path(self._path))
+        number = descriptor_of(self._path)
+        place: Any = None
+        if number is None:
+            place = self._stack.enter_context(atomic_path(self._path))
+        else:
+            self._sink = self._stack.enter_context(open_descriptor(number, self._path))
         with self._translate("cannot be opened"):
             self._time_base = self._choose_time_base()
-            target: Any = os.fspath(place)
-            if not os.path.isfile(place):
+            target: Any = os.fspath(place) if place else None
+            if self._sink is None and not os.path.isfile(place):
+                self._sink = open(place, "wb")  # noqa: SIM115 (close and _abort close it)
+            if self._sink is not None:
                 # FFmpeg drops a failure to write the last bytes to a pipe or device; Python's close does not.
-                self._sink = open(  # noqa: SIM115 (close and _abort close it)
-                    1 if place == "-" else place, "wb", closefd=place != "-"
-                )
                 target = SimpleNamespace(write=self._sink.write)
             options = self._muxer_options(seekable=self._sink is None)
             self._output = av.open(target, "w", format=self._muxer, container_options=options)
