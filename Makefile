@@ -12,8 +12,8 @@ BENCH_ARGS ?= quick
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt
-CSRC := $(wildcard src/gscodec/csrc/* src/gscodec/*/csrc/*)
-CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu,$(CSRC))
+CSRC := $(shell find src/gscodec -type f -path '*/csrc/*')
+CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu %.cuh,$(CSRC))
 DEMO_CLIP := $(or $(CLIP),demo-out/clip.mp4)
 
 .DEFAULT_GOAL := help
