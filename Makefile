@@ -11,13 +11,14 @@ BENCH_ARGS ?= quick
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP := $(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt
-CSRC := $(wildcard src/gscodec/csrc/* src/gscodec/*/csrc/*)
-CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu,$(CSRC))
+PIP_INSTALL := -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt
+PIP := $(BIN)/python $(PIP_INSTALL)
+CSRC := $(shell find src/gscodec -type f -path '*/csrc/*')
+CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu %.cuh,$(CSRC))
 DEMO_CLIP := $(or $(CLIP),demo-out/clip.mp4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cuda fuzz lint format type docs bench vectors clean
+.PHONY: help install demo test test-slic test-extras test-cuda fuzz lint format type docs bench vectors clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -43,6 +44,34 @@ demo: $(STAMP)  ## encode and decode a clip (CLIP=path takes yours), print figur
 
 test: $(STAMP)  ## run every test (PYTEST_ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+# Optional packages get environments of their own on top of .venv: what is there is seen (same versions, same core),
+# what is added stays outside, so that `make test` still shows that nothing else needs it.
+$(VENV)-%/.on-top: | $(STAMP)
+	$(BIN)/python -m venv $(VENV)-$*
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > "$$($(VENV)-$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/on-top.pth"
+	@touch $@
+
+# Two steps: fast-slic, of 2019, does not say what its build needs (CONTRIBUTING.md). The import comes before the
+# stamp because its tests are skipped where it fails.
+$(VENV)-slic/.installed: pyproject.toml constraints.txt | $(VENV)-slic/.on-top
+	$(VENV)-slic/bin/python $(PIP_INSTALL) cython numpy setuptools
+	$(VENV)-slic/bin/python $(PIP_INSTALL) --no-build-isolation fast-slic
+	$(VENV)-slic/bin/python -c 'import fast_slic'
+	@touch $@
+
+$(VENV)-extras/.installed: pyproject.toml constraints.txt | $(VENV)-extras/.on-top
+	$(VENV)-extras/bin/python $(PIP_INSTALL) 'gscodec[matting,gsplat]'
+	$(VENV)-extras/bin/python -c 'import gsplat, rembg'
+	@touch $@
+
+test-slic: $(STAMP) $(VENV)-slic/.installed  ## install fast-slic into .venv-slic and run its tests
+	$(VENV)-slic/bin/python -m pytest tests/analysis/test_fast_slic.py tests/analysis/test_superpixel.py $(PYTEST_ARGS)
+
+test-extras: $(STAMP) $(VENV)-extras/.installed  ## the same for rembg and gsplat, without weights and without a GPU
+	$(VENV)-extras/bin/python -m pytest tests/analysis/test_rembg.py tests/analysis/test_matting_human.py \
+	  tests/splat/test_gsplat_package.py tests/splat/test_gsplat.py $(PYTEST_ARGS)
 
 test-cuda: $(STAMP)  ## run the tests that need an NVIDIA GPU
 	$(PIP) --no-build-isolation --editable '.[dev,cuda]'
@@ -73,6 +102,6 @@ bench: $(STAMP)  ## measure speed, size and quality (BENCH_ARGS="--help" for mor
 vectors: $(STAMP)  ## add conformance files that are new; none is ever changed (tests/conformance)
 	$(BIN)/python tools/make_vectors.py
 
-clean:  ## remove what was built and measured (.venv stays)
+clean:  ## remove what was built and measured (.venv and its like stay)
 	rm -rf build dist demo-out bench-out .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from gscodec.ahead import ahead
+from gscodec.prefetch import prefetch
 
 from cli_tools import make_clip, succeed
 
@@ -115,7 +115,7 @@ def test_an_exception_of_a_handler_does_not_tear_the_queue():
     code = """
 import signal, threading, time
 from contextlib import closing
-from gscodec.ahead import ahead
+from gscodec.prefetch import prefetch
 
 class Alarm(Exception): ...
 def ring(*_): raise Alarm
@@ -129,7 +129,7 @@ def slow():
 for n in range(300):
     signal.setitimer(signal.ITIMER_REAL, 0.0005 + n % 17 * 0.0001)
     try:
-        with closing(ahead(slow())) as items:
+        with closing(prefetch(slow())) as items:
             for _ in items:
                 pass
     except Alarm:
@@ -140,5 +140,5 @@ print(threading.active_count())
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
-    assert next(iter(ahead([1]))) == 1
+    assert next(iter(prefetch([1]))) == 1
     assert threading.active_count() <= n_before + 1

@@ -16,11 +16,12 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.errors import BackendError
 from gscodec.video.color import FULL, LIMITED, UNSPECIFIED, conversion_matrix
-from gscodec.video.picture import Interpolation, PictureConverter, VideoReformatter
+from gscodec.video.picture import PictureConverter
 
 _FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 _FIXED_GOP = "keyint={gop}:min-keyint={gop}:scenecut=0"

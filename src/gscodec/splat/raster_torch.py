@@ -70,7 +70,7 @@ def chunks(params: Tensor, height: int, width: int) -> Iterator[Tensor]:  # [N, 
     """The same Gaussians in order, in pieces of about PAIRS_PER_CHUNK pairs."""
     count = bounding_boxes(params.detach(), height, width)[1].prod(1)
     chunk = (count.cumsum(0) - count) // PAIRS_PER_CHUNK
-    yield from params.split(torch.unique_consecutive(chunk, return_counts=True)[1].tolist())
+    yield from torch.split(params, torch.unique_consecutive(chunk, return_counts=True)[1].tolist())
 
 
 def rasterize(

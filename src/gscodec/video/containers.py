@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import cast
 
 import av
 
@@ -36,7 +35,7 @@ def container_name(path: str, container: str | None) -> str:
             continue
         try:
             with av.open(os.path.basename(file), "w", format=name) as probe:
-                found = cast(str, probe.format.name)
+                found = probe.format.name
         except (av.FFmpegError, ValueError):
             continue
         if not found.startswith("image2"):
