@@ -76,7 +76,6 @@ vectors: $(STAMP)  ## rewrite the conformance files, on purpose (tests/conforman
 golden: $(STAMP)  ## rewrite the golden figures of rate and quality, on purpose; prints before and after
 	$(BIN)/python tools/golden.py
 
-
 clean:  ## remove what was built and measured (.venv stays)
 	rm -rf build dist demo-out bench-out .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
