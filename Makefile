@@ -18,7 +18,7 @@ CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu %.cuh,$(CSRC))
 DEMO_CLIP := $(or $(CLIP),demo-out/clip.mp4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slic test-extras test-cuda fuzz lint format type docs bench vectors clean
+.PHONY: help install demo test test-slic test-extras test-cuda fuzz lint format type docs bench vectors golden clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -101,6 +101,9 @@ bench: $(STAMP)  ## measure speed, size and quality (BENCH_ARGS="--help" for mor
 
 vectors: $(STAMP)  ## add conformance files that are new; none is ever changed (tests/conformance)
 	$(BIN)/python tools/make_vectors.py
+
+golden: $(STAMP)  ## rewrite the golden figures of rate and quality, on purpose; prints before and after
+	$(BIN)/python tools/golden.py
 
 clean:  ## remove what was built and measured (.venv and its like stay)
 	rm -rf build dist demo-out bench-out .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache

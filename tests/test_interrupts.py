@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from gscodec.prefetch import prefetch
 
 from cli_tools import make_clip, succeed
+from gscodec.prefetch import prefetch
 
 ROOT = Path(__file__).parents[1]
 
