@@ -194,7 +194,7 @@ def test_motion_that_makes_it_worse_is_refused(monkeypatch: pytest.MonkeyPatch) 
         return meshes
 
     monkeypatch.setattr(MotionEstimator, "estimate", wrong)
-    monkeypatch.setattr(MotionEstimator, "said", lambda self, mesh, *_: told.append(mesh))
+    monkeypatch.setattr(MotionEstimator, "coded", lambda self, mesh, *_: told.append(mesh))
     encoder = new_encoder(replace(PLAIN, motion=True, polish_passes=8))
     encoder.encode(view(0), FULL, FrameType.I)
     assert encoder.state is not None
@@ -221,7 +221,7 @@ def test_of_two_motions_the_better_is_taken(right: int, monkeypatch: pytest.Monk
         told.append((mesh, room_moves))
 
     monkeypatch.setattr(MotionEstimator, "estimate", find_both)
-    monkeypatch.setattr(MotionEstimator, "said", remember)
+    monkeypatch.setattr(MotionEstimator, "coded", remember)
     config = replace(PLAIN, gaussians=120, motion=True, background_weight=1.0, background_share=0.5)
     before, after = (view(0), view(4)) if right else (with_patches(1, 14), with_patches(1, 18))
     encoder = new_encoder(config)
