@@ -18,7 +18,7 @@ CLANG_FORMAT := $(BIN)/clang-format $(filter %.cpp %.h %.cu %.cuh,$(CSRC))
 DEMO_CLIP := $(or $(CLIP),demo-out/clip.mp4)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slic test-extras test-cuda fuzz lint format type docs bench vectors golden clean
+.PHONY: help install demo test test-slic test-extras test-cuda fuzz lint format type docs bench vectors golden mutate clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -104,6 +104,9 @@ vectors: $(STAMP)  ## add conformance files that are new; none is ever changed (
 
 golden: $(STAMP)  ## rewrite the golden figures of rate and quality, on purpose; prints before and after
 	$(BIN)/python tools/golden.py
+
+mutate: $(STAMP)  ## put wrong decisions into copies of the encoder; which tests notice (half an hour)
+	$(BIN)/python tools/mutate.py
 
 clean:  ## remove what was built and measured (.venv and its like stay)
 	rm -rf build dist demo-out bench-out .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache
