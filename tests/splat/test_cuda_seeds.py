@@ -19,7 +19,7 @@ def labels_of(
     raster = open_backend(backend)(width, height)
     settings = frame_store.FrameSettings(is_room_coded=True, room_weight=0.05, detail=detail, hold=5)
     store = frame_store.make_frame_store(settings, raster)
-    store.take(pixels, np.full(region.shape, 255, np.uint8))
+    store.take(pixels, np.full(region.shape, 255, np.uint8), True)
     store.make_target()
     return store.nearest_seeds(region, np.array(counts, np.int32))
 

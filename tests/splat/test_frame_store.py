@@ -56,7 +56,7 @@ def test_losses_are_those_of_the_target(make_store, rng, is_room_coded: bool) ->
     settings = replace(SETTINGS, is_room_coded=is_room_coded)
     store = make_store(settings)
     (pixels, _), (matte, _) = frames(rng)
-    store.take(pixels, matte)
+    store.take(pixels, matte, False)
     store.make_target()
     candidates = [random_gaussians(rng, n, WIDTH, HEIGHT) for n in (N, 0, 3)]
     picture, weight = expected_target(settings, pixels, matte)
@@ -75,7 +75,7 @@ def test_a_matte_may_be_of_codes(make_store, rng, is_room_coded: bool) -> None:
     found = []
     for matte in (codes, codes.astype(np.float32) / 255):
         store = make_store(replace(SETTINGS, is_room_coded=is_room_coded))
-        store.take(pixels, matte)
+        store.take(pixels, matte, False)
         store.make_target()
         found.append((store.matte, store.losses([params]), store.show(params, True)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
@@ -87,7 +87,7 @@ def test_without_a_person_everything_counts(make_store, rng) -> None:
     (pixels, _), _ = frames(rng)
     for nobody in (np.full((HEIGHT, WIDTH), 127, np.uint8), np.full((HEIGHT, WIDTH), 0.49, np.float32)):
         store = make_store(SETTINGS)
-        store.take(pixels, nobody)
+        store.take(pixels, nobody, False)
         assert (store.matte == 1).all()
         assert store.show(random_gaussians(rng, N, WIDTH, HEIGHT), True)["roi_samples"] == pixels.size
 
@@ -98,11 +98,11 @@ def test_a_steady_target_lies_between_the_picture_and_what_was_shown(make_store,
     store = make_store(settings)
     clip, mattes = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
-    store.take(clip[0], mattes[0])
+    store.take(clip[0], mattes[0], False)
     store.show(params, True)
-    store.take(clip[1], mattes[1])
+    store.take(clip[1], mattes[1], False)
     store.make_target(0.5)
-    shown = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0]
+    shown = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)
     then, _ = expected_target(settings, clip[0], mattes[0])
     picture, weight = expected_target(settings, clip[1], mattes[1])
     steady, _ = expected_target(replace(settings, is_room_coded=True), shown, mattes[1])
@@ -124,7 +124,7 @@ def test_an_even_target_weighs_all_pixels_alike(make_store, rng, room_only: bool
     raster = open_backend(name)(WIDTH, HEIGHT)
     store = frame_store.make_frame_store(SETTINGS, raster)
     (pixels, _), (matte, _) = frames(rng)
-    store.take(pixels, (255 * matte + 0.5).astype(np.uint8) if codes else matte)
+    store.take(pixels, (255 * matte + 0.5).astype(np.uint8) if codes else matte, False)
     store.make_target()
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
     before = store.losses([params])
@@ -142,9 +142,9 @@ def test_the_rest_is_the_target_without_the_sum(make_store, rng) -> None:
     store = make_store(settings)
     clip, mattes = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
-    store.take(clip[0], mattes[0])
+    store.take(clip[0], mattes[0], False)
     store.show(params, True)
-    store.take(clip[1], mattes[1])
+    store.take(clip[1], mattes[1], False)
     store.make_target()
     picture, weight = expected_target(settings, clip[1], mattes[1])
     rest = store.residual(params)
@@ -166,9 +166,9 @@ def test_what_is_shown_is_scored_inside_and_outside_the_roi(make_store, rng) -> 
     store = make_store(SETTINGS)
     (pixels, _), (matte, _) = frames(rng)
     params = random_gaussians(rng, N, WIDTH, HEIGHT)
-    store.take(pixels, matte)
+    store.take(pixels, matte, False)
     errors = store.show(params, True)
-    square = (raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0].astype(float) - pixels) ** 2
+    square = (raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params).astype(float) - pixels) ** 2
     assert errors["roi_error"] == pytest.approx(square[matte >= 0.5].sum(), rel=1e-3)
     assert errors["roi_samples"] == 3 * (matte >= 0.5).sum()
     assert errors["error"] == pytest.approx(square.sum(), rel=1e-3)
@@ -178,7 +178,7 @@ def test_what_is_shown_is_scored_inside_and_outside_the_roi(make_store, rng) -> 
 def test_where_nobody_is_everything_matters(make_store, rng) -> None:
     store = make_store(SETTINGS)
     (pixels, _), _ = frames(rng)
-    store.take(pixels, np.full((HEIGHT, WIDTH), 0.3, np.float32))
+    store.take(pixels, np.full((HEIGHT, WIDTH), 0.3, np.float32), False)
     assert (store.matte == 1).all()
     assert store.show(np.zeros((0, 8), np.float32), True)["roi_samples"] == pixels.size
 
@@ -199,8 +199,8 @@ def test_updates_lower_what_they_are_to_lower(make_store, rng, intra: bool, lamb
     arrays = pursuit.SymbolArrays(symbols, base, step, offset, low, high)
     wanted = params + rng.normal(0, 1, params.shape) * [1, 1, 0.5, 0.5, 0.5, 0.1, 0.05, 0.05]
     wanted[:, [2, 4]] = np.maximum(wanted[:, [2, 4]], 0.6)
-    pixels = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(wanted.astype(np.float32))[0]
-    store.take(pixels, np.ones((HEIGHT, WIDTH), np.float32))
+    pixels = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(wanted.astype(np.float32))
+    store.take(pixels, np.ones((HEIGHT, WIDTH), np.float32), False)
     store.make_target()
     before = store.losses([arrays.values()])[0]
     costs = None if intra else rng.uniform(2, 9, N).astype(np.float32)
@@ -232,7 +232,7 @@ def test_a_card_and_the_core_find_updates_of_like_worth(rng) -> None:
         symbols = np.clip(np.rint(params / step), low, high).astype(np.int32)
         arrays = pursuit.SymbolArrays(symbols, symbols.copy(), step, offset, low, high)
         pixels = own.integers(0, 256, (HEIGHT // 6 + 1, WIDTH // 6 + 1, 3)).repeat(6, 0).repeat(6, 1)
-        store.take(pixels[:HEIGHT, :WIDTH].astype(np.uint8), np.ones((HEIGHT, WIDTH), np.float32))
+        store.take(pixels[:HEIGHT, :WIDTH].astype(np.uint8), np.ones((HEIGHT, WIDTH), np.float32), False)
         store.make_target()
         before = store.losses([arrays.values()])[0]
         store.update(arrays, np.full(60, 5, np.float32), pursuit.Effort(40), 1e-5)
@@ -250,12 +250,12 @@ def test_pictures_are_held_until_an_iframe(make_store, rng) -> None:
     for i in range(4):
         params = random_gaussians(rng, N, WIDTH, HEIGHT)
         params[:, 5:] *= 0.1  # near each other, so that some pixels are held and some are not
-        picture = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params)[0].astype(int)
+        picture = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_rgb8(params).astype(int)
         t = np.array([5, 9, 3])
         shown = picture if before is None or i == 2 else np.clip(before, picture - t, picture + t)
         if i in (1, 3):
             assert 0.05 < (shown == before).mean() < 0.95
         before = shown
-        store.take(pixels, matte)
+        store.take(pixels, matte, False)
         wanted = ((shown - pixels.astype(int)) ** 2).sum()
         assert store.show(params, i == 2)["error"] == pytest.approx(wanted, rel=2e-3)

@@ -41,6 +41,10 @@ def canvas() -> Any:
     return splat.Canvas(W, H)
 
 
+def normalised_canvas() -> Any:
+    return splat.Canvas(W, H, normalised=True)
+
+
 def target() -> Any:
     return canvas().target(PICTURE, PLANE)
 
@@ -53,7 +57,7 @@ def search() -> Any:
 
 
 def coder() -> Any:
-    made = coding.FrameCoder(W, H, False)
+    made = coding.FrameCoder(W, H, False, False, b"")
     made.encode_iframe(**CODED)
     return made
 
@@ -62,13 +66,26 @@ ACTIVE = np.array([0, 2], np.uint32)
 # Entry -> what it is a method of, right arguments (arrays are copied for each call), and those among its
 # arrays whose length is the caller's to choose: nothing else is as long.
 CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
-    "splat.Canvas.target": (canvas, {"picture": PICTURE, "weight": PLANE}, set()),
+    "splat.Canvas.target": (normalised_canvas, {"picture": PICTURE, "weight": PLANE, "matte": PLANE}, set()),
     "splat.Canvas.render": (canvas, {"params": PARAMS}, {"params"}),
     "splat.Canvas.render_rgb8": (
         canvas,
-        {"params": PARAMS, "matrix": MATRIX, "background": np.zeros(3, F32)},
+        {"params": PARAMS, "matrix": MATRIX, "ground": np.zeros(3, F32)},
         {"params"},
     ),
+    "splat.Canvas.render_person": (
+        canvas,
+        {
+            "params": PARAMS,
+            "is_room": np.zeros(N, bool),
+            "matrix": MATRIX,
+            "ground": np.zeros(3, F32),
+            "background": np.zeros(3, F32),
+        },
+        set(),
+    ),
+    "splat.Canvas.curvatures": (canvas, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.Canvas.weights": (canvas, {"params": PARAMS}, {"params"}),
     "splat.Canvas.gradients": (canvas, {"params": PARAMS, "residual": PICTURE}, {"params"}),
     "splat.Canvas.fit": (
         canvas,
@@ -92,12 +109,14 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
             "offset": OFFSET,
             "low": LOW,
             "high": HIGH,
+            "others": PARAMS,
             "rates": np.ones((8, splat.RATE_ENTRIES), F32),
             "groups": np.ones((2, 4), F32),
             "first": np.ones(N, F32),
             "options": splat.PursuitOptions,
+            "is_room": np.zeros(N, bool),
         },
-        set(),
+        {"others"},
     ),
     "splat.MeshSearch.look": (search, {"grey": MASK}, set()),
     "splat.MeshSearch.fit": (search, {"points": POINTS}, {"points"}),
@@ -160,6 +179,7 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         set(),
     ),
     "coding.FrameCoder.encode_iframe": (coder, CODED, set()),
+    "coding.FrameCoder.predictions": (coder, CODED, set()),
     "coding.FrameCoder.encode_pframe": (
         coder,
         {**CODED, "mesh": CODER_MESH, "room_moves": False, "n_born": -1},
@@ -288,7 +308,7 @@ def test_wrong_numbers_are_refused() -> None:
         "too many points": lambda: splat.MeshSearch(W, H, **{**GRID, "rows": 1 << 16, "columns": 1 << 16}),
         "scale must be positive": lambda: call("splat.MeshSearch.follow", scale=0.0),
         "count is -5": lambda: call("splat.gaussians_of_segments", count=-5, labels=LABELS - 9),
-        "width and height must be": lambda: coding.FrameCoder(0, 5, False),
+        "width and height must be": lambda: coding.FrameCoder(0, 5, False, False, b""),
         "not 5x-1": lambda: call("coding.affine", width=5, height=-1),
         "n_born is 5, expected -1 to 4": lambda: call("coding.FrameCoder.encode_pframe", n_born=N + 1),
         "n_born is -2": lambda: call("coding.FrameCoder.encode_pframe", n_born=-2),
@@ -304,6 +324,6 @@ def test_wrong_numbers_are_refused() -> None:
 
 
 def test_a_projection_that_returns_something_else_is_refused() -> None:
-    for made, error in ((PARAMS[:1], ValueError), (PARAMS[:, :7].copy(), TypeError), ("text", TypeError)):
+    for made, error in ((PARAMS[:1], ValueError), (PARAMS[:, :7].copy(), ValueError), ("text", TypeError)):
         with pytest.raises(error, match="project"):
             call("splat.Canvas.fit", active=None, project=lambda *_, made=made: made)

@@ -8,6 +8,7 @@ from scenes import draw_by_definition, random_gaussians
 
 from gscodec.splat.gaussians import opponent_from_rgb, rgb_from_opponent
 
+NOBODY = np.zeros(0, bool)
 SIZES = [(33, 21), (16, 8), (1, 1), (7, 40)]
 
 
@@ -21,8 +22,7 @@ def assert_within_one_code(a: np.ndarray, b: np.ndarray) -> None:
 def test_is_the_rounded_picture(backend, rng: np.random.Generator, width: int, height: int) -> None:
     params = random_gaussians(rng, 25, width, height)
     rasterizer = backend(width, height)
-    pixels, alpha = rasterizer.render_rgb8(params)
-    assert alpha is None
+    pixels = rasterizer.render_rgb8(params)
     assert_within_one_code(pixels, rgb_from_opponent(rasterizer.render(params)))
 
 
@@ -34,7 +34,7 @@ def test_background_shows_where_weights_are_missing(
     white = np.hstack((params[:, :5], np.ones((6, 3), np.float32)))
     background = np.array([0.1, 0.9, 0.4], np.float32)
     rasterizer = backend(width, height)
-    pixels, alpha = rasterizer.render_rgb8(params, background)
+    pixels, alpha = rasterizer.render_person(params, np.zeros(6, bool), background)
     coverage = np.minimum(1, draw_by_definition(white, width, height)[..., :1])
     rest = (1 - coverage) * background @ opponent_matrix_rows()
     assert_within_one_code(pixels, rgb_from_opponent(rasterizer.render(params) + rest))
@@ -53,9 +53,10 @@ def test_white_black_and_beyond(backend) -> None:
     white = opponent_from_rgb(np.full((1, 1, 3), 255, np.uint8))[0, 0] / largest
     for factor, code in ((0, 0), (0.5, 128), (1, 255), (3, 255), (-3, 0)):
         params = np.array([[*everywhere, *(factor * white)]], np.float32)
-        pixels, _ = backend(8, 8).render_rgb8(params)
+        pixels = backend(8, 8).render_rgb8(params)
         assert np.abs(pixels.astype(int) - code).max() <= 1
-    pixels, alpha = backend(8, 8).render_rgb8(np.zeros((0, 8), np.float32), np.array([1, 0, 0.5], np.float32))
+    background = np.array([1, 0, 0.5], np.float32)
+    pixels, alpha = backend(8, 8).render_person(np.zeros((0, 8), np.float32), NOBODY, background)
     np.testing.assert_array_equal(pixels, np.broadcast_to([255, 0, 128], (8, 8, 3)))
     np.testing.assert_array_equal(alpha, 0)
 
@@ -63,7 +64,7 @@ def test_white_black_and_beyond(backend) -> None:
 def test_background_may_be_a_strided_view(backend) -> None:
     planes = np.zeros((3, 2), np.float32)
     planes[:, 0] = [1, 0, 0.5]
-    pixels, _ = backend(8, 8).render_rgb8(np.zeros((0, 8), np.float32), planes[:, 0])
+    pixels, _ = backend(8, 8).render_person(np.zeros((0, 8), np.float32), NOBODY, planes[:, 0])
     np.testing.assert_array_equal(pixels[0, 0], [255, 0, 128])
 
 

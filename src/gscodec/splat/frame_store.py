@@ -20,6 +20,8 @@ from gscodec.splat.raster import Rasterizer
 from gscodec.splat.raster_cpu import CpuRasterizer
 from gscodec.splat.seeds import nearest_seeds
 
+MATTE_WEIGHT = 0.015  # of the person's share of a pixel, against its colours in [0, 1]; docs/fitting.md
+
 
 @dataclass(frozen=True, slots=True)
 class FrameSettings:
@@ -59,8 +61,12 @@ class FrameStore(Protocol):
     @property
     def picture(self) -> np.ndarray: ...
 
-    def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
-        """Take the next frame in hand; arguments as for encoder.Encoder.encode."""
+    @property
+    def ground(self) -> np.ndarray:
+        """What colours are counted from until the next GOP, R'G'B' uint8 [3]; black under the sum."""
+
+    def take(self, pixels: np.ndarray, matte: np.ndarray, starts_gop: bool) -> None:
+        """Take the next frame in hand; pixels and matte as for encoder.Encoder.encode."""
 
     def make_target(self, stability: float = 0.0) -> None:
         """Make the frame the target of what follows.
@@ -73,6 +79,9 @@ class FrameStore(Protocol):
     def target(self) -> Any:
         """What make_target made, as the rasteriser's fits take it; valid until the next one."""
 
+    def birth_target(self) -> Any:
+        """The same, as raster_cpu's pursuits take it."""
+
     def even_target(self, room_only: bool) -> Any:
         """The frame as a target of which every pixel counts alike; valid until the next one.
 
@@ -82,6 +91,12 @@ class FrameStore(Protocol):
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Which seed each pixel of the frame is nearest to (splat/seeds.py, Label)."""
+
+    def contrasts(self, params: np.ndarray) -> np.ndarray:
+        """How far the colour of each Gaussian is from what it takes the place of, root mean square, [N].
+
+        Measured by how much the picture changes where the Gaussian moves; under the sum its colour's length.
+        """
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         """Σ weight·d² of the target for each set of params, float32 [N, 8]."""
@@ -112,8 +127,12 @@ class CpuFrameStore:
     def __init__(self, settings: FrameSettings, raster: Rasterizer) -> None:
         self._settings, self._raster = settings, raster
         self._core = (
-            raster if isinstance(raster, CpuRasterizer) else CpuRasterizer(raster.width, raster.height)
+            raster
+            if isinstance(raster, CpuRasterizer)
+            else CpuRasterizer(raster.width, raster.height, blend=raster.blend)
         )
+        self.ground = np.zeros(3, np.uint8)
+        self._ground = np.zeros(3, np.float32)  # the same in opponent units
         self.pixels = np.empty(0, np.uint8)
         self.matte = self.picture = self._weight = np.empty(0, np.float32)
         self.person = np.empty(0, bool)
@@ -123,21 +142,36 @@ class CpuFrameStore:
         self._target: Any = None
         self._target_arrays = self.picture, self._weight
 
-    def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
+    def take(self, pixels: np.ndarray, matte: np.ndarray, starts_gop: bool) -> None:
         self._picture_before, self.pixels = self.picture, pixels
+        if starts_gop and self._raster.blend == "normalised":
+            self.ground = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
+            self._ground = opponent_from_rgb(self.ground)
         self.picture, self.matte, self._weight = look_at(pixels, matte, self._settings)
+        self.picture -= self._ground
         self.person = self.matte >= 0.5
 
     def make_target(self, stability: float = 0.0) -> None:
         picture, weight = self.picture, self._weight
-        if stability:
-            picture, weight = picture.copy(), weight.copy()
-            _native.steady(picture, weight, self._picture_before, self._shown, OPPONENT_FROM_RGB, stability)
+        if stability:  # what was shown is counted from black
+            picture, weight = picture + self._ground, weight.copy()
+            before = self._picture_before + self._ground
+            _native.steady(picture, weight, before, self._shown, OPPONENT_FROM_RGB, stability)
+            picture -= self._ground
         self._target_arrays = picture, weight
-        self._target = self._core.target(picture, weight)
+        self._target = self._core.target(picture, weight, *self._matte_term())
 
     def target(self) -> Any:
-        return self._target if self._raster is self._core else self._raster.target(*self._target_arrays)
+        if self._raster is self._core:
+            return self._target
+        return self._raster.target(*self._target_arrays, *self._matte_term())
+
+    def birth_target(self) -> Any:
+        return self._target
+
+    def _matte_term(self) -> tuple[np.ndarray, float] | tuple[()]:
+        """Under the normalised blend the person's share of a pixel is to be the matte."""
+        return (self.matte, MATTE_WEIGHT) if self._raster.blend == "normalised" else ()
 
     def even_target(self, room_only: bool) -> Any:
         outside = 1.0 - np.minimum(1.0, 2.0 * self.matte)
@@ -146,6 +180,11 @@ class CpuFrameStore:
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
         return nearest_seeds(self.picture, self._settings.detail)(region, counts)
+
+    def contrasts(self, params: np.ndarray) -> np.ndarray:
+        found = self._core.canvas.curvatures(self._target, params).astype(np.float64)
+        area, moved = found[:, 0], found[:, 5] + found[:, 6]
+        return np.sqrt(np.maximum(moved, 0) * _native.WEIGHT_ENERGY / np.maximum(area, 1e-9))
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
@@ -161,7 +200,7 @@ class CpuFrameStore:
         return update_pframe(self._core, self._target, arrays, change_costs, effort, lambda_).passes
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
-        self._shown = self._raster.render_rgb8(params)[0]
+        self._shown = self._raster.render_rgb8(params, self._ground)
         self._holder.show(self._shown, restart)
         return score(self._shown, self.pixels, self.matte)
 

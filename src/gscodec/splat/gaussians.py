@@ -2,7 +2,12 @@
 
 Origin top-left, x right, y down, centre of pixel (0, 0) at (0.5, 0.5), lengths in pixels of the coded
 size. Gaussian n has mean μ, Cholesky factor L = [[l1, 0], [l2, l3]] of its covariance and a colour of
-three numbers of either sign: a picture is the plain sum of colour · weight (paper eq. 2).
+three numbers of either sign. Two blends make a picture of them:
+
+    sum          Σ colour·w                          the paper's (eq. 2)
+    normalised   Σ colour·w·2^b / (GROUND + Σ w·2^b)   a weighted mean; b is each Gaussian's log-weight
+
+Normalised colours are counted from the ground colour of the GOP, which shows where no Gaussian is.
 
 Colours live in an orthonormal opponent space, so that squared error there *is* squared error in RGB:
     Y = (R+G+B)/√3    U = (R−B)/√2    V = (R−2G+B)/√6       R, G, B in [0, 1]
@@ -18,6 +23,8 @@ N_PARAMS = 8
 MEAN = slice(0, 2)  # μx, μy, pixels
 CHOLESKY = slice(2, 5)  # l1, l2, l3, pixels
 COLOR = slice(5, 8)  # Y, U, V
+LOG_WEIGHT = 8  # b, octaves; only under the normalised blend
+BLENDS = ("sum", "normalised")
 
 # RGB in [0, 1] -> opponent colours; rows are orthonormal, so the inverse is the transpose.
 OPPONENT_FROM_RGB = np.array(
@@ -36,7 +43,8 @@ class Gaussians:
     """A set of Gaussians.
 
     Attributes:
-        params: float32 [N, 8], columns MEAN, CHOLESKY, COLOR; l1, l3 >= raster MIN_SCALE.
+        params: float32 [N, 8], columns MEAN, CHOLESKY, COLOR, or [N, 9] with LOG_WEIGHT under the normalised
+            blend; l1, l3 >= raster MIN_SCALE.
         is_room: bool [N], True where the Gaussian belongs to the room and not to the person.
     """
 
@@ -45,6 +53,11 @@ class Gaussians:
 
     def __len__(self) -> int:
         return len(self.params)
+
+
+def n_params(blend: str) -> int:
+    """Numbers of a Gaussian under a blend of BLENDS: columns of params."""
+    return N_PARAMS + (blend == "normalised")
 
 
 def opponent_from_rgb(pixels: np.ndarray) -> np.ndarray:  # [H, W, 3] -> [H, W, 3]

@@ -24,7 +24,7 @@ class FitSchedule:
     Attributes:
         iterations: upper bound of steps.
         rate_mean, rate_shape, rate_color: first step sizes, in units of each Gaussian's own frame
-            (docs/fitting.md): no rate depends on size.
+            (docs/fitting.md): no rate depends on size. rate_weight: of log-weights, octaves.
         final_rate: the rates fall along a cosine to this share of themselves.
         beta1, beta2: Adam's memories.
         target_mse: stop at this mean squared error of the ROI (colours in [0, 1]); 0: never.
@@ -44,6 +44,7 @@ class FitSchedule:
     plateau: float = 0.0
     deadline_s: float = 0.0
     natural: bool = True
+    rate_weight: float = 0.1
 
 
 # What is drawn instead of the active Gaussians: (params [n, 8], gradient of the iteration before with respect
@@ -72,25 +73,45 @@ class Place:
 class Rasterizer(Protocol):
     """Draws and fits sets of Gaussians on pictures of one size. Not for concurrent calls.
 
-    `params` are float32 [N, 8] (gaussians.py). `active` are uint32 indices or None for all.
+    `params` are float32 [N, 8], or [N, 9] under the normalised blend (gaussians.py). `active` are uint32
+    indices or None for all.
     """
 
     width: int
     height: int
+    blend: str
 
     def render(self, params: np.ndarray) -> np.ndarray:
-        """The sum, float32 [H, W, 3], neither clamped nor rounded."""
+        """The picture, float32 [H, W, 3], neither clamped nor rounded; means are counted from the ground."""
 
-    def render_rgb8(
-        self, params: np.ndarray, background: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """8-bit picture [H, W, 3]; over `background` (float32 [3], in [0, 1]) with its alpha [H, W]."""
+    def render_rgb8(self, params: np.ndarray, ground: np.ndarray | None = None) -> np.ndarray:
+        """8-bit picture [H, W, 3]. `ground`: opponent colour that others are counted from, float32 [3]."""
+
+    def render_person(
+        self,
+        params: np.ndarray,
+        is_room: np.ndarray,
+        background: np.ndarray,
+        ground: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is not the room's alone over `background` (float32 [3], in [0, 1]), and its alpha [H, W]."""
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
         """The eight sums of docs/fitting.md per Gaussian, [N, 8], for ∂loss/∂picture = residual [H, W, 3]."""
 
-    def target(self, picture: np.ndarray, weight: np.ndarray) -> Any:
-        """Prepare a picture float32 [H, W, 3] and its pixel weights float32 [H, W] for fitting."""
+    def target(
+        self,
+        picture: np.ndarray,
+        weight: np.ndarray,
+        matte: np.ndarray | None = None,
+        matte_weight: float = 0.0,
+    ) -> Any:
+        """Prepare a picture float32 [H, W, 3] and its pixel weights float32 [H, W] for fitting.
+
+        Args:
+            matte: the person's share of each pixel, float32 [H, W]; the loss then has
+                matte_weight·(share − matte)². Only under the normalised blend.
+        """
 
     def fit(
         self,
@@ -99,9 +120,12 @@ class Rasterizer(Protocol):
         active: np.ndarray | None,
         schedule: FitSchedule,
         project: Project | None = None,
+        is_room: np.ndarray | None = None,
     ) -> FitResult:
         """Move the active Gaussians towards the target, in place; draw what `project` makes of them.
 
+        Args:
+            is_room: bool [N], where the target has a matte.
         Raises:
             BackendError: `project` or plain Adam is wanted and this backend has none.
         """
@@ -127,6 +151,7 @@ def make_rasterizer(
     threads: int = 0,
     warn: Callable[[str], None] | None = None,
     place: Place | None = None,
+    blend: str = "sum",
 ) -> Rasterizer:
     """Make the rasteriser called `name` for pictures of one size.
 
@@ -135,20 +160,22 @@ def make_rasterizer(
             if a GPU is there but unusable).
         threads: CPU threads; 0 takes one per core.
         place: None is the first GPU, for this rasteriser alone.
+        blend: of gaussians.BLENDS.
     Raises:
         ConfigError: unknown name. BackendError: that backend cannot run here; says what to do.
     """
-    name = usable_backend(name, warn)
+    name = usable_backend(name, warn, blend)
     if name == "cuda":
-        return _load(name).make(width, height, place or Place())
-    return _load(name).make(width, height, threads or os.cpu_count() or 1)
+        return _load(name).make(width, height, place or Place(), blend)
+    return _load(name).make(width, height, threads or os.cpu_count() or 1, blend)
 
 
-def usable_backend(name: str, warn: Callable[[str], None] | None = None) -> str:
+def usable_backend(name: str, warn: Callable[[str], None] | None = None, blend: str = "sum") -> str:
     """What `auto` comes to on this machine: cuda where its kernels load, else cpu; other names stay.
 
     Args:
         warn: gets one line if a GPU is there but unusable.
+        blend: of gaussians.BLENDS; the GPU draws sums only.
     Raises:
         ConfigError: unknown name.
     """
@@ -156,7 +183,10 @@ def usable_backend(name: str, warn: Callable[[str], None] | None = None) -> str:
         if name not in _MODULES:
             raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(_MODULES)}")
         return name
-    if os.path.exists("/dev/nvidiactl"):  # looked at first: importing CUDA's packages costs a second
+    gpu = os.path.exists("/dev/nvidiactl")
+    if gpu and blend != "sum" and warn:
+        warn(f"the GPU's kernels know no {blend} blend yet, taking the CPU; --blend sum can use the GPU")
+    if gpu and blend == "sum":  # looked at first: importing CUDA's packages costs a second
         try:
             _load("cuda").check()
             return "cuda"

@@ -12,15 +12,16 @@ from gscodec.splat.raster import FitResult, FitSchedule, Project
 
 MIN_SCALE: float = _native.MIN_SCALE
 RADIUS_SQ: float = _native.RADIUS_SQ
+NO_GROUND = np.zeros(3, np.float32)
 
 
 class CpuRasterizer:
     """raster.Rasterizer on this machine's processor; docstrings there."""
 
-    def __init__(self, width: int, height: int, threads: int = 1, isa: str = "") -> None:
+    def __init__(self, width: int, height: int, threads: int = 1, isa: str = "", blend: str = "sum") -> None:
         """`isa`: baseline, x86_64_v3 or x86_64_v4 forces one build of the kernels; "" takes the widest."""
-        self.width, self.height = width, height
-        self.canvas = _native.Canvas(width, height, threads, isa)
+        self.width, self.height, self.blend = width, height, blend
+        self.canvas = _native.Canvas(width, height, threads, isa, blend == "normalised")
 
     @property
     def isa(self) -> str:
@@ -29,17 +30,30 @@ class CpuRasterizer:
     def render(self, params: np.ndarray) -> np.ndarray:
         return self.canvas.render(params)
 
-    def render_rgb8(
-        self, params: np.ndarray, background: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        pixels, alpha = self.canvas.render_rgb8(params, RGB_FROM_OPPONENT, background)
-        return pixels, None if background is None else alpha
+    def render_rgb8(self, params: np.ndarray, ground: np.ndarray | None = None) -> np.ndarray:
+        return self.canvas.render_rgb8(params, RGB_FROM_OPPONENT, NO_GROUND if ground is None else ground)
+
+    def render_person(
+        self,
+        params: np.ndarray,
+        is_room: np.ndarray,
+        background: np.ndarray,
+        ground: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        ground = NO_GROUND if ground is None else ground
+        return self.canvas.render_person(params, is_room, RGB_FROM_OPPONENT, ground, background)
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
         return self.canvas.gradients(params, residual)
 
-    def target(self, picture: np.ndarray, weight: np.ndarray) -> _native.Target:
-        return self.canvas.target(picture, weight)
+    def target(
+        self,
+        picture: np.ndarray,
+        weight: np.ndarray,
+        matte: np.ndarray | None = None,
+        matte_weight: float = 0.0,
+    ) -> _native.Target:
+        return self.canvas.target(picture, weight, matte, matte_weight)
 
     def fit(
         self,
@@ -48,11 +62,12 @@ class CpuRasterizer:
         active: np.ndarray | None,
         schedule: FitSchedule,
         project: Project | None = None,
+        is_room: np.ndarray | None = None,
     ) -> FitResult:
         options = _native.FitOptions()
         for f in fields(schedule):
             setattr(options, f.name, getattr(schedule, f.name))
-        r = self.canvas.fit(target, params, active, options, project)
+        r = self.canvas.fit(target, params, active, options, project, is_room)
         return FitResult(r.iterations, r.loss, r.roi_mse, r.finite)
 
     def solve_colors(
@@ -61,5 +76,5 @@ class CpuRasterizer:
         return self.canvas.solve_colors(target, params, active, sweeps, ridge)
 
 
-def make(width: int, height: int, threads: int) -> CpuRasterizer:
-    return CpuRasterizer(width, height, threads)
+def make(width: int, height: int, threads: int, blend: str = "sum") -> CpuRasterizer:
+    return CpuRasterizer(width, height, threads, blend=blend)

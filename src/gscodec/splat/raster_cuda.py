@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gscodec.errors import BackendError
 from gscodec.splat import cuda_fit
 from gscodec.splat.cuda_batch import CudaBatch
 from gscodec.splat.cuda_driver import device, n_devices
@@ -20,6 +21,8 @@ __all__ = ["CudaRasterizer", "check", "make", "n_devices"]
 
 class CudaRasterizer:
     """raster.Rasterizer on one GPU; docstrings there."""
+
+    blend = "sum"
 
     def __init__(self, width: int, height: int, place: Place | None = None) -> None:
         self.width, self.height = width, height
@@ -43,16 +46,30 @@ class CudaRasterizer:
     def render(self, params: np.ndarray) -> np.ndarray:
         return self.batch.render([params])[0]
 
-    def render_rgb8(
-        self, params: np.ndarray, background: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        pixels, alpha = self.batch.render_rgb8([params], background)
-        return pixels[0], None if alpha is None else alpha[0]
+    def render_rgb8(self, params: np.ndarray, ground: np.ndarray | None = None) -> np.ndarray:
+        return self.batch.render_rgb8([params])[0][0]
+
+    def render_person(
+        self,
+        params: np.ndarray,
+        is_room: np.ndarray,
+        background: np.ndarray,
+        ground: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        pixels, alpha = self.batch.render_rgb8([params[~is_room]], background)
+        assert alpha is not None
+        return pixels[0], alpha[0]
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
         return self.batch.gradients([params], residual[None])[0]
 
-    def target(self, picture: np.ndarray, weight: np.ndarray) -> CudaTarget:
+    def target(
+        self,
+        picture: np.ndarray,
+        weight: np.ndarray,
+        matte: np.ndarray | None = None,
+        matte_weight: float = 0.0,
+    ) -> CudaTarget:
         """`picture` may also be 8-bit R'G'B', a quarter of the bytes to send."""
         return self.batch.target(picture[None], weight[None])
 
@@ -63,6 +80,7 @@ class CudaRasterizer:
         active: np.ndarray | None,
         schedule: FitSchedule,
         project: Project | None = None,
+        is_room: np.ndarray | None = None,
     ) -> FitResult:
         if project is not None:
             return cuda_fit.fit_drawn(self.batch, target, params, active, schedule, project)
@@ -74,7 +92,13 @@ class CudaRasterizer:
         return self.batch.solve_colors(target, [params], [active], sweeps, ridge)[0]
 
 
-def make(width: int, height: int, place: Place) -> CudaRasterizer:
+def make(width: int, height: int, place: Place, blend: str = "sum") -> CudaRasterizer:
+    """Raise BackendError for a blend that there are no kernels for."""
+    if blend != "sum":
+        raise BackendError(
+            f"--backend cuda has no kernels for the {blend} blend yet; take --backend cpu, or encode with "
+            "--blend sum"
+        )
     return CudaRasterizer(width, height, place)
 
 

@@ -22,7 +22,7 @@ OPACITY = 1.1 / 255 * math.exp(RADIUS_SQ / 2)
 THIN = 30.0  # from this ratio of a Gaussian's axes on, float32 conics are too coarse to find its pixels
 
 
-def make(width: int, height: int, threads: int) -> TorchRasterizer:
+def make(width: int, height: int, threads: int, blend: str = "sum") -> TorchRasterizer:
     """`threads` is the CPU's business.
 
     Raises:
@@ -40,7 +40,7 @@ def make(width: int, height: int, threads: int) -> TorchRasterizer:
             f"gsplat cannot be used ({type(error).__name__}: {error}); pip install 'gscodec[gsplat]' and a "
             "CUDA toolkit with nvcc of torch's version, or take --backend cuda"
         ) from error
-    return TorchRasterizer(width, height, torch.float32, "cuda", find_pairs=covered_pixels)
+    return TorchRasterizer(width, height, torch.float32, "cuda", find_pairs=covered_pixels, blend=blend)
 
 
 @torch.no_grad()

@@ -29,7 +29,6 @@ namespace {
 using gscodec::Canvas;
 using gscodec::make_array;
 using gscodec::N_COLORS;
-using gscodec::N_PARAMS;
 using namespace gscodec::bindings;
 using gscodec::check_length;
 using gscodec::check_number;
@@ -43,16 +42,31 @@ using gscodec::MAX_THREADS;
 constexpr float FARTHEST = 1e30f;  // of a point from the picture, pixels; what lies outside counts at its edge
 constexpr float FARTHEST_MOTION = 65536.0f;  // that a mesh may want, in its units
 
-nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n) {
+nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n, std::size_t n_params) {
   float* data;
-  auto array = make_array<float>({n, std::size_t(N_PARAMS)}, &data);
-  std::copy_n(params, n * N_PARAMS, data);
+  auto array = make_array<float>({n, n_params}, &data);
+  std::copy_n(params, n * n_params, data);
   return array;
+}
+
+// Every row has as many numbers as the canvas's blend gives a Gaussian.
+template <typename Array>
+void check_columns(const Array& a, const Canvas& canvas, const char* name) {
+  if (a.shape(1) != std::size_t(canvas.n_params))
+    throw std::invalid_argument(std::string(name) + " has " + std::to_string(a.shape(1)) +
+                                " numbers per Gaussian, expected " + std::to_string(canvas.n_params));
 }
 
 // A target is laid out in tiles of the canvas it was made for.
 void check_target(const gscodec::Target& target, const Canvas& canvas) {
   check_size(std::size_t(target.width), std::size_t(target.height), canvas.width, canvas.height, "the target");
+}
+
+// Who is the room's, which a target with a matte asks for.
+const bool* checked_rooms(const gscodec::Target& target, const std::optional<Flags>& is_room, std::size_t n) {
+  if (is_room) check_length(*is_room, n, "is_room");
+  if (target.has_matte() && !is_room) throw std::invalid_argument("the target has a matte, so is_room must be given");
+  return is_room ? is_room->data() : nullptr;
 }
 
 const uint32_t* checked(const std::optional<Indices>& active, std::size_t n) {
@@ -68,10 +82,10 @@ const gscodec::Kernels& kernels_of(const std::string& isa) {
   return *kernels;
 }
 
-Canvas* make_canvas(int width, int height, int threads, const std::string& isa) {
+Canvas* make_canvas(int width, int height, int threads, const std::string& isa, bool normalised) {
   check_sides(width, height);
   check_number("threads", threads, 1, MAX_THREADS);
-  return new Canvas(width, height, threads, &kernels_of(isa));
+  return new Canvas(width, height, threads, &kernels_of(isa), normalised);
 }
 
 }  // namespace
@@ -82,6 +96,8 @@ NB_MODULE(_native, m) {
   m.attr("EDGE") = gscodec::EDGE;
   m.attr("WEIGHT_ENERGY") = gscodec::WEIGHT_ENERGY;
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
+  m.attr("GROUND") = gscodec::GROUND;
+  m.attr("MAX_LOG_WEIGHT") = gscodec::MAX_LOG_WEIGHT;
 
   nb::class_<gscodec::Target>(m, "Target", "A picture to fit, with the weight of each pixel; belongs to one Canvas.")
       .def_ro("roi_pixels", &gscodec::Target::roi_pixels, "Pixels whose weight is above one half.");
@@ -92,6 +108,7 @@ NB_MODULE(_native, m) {
       .def_rw("rate_mean", &gscodec::FitOptions::rate_mean)
       .def_rw("rate_shape", &gscodec::FitOptions::rate_shape)
       .def_rw("rate_color", &gscodec::FitOptions::rate_color)
+      .def_rw("rate_weight", &gscodec::FitOptions::rate_weight)
       .def_rw("final_rate", &gscodec::FitOptions::final_rate)
       .def_rw("beta1", &gscodec::FitOptions::beta1)
       .def_rw("beta2", &gscodec::FitOptions::beta2)
@@ -124,7 +141,7 @@ NB_MODULE(_native, m) {
       .def_ro("passes", &gscodec::PursuitResult::passes);
 
   nb::class_<Canvas>(m, "Canvas", "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
-      .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "")
+      .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "", "normalised"_a = false)
       .def_ro("width", &Canvas::width)
       .def_ro("height", &Canvas::height)
       .def_prop_ro("threads", [](const Canvas& c) { return c.pool.threads(); })
@@ -139,16 +156,19 @@ NB_MODULE(_native, m) {
           "Nanoseconds of a Gaussian at a pixel, forward and backward, with nothing in the way.")
       .def(
           "target",
-          [](const Canvas& c, Picture picture, Plane weight) {
+          [](const Canvas& c, Picture picture, Plane weight, std::optional<Plane> matte, float matte_weight) {
             check_size(picture, c.width, c.height, "picture");
             check_size(weight, c.width, c.height, "weight");
+            if (matte) check_size(*matte, c.width, c.height, "matte");
+            if (matte && !c.normalised) throw std::invalid_argument("only the normalised blend can fit a matte");
             nb::gil_scoped_release release;
-            return new gscodec::Target(c, picture.data(), weight.data());
+            return new gscodec::Target(c, picture.data(), weight.data(), matte ? matte->data() : nullptr, matte_weight);
           },
-          "picture"_a, "weight"_a, nb::rv_policy::take_ownership)
+          "picture"_a, "weight"_a, "matte"_a = nb::none(), "matte_weight"_a = 0.0f, nb::rv_policy::take_ownership)
       .def(
           "render",
           [](Canvas& c, Params params) {
+            check_columns(params, c, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &out);
             nb::gil_scoped_release release;
@@ -158,25 +178,39 @@ NB_MODULE(_native, m) {
           "params"_a)
       .def(
           "render_rgb8",
-          [](Canvas& c, Params params, Matrix matrix, std::optional<Background> background) {
-            uint8_t *rgb, *alpha = nullptr;
+          [](Canvas& c, Params params, Matrix matrix, Background ground) {
+            check_columns(params, c, "params");
+            uint8_t* rgb;
+            auto picture = make_array<uint8_t>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &rgb);
+            nb::gil_scoped_release release;
+            c.render_rgb8(params.data(), int(params.shape(0)), matrix.data(), ground.data(), rgb);
+            return picture;
+          },
+          "params"_a, "matrix"_a, "ground"_a)
+      .def(
+          "render_person",
+          [](Canvas& c, Params params, Flags is_room, Matrix matrix, Background ground, Background background) {
+            check_columns(params, c, "params");
+            check_length(is_room, params.shape(0), "is_room");
+            uint8_t *rgb, *alpha;
             const std::size_t h = c.height, w = c.width;
             auto picture = make_array<uint8_t>({h, w, N_COLORS}, &rgb);
-            auto mask = make_array<uint8_t>({background ? h : 0, w}, &alpha);
+            auto mask = make_array<uint8_t>({h, w}, &alpha);
             {
               nb::gil_scoped_release release;
-              c.render_rgb8(params.data(), int(params.shape(0)), matrix.data(), rgb,
-                            background ? background->data() : nullptr, background ? alpha : nullptr);
+              c.render_person(params.data(), is_room.data(), int(params.shape(0)), matrix.data(), ground.data(),
+                              background.data(), rgb, alpha);
             }
             return nb::make_tuple(picture, mask);
           },
-          "params"_a, "matrix"_a, "background"_a = nb::none())
+          "params"_a, "is_room"_a.noconvert(), "matrix"_a, "ground"_a, "background"_a)
       .def(
           "gradients",
           [](Canvas& c, Params params, Picture residual) {
+            check_columns(params, c, "params");
             check_size(residual, c.width, c.height, "residual");
             float* out;
-            auto array = make_array<float>({params.shape(0), std::size_t(N_PARAMS)}, &out);
+            auto array = make_array<float>({params.shape(0), std::size_t(c.n_params)}, &out);
             nb::gil_scoped_release release;
             c.gradients(params.data(), int(params.shape(0)), residual.data(), out);
             return array;
@@ -185,29 +219,35 @@ NB_MODULE(_native, m) {
       .def(
           "fit",
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
-             const gscodec::FitOptions& options, std::optional<nb::callable> project) {
+             const gscodec::FitOptions& options, std::optional<nb::callable> project, std::optional<Flags> is_room) {
             check_target(target, c);
+            check_columns(params, c, "params");
+            const bool* rooms = checked_rooms(target, is_room, params.shape(0));
             const uint32_t* index = checked(active, params.shape(0));
-            const std::size_t count = active ? active->shape(0) : params.shape(0);
+            const std::size_t count = active ? active->shape(0) : params.shape(0), n_params = c.n_params;
             gscodec::Project hook;
             if (project)
               hook = [&](const float* now, const float* gradients, float* drawn) {
                 nb::gil_scoped_acquire acquire;
-                const nb::object made = (*project)(copied(now, count), copied(gradients, count));
+                const nb::object made = (*project)(copied(now, count, n_params), copied(gradients, count, n_params));
                 Params array;
-                if (!nb::try_cast(made, array)) throw nb::type_error("project must return float32 [n, 8]");
+                if (!nb::try_cast(made, array)) throw nb::type_error("project must return float32 [n, n_params]");
                 check_length(array, count, "what project returned");
-                std::copy_n(array.data(), count * N_PARAMS, drawn);
+                check_columns(array, c, "what project returned");
+                std::copy_n(array.data(), count * n_params, drawn);
               };
             nb::gil_scoped_release release;
-            return gscodec::fit(c, target, params.data(), int(params.shape(0)), index, int(count), options, hook);
+            return gscodec::fit(c, target, params.data(), int(params.shape(0)), rooms, index, int(count), options,
+                                hook);
           },
-          "target"_a, "params"_a.noconvert(), "active"_a.none(), "options"_a, "project"_a = nb::none())
+          "target"_a, "params"_a.noconvert(), "active"_a.none(), "options"_a, "project"_a = nb::none(),
+          "is_room"_a = nb::none())
       .def(
           "solve_colors",
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,
              float ridge) {
             check_target(target, c);
+            check_columns(params, c, "params");
             const uint32_t* index = checked(active, params.shape(0));
             nb::gil_scoped_release release;
             return gscodec::solve_colors(c, target, params.data(), int(params.shape(0)), index,
@@ -218,6 +258,7 @@ NB_MODULE(_native, m) {
           "loss",
           [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
+            check_columns(params, c, "params");
             nb::gil_scoped_release release;
             return gscodec::loss(c, target, params.data(), int(params.shape(0)));
           },
@@ -226,6 +267,7 @@ NB_MODULE(_native, m) {
           "rest",
           [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
+            check_columns(params, c, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), 4}, &out);
             nb::gil_scoped_release release;
@@ -234,12 +276,53 @@ NB_MODULE(_native, m) {
           },
           "target"_a, "params"_a, "Target minus sum, and weight: [H, W, 4].")
       .def(
+          "curvatures",
+          [](Canvas& c, const gscodec::Target& target, Params params) {
+            check_target(target, c);
+            check_columns(params, c, "params");
+            float* out;
+            constexpr std::size_t columns = sizeof(gscodec::Curvature) / sizeof(float);
+            auto array = make_array<float>({params.shape(0), columns}, &out);
+            nb::gil_scoped_release release;
+            c.curvatures(params.data(), int(params.shape(0)), target.weight.data(),
+                         reinterpret_cast<gscodec::Curvature*>(out));
+            return array;
+          },
+          "target"_a, "params"_a,
+          "What each Gaussian's second derivatives are made of, float32 [n, 10]: columns as kernels.h, Curvature.")
+      .def(
+          "weights",
+          [](Canvas& c, Params params) {
+            check_columns(params, c, "params");
+            float* out;
+            auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width)}, &out);
+            nb::gil_scoped_release release;
+            c.weights(params.data(), int(params.shape(0)), out);
+            return array;
+          },
+          "params"_a, "Sums of the weights, [H, W].")
+      .def(
           "pursue",
           [](Canvas& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,
-             Symbols low, Symbols high, Rates rates, GroupRates groups, std::optional<Costs> first,
-             const gscodec::PursuitOptions& options) {
+             Symbols low, Symbols high, std::optional<Params> others, Rates rates, GroupRates groups,
+             std::optional<Costs> first, const gscodec::PursuitOptions& options, std::optional<Flags> is_room,
+             std::optional<Flags> others_room) {
             check_target(target, c);
-            const std::size_t n = symbols.shape(0);
+            const std::size_t n = symbols.shape(0), n_params = c.n_params;
+            const bool* rooms = checked_rooms(target, is_room, n);
+            const bool* other_rooms = others ? checked_rooms(target, others_room, others->shape(0)) : nullptr;
+            const std::size_t n_groups = c.normalised ? gscodec::N_GROUPS : gscodec::N_GROUPS - 1;
+            check_columns(symbols, c, "symbols");
+            check_columns(base, c, "base");
+            check_columns(step, c, "step");
+            check_columns(offset, c, "offset");
+            check_columns(low, c, "low");
+            check_columns(high, c, "high");
+            if (others) check_columns(*others, c, "others");
+            check_length(rates, n_params, "rates");
+            if (groups.shape(1) != n_groups)
+              throw std::invalid_argument("groups has " + std::to_string(groups.shape(1)) + " groups, expected " +
+                                          std::to_string(n_groups));
             check_length(base, n, "base");
             check_length(step, n, "step");
             check_length(offset, n, "offset");
@@ -252,16 +335,19 @@ NB_MODULE(_native, m) {
             check_values(high, FAR_SYMBOL, "high");
             gscodec::RateModel rate;
             rate.first = first ? first->data() : nullptr;
-            std::copy_n(groups.data(), gscodec::N_GROUPS, rate.group_on);
-            std::copy_n(groups.data() + gscodec::N_GROUPS, gscodec::N_GROUPS, rate.group_off);
-            std::copy_n(rates.data(), N_PARAMS * gscodec::RATE_ENTRIES, &rate.cost[0][0]);
+            std::copy_n(groups.data(), n_groups, rate.group_on);
+            std::copy_n(groups.data() + n_groups, n_groups, rate.group_off);
+            std::copy_n(rates.data(), n_params * gscodec::RATE_ENTRIES, &rate.cost[0][0]);
             const gscodec::SymbolArrays arrays{symbols.data(), base.data(), step.data(),
                                                offset.data(),  low.data(),  high.data()};
             nb::gil_scoped_release release;
-            return gscodec::pursue(c, target, arrays, int(n), rate, options);
+            const gscodec::OtherGaussians rest{others ? others->data() : nullptr, other_rooms,
+                                               others ? int(others->shape(0)) : 0};
+            return gscodec::pursue(c, target, arrays, rooms, int(n), rest, rate, options);
           },
           "target"_a, "symbols"_a.noconvert(), "base"_a.noconvert(), "step"_a, "offset"_a, "low"_a.noconvert(),
-          "high"_a.noconvert(), "rates"_a, "groups"_a, "first"_a.none(), "options"_a);
+          "high"_a.noconvert(), "others"_a.none(), "rates"_a, "groups"_a, "first"_a.none(), "options"_a,
+          "is_room"_a = nb::none(), "others_room"_a = nb::none());
 
   nb::class_<gscodec::MeshSearch>(m, "MeshSearch", "Motion of a clip as a mesh of displacements.")
       .def(

@@ -19,8 +19,8 @@ namespace bindings {
 
 namespace nb = nanobind;
 
-using Params = nb::ndarray<const float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using ParamsInOut = nb::ndarray<float, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
+using Params = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using ParamsInOut = nb::ndarray<float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Picture = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Plane = nb::ndarray<const float, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Mask = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -34,11 +34,11 @@ using Counts = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig, 
 using Tolerance = nb::ndarray<const uint8_t, nb::numpy, nb::shape<N_COLORS>, nb::device::cpu>;
 using Background = nb::ndarray<const float, nb::numpy, nb::shape<N_COLORS>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<const float, nb::numpy, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
-using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using Steps = nb::ndarray<const double, nb::numpy, nb::shape<-1, N_PARAMS>, nb::c_contig, nb::device::cpu>;
-using Rates = nb::ndarray<const float, nb::numpy, nb::shape<N_PARAMS, RATE_ENTRIES>, nb::c_contig, nb::device::cpu>;
-using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, N_GROUPS>, nb::c_contig, nb::device::cpu>;
+using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using SymbolsInOut = nb::ndarray<int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Steps = nb::ndarray<const double, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Rates = nb::ndarray<const float, nb::numpy, nb::shape<-1, RATE_ENTRIES>, nb::c_contig, nb::device::cpu>;
+using GroupRates = nb::ndarray<const float, nb::numpy, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
 using Costs = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Weights = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Wanted = nb::ndarray<const float, nb::numpy, nb::shape<-1, -1, 2>, nb::c_contig, nb::device::cpu>;

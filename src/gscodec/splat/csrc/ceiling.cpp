@@ -34,16 +34,17 @@ Ceiling measure_ceiling(const Kernels& kernels) {
     g.mean_y = TILE_H / 2 - 0.01f * float(i);
     g.inverse = invert(8.0f, 0.5f, 8.0f, LOG2_SCALE);  // three deviations reach far beyond the tile
     g.row_ratio = std::exp2(-2.0f * g.inverse.inv_l3 * g.inverse.inv_l3);
+    g.amplitude = 1.0f;
     for (int k = 0; k < N_COLORS; ++k) g.color[k] = 0.01f * float(k + 1);
   }
   std::vector<uint32_t> list(N);
   std::iota(list.begin(), list.end(), 0u);
   alignas(64) float tile[TILE_FLOATS];
   const uint32_t tiles[16] = {};  // a Gaussian's usual number of tiles, all of them the one in L1
-  const double forward = fastest_ns([&] { kernels.accumulate(gaussians.data(), list.data(), N, 0, 0, tile); });
+  const double forward = fastest_ns([&] { kernels.sum.accumulate(gaussians.data(), list.data(), N, 0, 0, tile); });
   const double backward = fastest_ns([&] {
     Moments m;
-    for (const Prepared& g : gaussians) kernels.gather(g, tiles, 16, 1, tile, &m);
+    for (const Prepared& g : gaussians) kernels.sum.gather(g, tiles, 16, 1, tile, &m);
   });
   return {forward / (N * TILE_PIXELS), backward / (16 * N * TILE_PIXELS)};
 }

@@ -9,63 +9,90 @@
 
 namespace gscodec {
 
-Target::Target(const Canvas& canvas, const float* picture_in, const float* weight_in)
-    : width(canvas.width), height(canvas.height) {
+Target::Target(const Canvas& canvas, const float* picture_in, const float* weight_in, const float* matte_in,
+               float matte_weight_in)
+    : width(canvas.width), height(canvas.height), matte_weight(matte_weight_in) {
+  if (matte_in) {
+    canvas.to_tiles(matte_in, 1, matte);
+    for (int t = 0; t < canvas.n_tiles; ++t)  // what lies beyond the picture has no weight there either
+      for (int i = 0; i < TILE_PIXELS; ++i)
+        if (t % canvas.tiles_x * TILE_W + i % TILE_W >= width || t / canvas.tiles_x * TILE_H + i / TILE_W >= height)
+          matte.data()[std::size_t(t) * TILE_PIXELS + i] = OUTSIDE;
+  }
   canvas.to_tiles(picture_in, N_COLORS, picture);
   canvas.to_tiles(weight_in, 1, weight);
   for (std::size_t i = 0; i < weight.size(); ++i) roi_pixels += weight.data()[i] > 0.5f;
 }
 
+namespace {}  // namespace
+
+TileTarget Target::tile(int t) const {
+  const std::size_t pixel = std::size_t(t) * TILE_PIXELS;
+  return {picture.data() + std::size_t(t) * TILE_FLOATS, weight.data() + pixel,
+          has_matte() ? matte.data() + pixel : nullptr, matte_weight};
+}
+
 namespace {
 
-float* tile_of(Tiles& tiles, int t) { return tiles.data() + std::size_t(t) * TILE_FLOATS; }
-const float* tile_of(const Tiles& tiles, int t) { return tiles.data() + std::size_t(t) * TILE_FLOATS; }
+const float* target_of(const Target& target, int t) { return target.picture.data() + std::size_t(t) * TILE_FLOATS; }
 const float* weight_of(const Target& target, int t) { return target.weight.data() + std::size_t(t) * TILE_PIXELS; }
+float* tile_of(Tiles& tiles, int t, int floats) { return tiles.data() + std::size_t(t) * floats; }
 
-// The active Gaussians copied together, and the target minus what the others draw.
+// The active Gaussians copied together, and what the others add to every tile.
 struct Subset {
   std::vector<uint32_t> index;
   std::vector<float> params;
-  Tiles rest;  // target - Σ inactive; unused when all are active
-  const Tiles* target;
+  int stride;
+  int floats;  // of a tile's sums
+  std::unique_ptr<bool[]> is_room;
+  Tiles others;  // empty when all are active
 
-  Subset(Canvas& canvas, const Target& full, const float* all, int n, const uint32_t* active, int n_active) {
+  Subset(Canvas& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n, const uint32_t* active,
+         int n_active)
+      : stride(canvas.n_params), floats(passes.channels * TILE_PIXELS) {
     if (active) {
       index.assign(active, active + n_active);
     } else {
       index.resize(n);
       std::iota(index.begin(), index.end(), 0u);
     }
-    params.resize(index.size() * N_PARAMS);
+    params.resize(index.size() * stride);
     for (std::size_t i = 0; i < index.size(); ++i)
-      std::memcpy(&params[i * N_PARAMS], all + std::size_t(index[i]) * N_PARAMS, N_PARAMS * sizeof(float));
-    target = &full.picture;
-    if (int(index.size()) < n) subtract_others(canvas, full, all, n);
+      std::memcpy(&params[i * stride], all + std::size_t(index[i]) * stride, stride * sizeof(float));
+    is_room.reset(new bool[index.size() + 1]{});
+    for (std::size_t i = 0; rooms && i < index.size(); ++i) is_room[i] = rooms[index[i]];
+    if (int(index.size()) < n) draw_others(canvas, passes, all, rooms, n);
   }
 
-  void subtract_others(Canvas& canvas, const Target& full, const float* all, int n) {
+  void draw_others(Canvas& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n) {
     std::vector<char> is_active(n, 0);
     for (uint32_t i : index) is_active[i] = 1;
-    std::vector<float> others;
-    for (int i = 0; i < n; ++i)
-      if (!is_active[i])
-        others.insert(others.end(), all + std::size_t(i) * N_PARAMS, all + std::size_t(i + 1) * N_PARAMS);
+    std::vector<float> rest;
+    std::unique_ptr<bool[]> rest_rooms(new bool[n + 1]{});
+    int n_rest = 0;
+    for (int i = 0; i < n; ++i) {
+      if (is_active[i]) continue;
+      rest.insert(rest.end(), all + std::size_t(i) * stride, all + std::size_t(i + 1) * stride);
+      rest_rooms[n_rest++] = rooms && rooms[i];
+    }
     std::vector<Prepared> prepared;
     Coverage coverage;
-    canvas.prepare(others.data(), int(others.size() / N_PARAMS), prepared);
-    canvas.cover(prepared, others.data(), coverage);
-    rest.resize(full.picture.size());
-    canvas.forward(prepared, coverage, [&](int t, const float* acc) {
-      const float* from = tile_of(full.picture, t);
-      float* to = tile_of(rest, t);
-      for (int i = 0; i < TILE_FLOATS; ++i) to[i] = from[i] - acc[i];
-    });
-    target = &rest;
+    canvas.prepare(rest.data(), n_rest, prepared, rest_rooms.get());
+    canvas.cover(prepared, rest.data(), coverage);
+    others.resize(std::size_t(canvas.n_tiles) * floats);
+    canvas.forward(passes, prepared, coverage,
+                   [&](int t, const float* acc) { std::copy_n(acc, floats, tile_of(others, t, floats)); });
+  }
+
+  void add_others(int t, float* acc) const {
+    if (!others.size()) return;
+    const float* from = others.data() + std::size_t(t) * floats;
+    for (int i = 0; i < floats; ++i) acc[i] += from[i];
   }
 
   void write_back(float* all) const {
     for (std::size_t i = 0; i < index.size(); ++i)
-      std::memcpy(all + std::size_t(index[i]) * N_PARAMS, &params[i * N_PARAMS], N_PARAMS * sizeof(float));
+      std::memcpy(all + std::size_t(index[i]) * stride, &params[i * stride], stride * sizeof(float));
   }
 
   int size() const { return int(index.size()); }
@@ -78,11 +105,11 @@ bool all_finite(const std::vector<float>& params) {
 
 // Adam's memory of one Gaussian.
 struct Momentum {
-  float m[N_PARAMS], v[N_PARAMS];
+  float m[MAX_PARAMS], v[MAX_PARAMS];
 };
 
 // The natural gradient of a Gaussian p as the one with respect to (mean, L).
-void to_plain(const float* p, float g[N_PARAMS]) {
+void to_plain(const float* p, float* g) {
   const float inv_l1 = 1 / p[2], inv_l3 = 1 / p[4], l2 = p[3];
   g[1] *= inv_l3;
   g[0] = (g[0] - l2 * g[1]) * inv_l1;
@@ -91,13 +118,13 @@ void to_plain(const float* p, float g[N_PARAMS]) {
   g[4] *= inv_l3;
 }
 
-void step(float* p, Momentum& a, const float* gradient, const FitOptions& o, float rate, float fix1, float fix2,
-          float limit) {
-  float d[N_PARAMS];
-  for (int j = 0; j < N_PARAMS; ++j) {
+void step(float* p, int n_params, Momentum& a, const float* gradient, const FitOptions& o, float rate, float fix1,
+          float fix2, float limit) {
+  float d[MAX_PARAMS];
+  for (int j = 0; j < n_params; ++j) {
     a.m[j] += (1 - o.beta1) * (gradient[j] - a.m[j]);
     a.v[j] += (1 - o.beta2) * (gradient[j] * gradient[j] - a.v[j]);
-    const float scale = j < 2 ? o.rate_mean : j < 5 ? o.rate_shape : o.rate_color;
+    const float scale = j < 2 ? o.rate_mean : j < 5 ? o.rate_shape : j < LOG_WEIGHT ? o.rate_color : o.rate_weight;
     d[j] = -rate * scale * (a.m[j] * fix1) / (std::sqrt(a.v[j] * fix2) + 1e-6f);
   }
   if (o.natural) {
@@ -115,19 +142,21 @@ void step(float* p, Momentum& a, const float* gradient, const FitOptions& o, flo
   p[3] = std::clamp(p[3], -limit, limit);
   p[4] = std::clamp(p[4], MIN_SCALE, limit);
   for (int k = 0; k < N_COLORS; ++k) p[5 + k] += d[5 + k];
+  if (n_params > LOG_WEIGHT) p[LOG_WEIGHT] = std::clamp(p[LOG_WEIGHT] + d[LOG_WEIGHT], -MAX_LOG_WEIGHT, MAX_LOG_WEIGHT);
 }
 
 }  // namespace
 
-FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
-              const FitOptions& o, const Project& project) {
-  Subset subset(canvas, target, params, n, active, n_active);
-  const int count = subset.size();
+FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const bool* is_room, const uint32_t* active,
+              int n_active, const FitOptions& o, const Project& project) {
+  const BlendKernels& passes = passes_for(canvas, target);
+  Subset subset(canvas, passes, params, is_room, n, active, n_active);
+  const int count = subset.size(), stride = canvas.n_params, floats = subset.floats;
   std::vector<Prepared> gaussians;
   Coverage coverage;
   std::vector<Momentum> momentum(count, Momentum{});
   Tiles e;
-  e.resize(target.picture.size());
+  e.resize(std::size_t(canvas.n_tiles) * floats);
   std::vector<double> tile_loss(canvas.n_tiles), tile_roi(canvas.n_tiles);
   std::vector<char> drawn(canvas.n_tiles, 1);  // tiles whose loss may have changed since last time
   const float limit = float(std::max(canvas.width, canvas.height));
@@ -139,20 +168,20 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
   for (int it = 0;; ++it) {
     if (project) project(subset.params.data(), gradients.data(), projected.data());
     const float* drawn_params = project ? projected.data() : subset.params.data();
-    canvas.prepare(drawn_params, count, gaussians);
+    canvas.prepare(drawn_params, count, gaussians, subset.is_room.get());
     canvas.cover(gaussians, drawn_params, coverage);
     canvas.pool.run(canvas.n_tiles, 32, [&](int begin, int end) {
-      alignas(64) float acc[TILE_FLOATS];
+      alignas(64) float acc[MAX_CHANNELS * TILE_PIXELS];
       for (int t = begin; t < end; ++t) {
         const uint32_t first = coverage.tile_begin[t];
         const int length = int(coverage.tile_begin[t + 1] - first);
         if (!length && !drawn[t]) continue;
         drawn[t] = length != 0;
-        canvas.kernels.accumulate(gaussians.data(), coverage.tile_gaussians.data() + first, length,
-                                  t % canvas.tiles_x * TILE_W, t / canvas.tiles_x * TILE_H, acc);
+        passes.accumulate(gaussians.data(), coverage.tile_gaussians.data() + first, length, t % canvas.tiles_x * TILE_W,
+                          t / canvas.tiles_x * TILE_H, acc);
+        subset.add_others(t, acc);
         tile_roi[t] = 0;
-        tile_loss[t] =
-            canvas.kernels.residual(acc, tile_of(*subset.target, t), weight_of(target, t), tile_of(e, t), &tile_roi[t]);
+        tile_loss[t] = passes.residual(acc, target.tile(t), tile_of(e, t, floats), &tile_roi[t]);
       }
     });
     result.iterations = it;
@@ -175,16 +204,17 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
       for (int i = begin; i < end; ++i) {
         const uint32_t first = coverage.gaussian_begin[i];
         Moments m;
-        canvas.kernels.gather(gaussians[i], coverage.gaussian_tiles.data() + first,
-                              int(coverage.gaussian_begin[i + 1] - first), canvas.tiles_x, e.data(), &m);
-        const float* p = drawn_params + std::size_t(i) * N_PARAMS;
-        float gradient[N_PARAMS];
-        natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), gradient);
+        passes.gather(gaussians[i], coverage.gaussian_tiles.data() + first, int(coverage.gaussian_begin[i + 1] - first),
+                      canvas.tiles_x, e.data(), &m);
+        const std::size_t row = std::size_t(i) * stride;
+        const float* p = drawn_params + row;
+        float gradient[MAX_PARAMS];
+        natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), stride, gradient);
         if (!o.natural) to_plain(p, gradient);
-        step(&subset.params[std::size_t(i) * N_PARAMS], momentum[i], gradient, o, rate, fix1, fix2, limit);
+        step(&subset.params[row], stride, momentum[i], gradient, o, rate, fix1, fix2, limit);
         if (project) {
           if (o.natural) to_plain(p, gradient);
-          std::copy_n(gradient, N_PARAMS, &gradients[std::size_t(i) * N_PARAMS]);
+          std::copy_n(gradient, stride, &gradients[row]);
         }
       }
     });
@@ -200,9 +230,9 @@ double loss(Canvas& canvas, const Target& target, const float* params, int n) {
   canvas.cover(gaussians, params, coverage);
   std::vector<double> tile_loss(canvas.n_tiles);
   canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
-    alignas(64) float e[TILE_FLOATS];
+    alignas(64) float e[MAX_CHANNELS * TILE_PIXELS];
     double roi = 0;
-    tile_loss[t] = canvas.kernels.residual(acc, tile_of(target.picture, t), weight_of(target, t), e, &roi);
+    tile_loss[t] = canvas.blend.residual(acc, target.tile(t), e, &roi);
   });
   return std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
 }
@@ -215,56 +245,69 @@ void rest(Canvas& canvas, const Target& target, const float* params, int n, floa
   canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
     const int x0 = t % canvas.tiles_x * TILE_W, y0 = t / canvas.tiles_x * TILE_H;
     const int columns = std::min(TILE_W, canvas.width - x0), rows = std::min(TILE_H, canvas.height - y0);
-    const float *picture = tile_of(target.picture, t), *weight = weight_of(target, t);
+    const float *picture = target_of(target, t), *weight = weight_of(target, t);
+    alignas(64) float shown[TILE_FLOATS];
+    canvas.blend.show(acc, shown);
     for (int r = 0; r < rows; ++r) {
       float* p = out + (std::size_t(y0 + r) * canvas.width + x0) * 4;
       for (int c = 0, i = r * TILE_W; c < columns; ++c, ++i, p += 4) {
-        for (int k = 0; k < N_COLORS; ++k) p[k] = picture[k * TILE_PIXELS + i] - acc[k * TILE_PIXELS + i];
+        for (int k = 0; k < N_COLORS; ++k) p[k] = picture[k * TILE_PIXELS + i] - shown[k * TILE_PIXELS + i];
         p[3] = weight[i];
       }
     }
   });
 }
 
+// The picture is linear in the colours whatever the blend: φ·c with φ = w, or w over the sum of all weights.
 double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
                     int sweeps, float ridge) {
-  Subset subset(canvas, target, params, n, active, n_active);
-  const int count = subset.size();
+  Subset subset(canvas, canvas.blend, params, nullptr, n, active, n_active);
+  const int count = subset.size(), stride = canvas.n_params, floats = subset.floats;
   std::vector<Prepared> gaussians;
   Coverage coverage;
   canvas.prepare(subset.params.data(), count, gaussians);
   canvas.cover(gaussians, subset.params.data(), coverage);
-  Tiles e;
-  e.resize(target.picture.size());
+  Tiles e, squares;
+  e.resize(std::size_t(canvas.n_tiles) * floats);
+  squares.resize(std::size_t(canvas.n_tiles) * N_SQUARES * TILE_PIXELS);
+  const auto tiles_of = [&](int i) { return coverage.gaussian_tiles.data() + coverage.gaussian_begin[i]; };
+  const auto n_tiles_of = [&](int i) { return int(coverage.gaussian_begin[i + 1] - coverage.gaussian_begin[i]); };
   const auto transpose = [&](std::vector<float>& out) {  // Bᵀ·e
     canvas.pool.run(count, 16, [&](int begin, int end) {
-      for (int i = begin; i < end; ++i) {
-        const uint32_t first = coverage.gaussian_begin[i];
-        canvas.kernels.gather_color(gaussians[i], coverage.gaussian_tiles.data() + first,
-                                    int(coverage.gaussian_begin[i + 1] - first), canvas.tiles_x, e.data(),
-                                    &out[std::size_t(i) * N_COLORS]);
-      }
+      for (int i = begin; i < end; ++i)
+        canvas.blend.gather_color(gaussians[i], tiles_of(i), n_tiles_of(i), canvas.tiles_x, e.data(),
+                                  &out[std::size_t(i) * N_COLORS]);
     });
   };
 
-  // Σ weight·w_n: twice the diagonal of BᵀWB for a Gaussian inside the picture.
-  for (int t = 0; t < canvas.n_tiles; ++t)
-    std::memcpy(tile_of(e, t), weight_of(target, t), TILE_PIXELS * sizeof(float));
   const std::size_t size = std::size_t(count) * N_COLORS;
-  std::vector<float> r(size), p(size), q(size);
-  transpose(q);
-  std::vector<float> diagonal(count);
-  for (int i = 0; i < count; ++i) diagonal[i] = 0.5f * q[std::size_t(i) * N_COLORS] + 1e-3f;
+  std::vector<float> r(size), p(size), q(size), diagonal(count);
+  if (!canvas.normalised) {  // half of Σ weight·w, which is the diagonal of BᵀWB for a Gaussian inside the picture
+    for (int t = 0; t < canvas.n_tiles; ++t) std::copy_n(weight_of(target, t), TILE_PIXELS, tile_of(e, t, floats));
+    transpose(q);
+    for (int i = 0; i < count; ++i) diagonal[i] = 0.5f * q[std::size_t(i) * N_COLORS] + 1e-3f;
+  }
 
   double loss = 0;
   std::vector<double> tile_loss(canvas.n_tiles);
-  canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
+  canvas.forward(gaussians, coverage, [&](int t, const float* drawn) {
+    alignas(64) float acc[MAX_CHANNELS * TILE_PIXELS];
+    std::copy_n(drawn, floats, acc);
+    subset.add_others(t, acc);
     double roi = 0;
-    tile_loss[t] = canvas.kernels.residual(acc, tile_of(*subset.target, t), weight_of(target, t), tile_of(e, t), &roi);
+    tile_loss[t] = canvas.blend.residual(acc, target.tile(t), tile_of(e, t, floats), &roi);
+    canvas.blend.squares(acc, weight_of(target, t), tile_of(squares, t, N_SQUARES * TILE_PIXELS));
   });
   loss = std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
   transpose(r);
   for (float& x : r) x = -x;
+  canvas.pool.run(canvas.normalised ? count : 0, 16, [&](int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      Curvature sums;
+      canvas.kernels.gather_squares(gaussians[i], tiles_of(i), n_tiles_of(i), canvas.tiles_x, squares.data(), &sums);
+      diagonal[i] = sums.area + 1e-3f;
+    }
+  });
 
   double rho[N_COLORS] = {0, 0, 0};
   for (int s = 0; s < sweeps; ++s) {
@@ -275,12 +318,13 @@ double solve_colors(Canvas& canvas, const Target& target, float* params, int n, 
     for (std::size_t j = 0; j < size; ++j) p[j] = r[j] / diagonal[j / 3] + beta[j % 3] * p[j];
     std::copy(rho_new, rho_new + N_COLORS, rho);
     for (int i = 0; i < count; ++i)
-      std::memcpy(gaussians[i].color, &p[std::size_t(i) * N_COLORS], sizeof gaussians[i].color);
-    canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
-      const float* w = weight_of(target, t);
-      float* to = tile_of(e, t);
       for (int k = 0; k < N_COLORS; ++k)
-        for (int i = 0; i < TILE_PIXELS; ++i) to[k * TILE_PIXELS + i] = w[i] * acc[k * TILE_PIXELS + i];
+        gaussians[i].color[k] = p[std::size_t(i) * N_COLORS + k] * gaussians[i].amplitude;
+    canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
+      const float* m = tile_of(squares, t, N_SQUARES * TILE_PIXELS);  // weight over the sum of weights squared
+      float* to = tile_of(e, t, floats);
+      for (int k = 0; k < N_COLORS; ++k)
+        for (int i = 0; i < TILE_PIXELS; ++i) to[k * TILE_PIXELS + i] = m[i] * acc[k * TILE_PIXELS + i];
     });
     transpose(q);
     double curvature[N_COLORS] = {0, 0, 0};
@@ -291,7 +335,7 @@ double solve_colors(Canvas& canvas, const Target& target, float* params, int n, 
     float alpha[N_COLORS];
     for (int k = 0; k < N_COLORS; ++k) alpha[k] = curvature[k] > 0 ? float(rho[k] / curvature[k]) : 0.0f;
     for (std::size_t j = 0; j < size; ++j) {
-      subset.params[j / 3 * N_PARAMS + 5 + j % 3] += alpha[j % 3] * p[j];
+      subset.params[j / 3 * stride + 5 + j % 3] += alpha[j % 3] * p[j];
       r[j] -= alpha[j % 3] * q[j];
     }
   }

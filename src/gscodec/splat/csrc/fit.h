@@ -10,6 +10,7 @@ namespace gscodec {
 struct FitOptions {
   int iterations = 100;
   float rate_mean = 0.2f, rate_shape = 0.1f, rate_color = 0.03f;  // steps in units of the Gaussian's own frame
+  float rate_weight = 0.1f;                                       // of log-weights, octaves
   float final_rate = 0.1f;  // the rates fall along a cosine to this share of themselves
   float beta1 = 0.8f, beta2 = 0.9f;
   double target_mse = 0;  // stop at this mean squared error over the ROI; 0: never
@@ -19,7 +20,7 @@ struct FitOptions {
 };
 
 // What is drawn instead of the active Gaussians' parameters: (parameters, gradients of the iteration before
-// with respect to what was drawn, in plain coordinates and zero at first, drawn), each [n_active, N_PARAMS].
+// with respect to what was drawn, in plain coordinates and zero at first, drawn), each [n_active, n_params].
 // Gradients pass straight through, so a quantiser can be fitted with the Gaussians.
 using Project = std::function<void(const float*, const float*, float*)>;
 
@@ -33,19 +34,29 @@ struct FitResult {
 // What a picture must look like, in tiles; made once per frame.
 class Target {
  public:
-  Target(const Canvas& canvas, const float* picture, const float* weight);
+  // `matte`: the person's share of each pixel [H, W], in [0, 1], or null; `matte_weight` of its error.
+  Target(const Canvas& canvas, const float* picture, const float* weight, const float* matte, float matte_weight);
   const int width, height;
-  Tiles picture, weight;
+  Tiles picture, weight, matte;
+  const float matte_weight;
+  bool has_matte() const { return matte.size() != 0; }
+  TileTarget tile(int t) const;
   double roi_pixels = 0;
 };
 
 // Moves the `n_active` Gaussians listed in `active` (null: all) towards the target; the others stand still.
-FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
-              const FitOptions& options, const Project& project = {});
+// `is_room` [n]: needed where the target has a matte.
+FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const bool* is_room, const uint32_t* active,
+              int n_active, const FitOptions& options, const Project& project = {});
 
-// Σ weight·d² of a set of Gaussians.
+// The passes that fit a target.
+inline const BlendKernels& passes_for(const Canvas& canvas, const Target& target) {
+  return target.has_matte() ? canvas.kernels.matted : canvas.blend;
+}
+
+// Σ weight·d² of a set of Gaussians, without the matte's.
 double loss(Canvas& canvas, const Target& target, const float* params, int n);
-// What a set of Gaussians leaves of the target: target minus sum in three colours, and weight, [H, W, 4].
+// What a set of Gaussians leaves of the target: target minus picture in three colours, and weight, [H, W, 4].
 void rest(Canvas& canvas, const Target& target, const float* params, int n, float* out);
 
 // Sets the colours of the active Gaussians to the weighted least-squares ones, by `sweeps` of

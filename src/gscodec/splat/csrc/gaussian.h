@@ -26,6 +26,15 @@ constexpr float WEIGHT_ENERGY = 0.95704f;
 
 constexpr int N_PARAMS = 8;  // mean x, mean y, l1, l2, l3, three colours
 constexpr int N_COLORS = 3;
+// The normalised blend gives a Gaussian one number more, its log-weight b in octaves: its weight is multiplied by 2^b,
+// and a pixel is (Σ weight·colour) / (GROUND + Σ weight). Colours are counted from the ground colour, which shows
+// where nothing else does. docs/bitstream.md, "Rendering".
+constexpr int LOG_WEIGHT = 8;
+constexpr int MAX_PARAMS = 9;
+constexpr float GROUND = 1e-4f;
+// Of b: beyond it one Gaussian covers another altogether.
+constexpr float MAX_LOG_WEIGHT = 8.0f;
+constexpr float LN2 = 0.69314718055994531f;
 
 // Inverse of the Cholesky factor: u = dx·inv_l1, v = dy·inv_l3 + shear·dx.
 struct Inverse {
@@ -49,21 +58,24 @@ GS_INLINE T local_v(const Inverse& g, T dx, T dy) {
 }
 
 // Raw moments of t = s·(e·c) about the mean, and Σ w·e per colour: what one backward pass gathers. s is
-// exp(-r²/2) where the weight w is above 0: that is what w changes by.
+// exp(-r²/2) where the weight w is above 0: that is what w changes by. Under the normalised blend e·c - e·picture
+// stands for e·c, with e divided by the sum of the weights.
 struct Moments {
   float x, y, xx, xy, yy;  // Σ t·dx, Σ t·dy, Σ t·dx², Σ t·dx·dy, Σ t·dy², pixels and pixels²
   float color[N_COLORS];
+  float log_weight;  // derivative by b; normalised blend only
 };
 
-// The eight sums of docs/fitting.md: (Su, Sv, Suu, Suv, Svv, Sc). They are the gradient in the
-// Gaussian's own frame: μ += L·(A,B), L <- L·[[e^C,0],[D,e^E]].
-GS_INLINE void natural_gradient(const Moments& m, const Inverse& g, float out[N_PARAMS]) {
+// The sums of docs/fitting.md: (Su, Sv, Suu, Suv, Svv, Sc), and under the normalised blend that of b. They are the
+// gradient in the Gaussian's own frame: μ += L·(A,B), L <- L·[[e^C,0],[D,e^E]].
+GS_INLINE void natural_gradient(const Moments& m, const Inverse& g, int n_params, float* out) {
   out[0] = m.x * g.inv_l1;
   out[1] = m.y * g.inv_l3 + m.x * g.shear;
   out[2] = m.xx * g.inv_l1 * g.inv_l1;
   out[3] = g.inv_l1 * (m.xy * g.inv_l3 + m.xx * g.shear);
   out[4] = m.yy * g.inv_l3 * g.inv_l3 + 2.0f * m.xy * g.inv_l3 * g.shear + m.xx * g.shear * g.shear;
   for (int k = 0; k < N_COLORS; ++k) out[5 + k] = m.color[k];
+  if (n_params > LOG_WEIGHT) out[LOG_WEIGHT] = m.log_weight;
 }
 
 }  // namespace gscodec

@@ -10,40 +10,49 @@
 namespace gscodec {
 namespace {
 
-constexpr double PI = 3.14159265358979;
+// Natural coordinates A, B, C, D, E, the three colours and the log-weight; which of them a candidate moves.
+enum : unsigned { MU = 0b11, SHAPE = 0b11100, LUMA = 0b100000, COLORS = 0b11100000, WEIGHT = 0b100000000 };
+constexpr unsigned GROUPS[] = {
+    LUMA, COLORS, MU, MU | LUMA, SHAPE, MU | SHAPE, MU | SHAPE | COLORS, WEIGHT, WEIGHT | COLORS, WEIGHT | MU | SHAPE,
+};
+constexpr float MAX_STIFFNESS = 1e4f;  // from here on a Gaussian's candidates have failed too often
+constexpr float NO_WEIGHT = -126.0f;   // log-weight of a Gaussian that is not there
 
-// Natural coordinates A, B, C, D, E and the three colours; which of them a candidate moves.
-enum : unsigned { MU = 0b11, SHAPE = 0b11100, LUMA = 0b100000, COLORS = 0b11100000 };
-constexpr unsigned GROUPS[] = {LUMA, COLORS, MU, MU | LUMA, SHAPE, MU | SHAPE, MU | SHAPE | COLORS};
+using Block = double[MAX_PARAMS][MAX_PARAMS];
 
 struct Candidate {
-  int32_t delta[N_PARAMS];
+  int32_t delta[MAX_PARAMS];
   float gain = 0;  // expected fall of D + lambda·R
 };
 
-// Closed-form block of JᵀJ of one Gaussian in natural coordinates, without mask (docs/fitting.md, "The cut-off").
-void fill_block(const float* p, double scale, double h[N_PARAMS][N_PARAMS]) {
-  std::memset(h, 0, sizeof(double) * N_PARAMS * N_PARAMS);
-  const double s = PI * p[2] * p[4] * scale;
-  const double c2 = double(p[5]) * p[5] + double(p[6]) * p[6] + double(p[7]) * p[7];
-  h[0][0] = h[1][1] = 0.5 * c2 * s;
-  h[2][2] = h[4][4] = 0.75 * c2 * s;
-  h[2][4] = h[4][2] = 0.25 * c2 * s;
-  h[3][3] = 0.25 * c2 * s;
+// JᵀJ of one Gaussian in natural coordinates, gathered (kernels.h, Curvature). What mixes colours with geometry is
+// taken from integrals over a Gaussian that nothing clips (docs/fitting.md, "The cut-off").
+void fill_block(const float* p, int n_params, const Curvature& s, double stiffness, Block& h) {
+  std::memset(h, 0, sizeof(Block));
+  h[0][0] = stiffness * s.uu;
+  h[1][1] = stiffness * s.vv;
+  h[2][2] = stiffness * s.uuuu;
+  h[4][4] = stiffness * s.vvvv;
+  h[3][3] = h[2][4] = h[4][2] = stiffness * s.uuvv;
   for (int k = 0; k < N_COLORS; ++k) {
-    h[5 + k][5 + k] = WEIGHT_ENERGY * s;
-    h[2][5 + k] = h[5 + k][2] = h[4][5 + k] = h[5 + k][4] = 0.5 * WEIGHT_ENERGY * p[5 + k] * s;
+    const double contrast = stiffness * (s.area * p[5 + k] - s.pull[k]);  // Σ m·w²·(colour - picture)
+    h[5 + k][5 + k] = stiffness * s.area;
+    h[2][5 + k] = h[5 + k][2] = h[4][5 + k] = h[5 + k][4] = 0.5 * contrast;
+    if (n_params > LOG_WEIGHT) h[LOG_WEIGHT][5 + k] = h[5 + k][LOG_WEIGHT] = LN2 * contrast;
   }
+  if (n_params <= LOG_WEIGHT) return;
+  h[LOG_WEIGHT][LOG_WEIGHT] = LN2 * LN2 * stiffness * s.weight;
+  h[LOG_WEIGHT][2] = h[2][LOG_WEIGHT] = h[LOG_WEIGHT][4] = h[4][LOG_WEIGHT] = 0.5 * LN2 * stiffness * s.weight;
 }
 
 // Solves the rows and columns of `group` of (h + a little on the diagonal)·x = -g; others are 0.
-void solve_group(const double h[N_PARAMS][N_PARAMS], const float* g, unsigned group, double x[N_PARAMS]) {
-  int index[N_PARAMS], m = 0;
-  for (int j = 0; j < N_PARAMS; ++j) {
+void solve_group(const Block& h, const float* g, unsigned group, double x[MAX_PARAMS]) {
+  int index[MAX_PARAMS], m = 0;
+  for (int j = 0; j < MAX_PARAMS; ++j) {
     x[j] = 0;
     if (group >> j & 1) index[m++] = j;
   }
-  double a[N_PARAMS][N_PARAMS], b[N_PARAMS];
+  double a[MAX_PARAMS][MAX_PARAMS], b[MAX_PARAMS];
   for (int i = 0; i < m; ++i) {
     b[i] = -g[index[i]];
     for (int j = 0; j < m; ++j) a[i][j] = h[index[i]][index[j]];
@@ -64,24 +73,35 @@ void solve_group(const double h[N_PARAMS][N_PARAMS], const float* g, unsigned gr
 
 class Pursuit {
  public:
-  Pursuit(Canvas& canvas, const Target& target, const SymbolArrays& arrays, int n, const RateModel& rate,
-          const PursuitOptions& options)
-      : canvas_(canvas), target_(target), a_(arrays), n_(n), rate_(rate), o_(options), deadline_(options.deadline_s) {
-    params_.resize(std::size_t(n) * N_PARAMS);
+  Pursuit(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+          const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options)
+      : canvas_(canvas),
+        passes_(passes_for(canvas, target)),
+        target_(target),
+        a_(arrays),
+        is_room_(is_room),
+        n_(n),
+        n_params_(canvas.n_params),
+        acc_floats_(passes_.channels * TILE_PIXELS),
+        rate_(rate),
+        o_(options),
+        deadline_(options.deadline_s) {
+    params_.resize(std::size_t(n) * n_params_);
     for (int i = 0; i < n; ++i) dequantize(i);
     stiffness_.assign(n, o_.stiffness);
     stale_.assign(n, 1);
-    gradient_.resize(std::size_t(n) * N_PARAMS);
+    gradient_.resize(std::size_t(n) * n_params_);
     candidates_.resize(n);
-    weight_.resize(n);
-    picture_.resize(target.picture.size());
-    e_.resize(target.picture.size());
+    curvature_.resize(n);
+    sums_.resize(std::size_t(canvas.n_tiles) * acc_floats_);
+    e_.resize(sums_.size());
+    fields_.resize(std::size_t(canvas.n_tiles) * N_SQUARES * TILE_PIXELS);
     loss_.assign(canvas.n_tiles, 0);
+    draw_all(others);
   }
 
   PursuitResult run() {
     PursuitResult result;
-    draw_all();
     result.loss_before = std::accumulate(loss_.begin(), loss_.end(), 0.0);
     for (int pass = 0; pass < o_.passes && result.tried < o_.max_trials && !deadline_.passed(); ++pass) {
       value_stale();
@@ -96,20 +116,26 @@ class Pursuit {
   }
 
  private:
-  float* param(int i) { return &params_[std::size_t(i) * N_PARAMS]; }
-  int32_t* symbol(int i) { return a_.symbols + std::size_t(i) * N_PARAMS; }
-  float* tile(Tiles& tiles, uint32_t t) { return tiles.data() + std::size_t(t) * TILE_FLOATS; }
+  float* param(int i) { return &params_[std::size_t(i) * n_params_]; }
+  int32_t* symbol(int i) { return a_.symbols + std::size_t(i) * n_params_; }
+  float* tile(Tiles& tiles, uint32_t t) { return tiles.data() + std::size_t(t) * acc_floats_; }
+  float* field(uint32_t t) { return fields_.data() + std::size_t(t) * N_SQUARES * TILE_PIXELS; }
   const float* weight_of(uint32_t t) { return target_.weight.data() + std::size_t(t) * TILE_PIXELS; }
-  const float* target_of(uint32_t t) { return target_.picture.data() + std::size_t(t) * TILE_FLOATS; }
   int x0(uint32_t t) const { return int(t) % canvas_.tiles_x * TILE_W; }
   int y0(uint32_t t) const { return int(t) / canvas_.tiles_x * TILE_H; }
 
+  bool is_visible(int i, const int32_t* s) const {
+    if (canvas_.normalised) return s[LOG_WEIGHT] > a_.low[std::size_t(i) * n_params_ + LOG_WEIGHT];
+    return s[5] || s[6] || s[7];
+  }
+
   void dequantize(int i) {
-    const std::size_t row = std::size_t(i) * N_PARAMS;
-    for (int j = 0; j < N_PARAMS; ++j)
+    const std::size_t row = std::size_t(i) * n_params_;
+    for (int j = 0; j < n_params_; ++j)
       params_[row + j] = float(a_.symbols[row + j] * a_.step[row + j] + a_.offset[row + j]);
     params_[row + 2] = std::max(params_[row + 2], MIN_SCALE);
     params_[row + 4] = std::max(params_[row + 4], MIN_SCALE);
+    if (canvas_.normalised && !is_visible(i, symbol(i))) params_[row + LOG_WEIGHT] = NO_WEIGHT;
   }
 
   float cost(int j, int distance) const {
@@ -120,63 +146,69 @@ class Pursuit {
   }
 
   float bits(int i, const int32_t* s) const {
-    const int32_t* base = a_.base + std::size_t(i) * N_PARAMS;
+    if (!rate_.first && !is_visible(i, s)) return 0.0f;  // it will not be coded
+    const int32_t* base = a_.base + std::size_t(i) * n_params_;
+    const int n_groups = canvas_.normalised ? N_GROUPS : N_GROUPS - 1;
     float group[N_GROUPS] = {};
     bool moved[N_GROUPS] = {};
-    for (int j = 0; j < N_PARAMS; ++j) {
+    for (int j = 0; j < n_params_; ++j) {
       group[GROUP_OF[j]] += cost(j, s[j] - base[j]);
       moved[GROUP_OF[j]] |= s[j] != base[j];
     }
     float sum = rate_.first ? rate_.first[i] : 0.0f;
     bool any = !rate_.first;
-    for (int k = 0; k < N_GROUPS; ++k) {
+    for (int k = 0; k < n_groups; ++k) {
       any |= moved[k];
       sum += moved[k] || !rate_.first ? rate_.group_on[k] + group[k] : rate_.group_off[k];
     }
-    if (!rate_.first && !s[5] && !s[6] && !s[7]) return 0.0f;  // an invisible Gaussian will not be coded
     return any ? sum : 0.0f;
   }
 
-  // The picture, its residual and loss, who touches which tile, and the mean loss weight under each Gaussian,
-  // which scales its block where the loss cares little.
-  void draw_all() {
+  // The picture's sums, residual and loss, who touches which tile, and what each Gaussian's block is made of.
+  void draw_all(const OtherGaussians& others) {
+    std::vector<Prepared> prepared;
     Coverage coverage;
-    canvas_.prepare(params_.data(), n_, prepared_);
+    canvas_.prepare(others.params, others.n, prepared, others.is_room);
+    canvas_.cover(prepared, others.params, coverage);
+    const auto add = [&](int t, const float* acc) {
+      float* to = tile(sums_, uint32_t(t));
+      for (int p = 0; p < acc_floats_; ++p) to[p] += acc[p];
+    };
+    if (others.n) canvas_.forward(passes_, prepared, coverage, add);
+    canvas_.prepare(params_.data(), n_, prepared_, is_room_);
     canvas_.cover(prepared_, params_.data(), coverage);
     tiles_of_.resize(n_);
     for (int i = 0; i < n_; ++i)
       tiles_of_[i].assign(coverage.gaussian_tiles.begin() + coverage.gaussian_begin[i],
                           coverage.gaussian_tiles.begin() + coverage.gaussian_begin[i + 1]);
     touching_.resize(canvas_.n_tiles);
-    for (int t = 0; t < canvas_.n_tiles; ++t) {
+    for (int t = 0; t < canvas_.n_tiles; ++t)
       touching_[t].assign(coverage.tile_gaussians.begin() + coverage.tile_begin[t],
                           coverage.tile_gaussians.begin() + coverage.tile_begin[t + 1]);
-      float* p = tile(e_, uint32_t(t));
-      std::memcpy(p, weight_of(uint32_t(t)), TILE_PIXELS * sizeof(float));
-      std::fill(p + TILE_PIXELS, p + 2 * TILE_PIXELS, 1.0f);
-    }
-    canvas_.pool.run(n_, 16, [&](int begin, int end) {
-      for (int i = begin; i < end; ++i) {
-        float sums[N_COLORS];
-        canvas_.kernels.gather_color(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x,
-                                     e_.data(), sums);
-        weight_[i] = sums[1] > 0 ? std::max(sums[0] / sums[1], 1e-3f) : 0.0f;
-      }
-    });
-    canvas_.forward(prepared_, coverage, [&](int t, const float* acc) {
-      std::memcpy(tile(picture_, uint32_t(t)), acc, TILE_FLOATS * sizeof(float));
+    canvas_.forward(passes_, prepared_, coverage, [&](int t, const float* acc) {
+      add(t, acc);
+      const float* sums = tile(sums_, uint32_t(t));
       double roi = 0;
-      loss_[t] =
-          canvas_.kernels.residual(acc, target_of(uint32_t(t)), weight_of(uint32_t(t)), tile(e_, uint32_t(t)), &roi);
+      loss_[t] = passes_.residual(sums, target_.tile(t), tile(e_, uint32_t(t)), &roi);
+      passes_.squares(sums, weight_of(uint32_t(t)), field(uint32_t(t)));
     });
+    canvas_.pool.run(n_, 16, [&](int begin, int end) {
+      for (int i = begin; i < end; ++i) gather_curvature(i);
+    });
+  }
+
+  void gather_curvature(int i) {
+    canvas_.kernels.gather_squares(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x,
+                                   fields_.data(), &curvature_[i]);
   }
 
   // Where every Gaussian is coded anyway: a symbol nearer to what it is predicted to be, or no Gaussian at all.
   template <typename Consider>
   void propose_cheaper(int i, const Consider& consider) {
-    const int32_t *s = symbol(i), *base = a_.base + std::size_t(i) * N_PARAMS;
-    int32_t delta[N_PARAMS] = {};
-    for (int j = 2; j < N_PARAMS; ++j) {
+    const std::size_t row = std::size_t(i) * n_params_;
+    const int32_t *s = symbol(i), *base = a_.base + row;
+    int32_t delta[MAX_PARAMS] = {};
+    for (int j = 2; j < n_params_; ++j) {
       const int away = s[j] - base[j];
       for (const int to : {away - (away > 0) + (away < 0), away / 2, 0}) {
         if (to == away) continue;
@@ -185,7 +217,10 @@ class Pursuit {
       }
       delta[j] = 0;
     }
-    for (int j = 5; j < N_PARAMS; ++j) delta[j] = -s[j];
+    if (canvas_.normalised)
+      delta[LOG_WEIGHT] = a_.low[row + LOG_WEIGHT] - s[LOG_WEIGHT];
+    else
+      for (int j = 5; j < N_PARAMS; ++j) delta[j] = -s[j];
     consider(delta);
   }
 
@@ -193,9 +228,9 @@ class Pursuit {
   void value(int i) {
     stale_[i] = 0;
     Moments m;
-    canvas_.kernels.gather(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x, e_.data(), &m);
+    passes_.gather(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x, e_.data(), &m);
     const float* p = param(i);
-    natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), &gradient_[std::size_t(i) * N_PARAMS]);
+    natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), n_params_, &gradient_[std::size_t(i) * n_params_]);
     propose(i);
   }
 
@@ -225,6 +260,7 @@ class Pursuit {
         const bool good = attempt(i);
         kept += good;
         stiffness_[i] = good ? std::max(1.0f, 0.9f * stiffness_[i]) : 2.0f * stiffness_[i];
+        if (stiffness_[i] > MAX_STIFFNESS) continue;
         value(i);
       }
       if (candidates_[i].gain <= least) continue;
@@ -236,14 +272,16 @@ class Pursuit {
 
   // Makes the candidate change of Gaussian i and draws it; keeps it if D + lambda·R falls, else takes it back.
   bool attempt(int i) {
-    const int32_t before[N_PARAMS] = {symbol(i)[0], symbol(i)[1], symbol(i)[2], symbol(i)[3],
-                                      symbol(i)[4], symbol(i)[5], symbol(i)[6], symbol(i)[7]};
+    int32_t before[MAX_PARAMS];
+    std::copy_n(symbol(i), n_params_, before);
     const float bits_before = bits(i, before);
     Prepared pair[2] = {prepared_[i], {}};
     for (float& c : pair[0].color) c = -c;
-    for (int j = 0; j < N_PARAMS; ++j) symbol(i)[j] += candidates_[i].delta[j];
+    pair[0].amplitude = -pair[0].amplitude;
+    pair[0].person = -pair[0].person;
+    for (int j = 0; j < n_params_; ++j) symbol(i)[j] += candidates_[i].delta[j];
     dequantize(i);
-    canvas_.prepare_one(param(i), pair[1]);
+    canvas_.prepare_one(param(i), pair[1], is_room_ && is_room_[i]);
     std::vector<uint32_t>& now = scratch_;
     now.clear();
     append_tiles(canvas_, param(i), now);
@@ -252,22 +290,23 @@ class Pursuit {
     std::sort(footprint_.begin(), footprint_.end());
     footprint_.erase(std::unique(footprint_.begin(), footprint_.end()), footprint_.end());
 
-    if (trial_.size() < footprint_.size() * 2 * TILE_FLOATS) trial_.resize(footprint_.size() * 2 * TILE_FLOATS);
+    const std::size_t floats = acc_floats_;
+    if (trial_.size() < footprint_.size() * 2 * floats) trial_.resize(footprint_.size() * 2 * floats);
     trial_loss_.resize(footprint_.size());
     static constexpr uint32_t BOTH[2] = {0, 1};
     double change = 0;
     for (std::size_t k = 0; k < footprint_.size(); ++k) {
       const uint32_t t = footprint_[k];
-      float* acc = trial_.data() + k * 2 * TILE_FLOATS;
-      canvas_.kernels.accumulate(pair, BOTH, 2, x0(t), y0(t), acc);
-      const float* old = tile(picture_, t);
-      for (int p = 0; p < TILE_FLOATS; ++p) acc[p] += old[p];
+      float* acc = trial_.data() + k * 2 * floats;
+      passes_.accumulate(pair, BOTH, 2, x0(t), y0(t), acc);
+      const float* old = tile(sums_, t);
+      for (std::size_t p = 0; p < floats; ++p) acc[p] += old[p];
       double roi = 0;
-      trial_loss_[k] = canvas_.kernels.residual(acc, target_of(t), weight_of(t), acc + TILE_FLOATS, &roi);
+      trial_loss_[k] = passes_.residual(acc, target_.tile(int(t)), acc + floats, &roi);
       change += trial_loss_[k] - loss_[t];
     }
     if (!(change + o_.lambda * (bits(i, symbol(i)) - bits_before) < 0)) {
-      std::copy(before, before + N_PARAMS, symbol(i));
+      std::copy_n(before, n_params_, symbol(i));
       dequantize(i);
       return false;
     }
@@ -275,12 +314,14 @@ class Pursuit {
     relist(i, now);
     for (std::size_t k = 0; k < footprint_.size(); ++k) {
       const uint32_t t = footprint_[k];
-      const float* acc = trial_.data() + k * 2 * TILE_FLOATS;
-      std::memcpy(tile(picture_, t), acc, TILE_FLOATS * sizeof(float));
-      std::memcpy(tile(e_, t), acc + TILE_FLOATS, TILE_FLOATS * sizeof(float));
+      const float* acc = trial_.data() + k * 2 * floats;
+      std::copy_n(acc, floats, tile(sums_, t));
+      std::copy_n(acc + floats, floats, tile(e_, t));
+      passes_.squares(acc, weight_of(t), field(t));
       loss_[t] = trial_loss_[k];
       for (uint32_t j : touching_[t]) stale_[j] = 1;
     }
+    gather_curvature(i);  // others' have changed by less than their stiffness allows for
     return true;
   }
 
@@ -294,13 +335,13 @@ class Pursuit {
   }
 
   // Symbol steps nearest to a step in natural coordinates, within bounds.
-  void to_symbols(int i, const double x[N_PARAMS], unsigned group, int32_t delta[N_PARAMS]) {
+  void to_symbols(int i, const double x[MAX_PARAMS], unsigned group, int32_t delta[MAX_PARAMS]) {
     const float* p = param(i);
-    const std::size_t row = std::size_t(i) * N_PARAMS;
+    const std::size_t row = std::size_t(i) * n_params_;
     const double l1 = p[2], l2 = p[3], l3 = p[4];
-    const double change[N_PARAMS] = {
-        l1 * x[0], l2 * x[0] + l3 * x[1], l1 * x[2], l2 * x[2] + l3 * x[3], l3 * x[4], x[5], x[6], x[7]};
-    for (int j = 0; j < N_PARAMS; ++j) {
+    const double change[MAX_PARAMS] = {
+        l1 * x[0], l2 * x[0] + l3 * x[1], l1 * x[2], l2 * x[2] + l3 * x[3], l3 * x[4], x[5], x[6], x[7], x[8]};
+    for (int j = 0; j < n_params_; ++j) {
       const bool moves = group >> j & 1;
       const double wanted = std::clamp(change[j] / a_.step[row + j], -1e6, 1e6);
       const int64_t next = int64_t(a_.symbols[row + j]) + (moves ? std::llrint(wanted) : 0);
@@ -309,22 +350,24 @@ class Pursuit {
   }
 
   // Expected change of the loss for a step in symbols.
-  double expected(int i, const int32_t delta[N_PARAMS], const double h[N_PARAMS][N_PARAMS]) {
+  double expected(int i, const int32_t delta[MAX_PARAMS], const Block& h) {
     const float* p = param(i);
-    const float* g = &gradient_[std::size_t(i) * N_PARAMS];
-    const double* step = a_.step + std::size_t(i) * N_PARAMS;
+    const float* g = &gradient_[std::size_t(i) * n_params_];
+    const double* step = a_.step + std::size_t(i) * n_params_;
     const double l1 = p[2], l2 = p[3], l3 = p[4];
-    double x[N_PARAMS];
+    double x[MAX_PARAMS];
     x[0] = delta[0] * step[0] / l1;
     x[1] = (delta[1] * step[1] - l2 * x[0]) / l3;
     x[2] = delta[2] * step[2] / l1;
     x[3] = (delta[3] * step[3] - l2 * x[2]) / l3;
     x[4] = delta[4] * step[4] / l3;
-    for (int k = 5; k < N_PARAMS; ++k) x[k] = delta[k] * step[k];
+    for (int k = 5; k < n_params_; ++k) x[k] = delta[k] * step[k];
+    // The weight itself, not its logarithm, is what the picture answers to: 2^b changes by that share of it.
+    if (n_params_ > LOG_WEIGHT) x[LOG_WEIGHT] = (std::exp2(std::min(x[LOG_WEIGHT], 8.0)) - 1) / LN2;
     double sum = 0;
-    for (int j = 0; j < N_PARAMS; ++j) {
+    for (int j = 0; j < n_params_; ++j) {
       double row = 2 * g[j];
-      for (int k = 0; k < N_PARAMS; ++k) row += h[j][k] * x[k];
+      for (int k = 0; k < n_params_; ++k) row += h[j][k] * x[k];
       sum += row * x[j];
     }
     return sum;
@@ -332,15 +375,16 @@ class Pursuit {
 
   void propose(int i) {
     Candidate best{};
+    const std::size_t row = std::size_t(i) * n_params_;
     const int32_t* s = symbol(i);
-    double h[N_PARAMS][N_PARAMS];
-    fill_block(param(i), weight_[i] * stiffness_[i], h);
-    const float* g = &gradient_[std::size_t(i) * N_PARAMS];
+    Block h;
+    fill_block(param(i), n_params_, curvature_[i], stiffness_[i], h);
+    const float* g = &gradient_[row];
     const float now = bits(i, s);
-    const auto consider = [&](const int32_t delta[N_PARAMS]) {
-      int32_t next[N_PARAMS];
+    const auto consider = [&](const int32_t delta[MAX_PARAMS]) {
+      int32_t next[MAX_PARAMS];
       bool any = false;
-      for (int j = 0; j < N_PARAMS; ++j) {
+      for (int j = 0; j < n_params_; ++j) {
         next[j] = s[j] + delta[j];
         any |= delta[j] != 0;
       }
@@ -348,20 +392,21 @@ class Pursuit {
       const float gain = float(-expected(i, delta, h)) - o_.lambda * (bits(i, next) - now);
       if (gain <= best.gain) return;
       best.gain = gain;
-      std::copy(delta, delta + N_PARAMS, best.delta);
+      std::copy(delta, delta + n_params_, best.delta);
     };
-    if (weight_[i] > 0)
+    if (h[5][5] > 0)
       for (unsigned group : GROUPS) {
-        double x[N_PARAMS];
-        int32_t delta[N_PARAMS];
+        if (group & WEIGHT && !canvas_.normalised) continue;
+        double x[MAX_PARAMS];
+        int32_t delta[MAX_PARAMS];
         solve_group(h, g, group, x);
         to_symbols(i, x, group, delta);
         consider(delta);
       }
-    const int32_t* base = a_.base + std::size_t(i) * N_PARAMS;
-    int32_t back[N_PARAMS] = {};
+    const int32_t* base = a_.base + row;
+    int32_t back[MAX_PARAMS] = {};
     if (rate_.first) {
-      for (int j = 0; j < N_PARAMS; ++j) back[j] = base[j] - s[j];
+      for (int j = 0; j < n_params_; ++j) back[j] = base[j] - s[j];
       consider(back);
     } else {
       propose_cheaper(i, consider);
@@ -370,19 +415,23 @@ class Pursuit {
   }
 
   Canvas& canvas_;
+  const BlendKernels& passes_;
   const Target& target_;
   const SymbolArrays& a_;
-  const int n_;
+  const bool* is_room_;
+  const int n_, n_params_, acc_floats_;
   const RateModel& rate_;
   const PursuitOptions& o_;
   const Deadline deadline_;
-  std::vector<float> params_, gradient_, stiffness_, weight_;
+  std::vector<float> params_, gradient_, stiffness_;
+  std::vector<Curvature> curvature_;
   std::vector<char> stale_;
   std::vector<Candidate> candidates_;
   std::vector<Prepared> prepared_;
   std::vector<std::vector<uint32_t>> tiles_of_, touching_;  // of a Gaussian; of a tile
-  Tiles picture_, e_;                                       // the sum, and weight·(sum - target)
-  std::vector<double> loss_;                                // of each tile
+  Tiles fields_;                                            // what curvatures are gathered from
+  Tiles sums_, e_;            // what is gathered of the picture, and the loss's derivative by it
+  std::vector<double> loss_;  // of each tile
   // Of one attempt: tiles it may touch, their sum and residual, their loss.
   std::vector<uint32_t> footprint_, scratch_;
   Tiles trial_;
@@ -391,9 +440,9 @@ class Pursuit {
 
 }  // namespace
 
-PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, int n, const RateModel& rate,
-                     const PursuitOptions& options) {
-  return Pursuit(canvas, target, arrays, n, rate, options).run();
+PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+                     const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options) {
+  return Pursuit(canvas, target, arrays, is_room, n, others, rate, options).run();
 }
 
 }  // namespace gscodec

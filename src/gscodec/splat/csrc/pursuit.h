@@ -12,16 +12,16 @@
 namespace gscodec {
 
 constexpr int RATE_ENTRIES = 32;
-constexpr int N_GROUPS = 4;
-constexpr int GROUP_OF[N_PARAMS] = {0, 0, 1, 1, 1, 2, 3, 3};
+constexpr int N_GROUPS = 5;
+constexpr int GROUP_OF[MAX_PARAMS] = {0, 0, 1, 1, 1, 2, 3, 3, 4};
 
 // Bits of one Gaussian as a function of its symbols' distance from `base`. Attributes come in groups (mean,
-// shape, luma, chroma); a group that stands at its base costs group_off, one that does not group_on and its
+// shape, luma, chroma, log-weight); a group that stands at its base costs group_off, one that does not group_on and its
 // attributes' costs. A Gaussian that stands at its base altogether costs nothing.
 struct RateModel {
   const float* first;  // [n] of saying that a Gaussian changes; null: all Gaussians are coded anyway
   float group_on[N_GROUPS], group_off[N_GROUPS];
-  float cost[N_PARAMS][RATE_ENTRIES];  // per attribute and distance; linear beyond the last entry
+  float cost[MAX_PARAMS][RATE_ENTRIES];  // per attribute and distance; linear beyond the last entry
 };
 
 struct PursuitOptions {
@@ -38,7 +38,8 @@ struct PursuitResult {
   int tried = 0, kept = 0, passes = 0;
 };
 
-// Value of symbol s is s·step + offset; all arrays [n, 8]. `low` and `high` bound the symbols.
+// Value of symbol s is s·step + offset; all arrays [n, n_params]. `low` and `high` bound the symbols. A Gaussian is
+// invisible without a colour; under the normalised blend, where its log-weight is the lowest.
 struct SymbolArrays {
   int32_t* symbols;
   const int32_t* base;
@@ -46,7 +47,15 @@ struct SymbolArrays {
   const int32_t *low, *high;
 };
 
-PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, int n, const RateModel& rate,
-                     const PursuitOptions& options);
+// More Gaussians, which are drawn and stay as they are.
+struct OtherGaussians {
+  const float* params;
+  const bool* is_room;
+  int n;
+};
+
+// `is_room` [n]: needed where the target has a matte.
+PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+                     const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options);
 
 }  // namespace gscodec
