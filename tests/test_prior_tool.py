@@ -1,4 +1,4 @@
-"""tools/train_prior.py: counts of decisions -> the table of prior.h."""
+"""tools/train_prior.py: counts of decisions -> the tables of coding/priors."""
 
 from __future__ import annotations
 
@@ -40,11 +40,15 @@ def test_frequencies_become_counters(tool) -> None:
     assert sum(map(bool, rows[2, 0, 1])) == 1
 
 
-def test_the_header_is_what_the_native_core_includes(tool) -> None:
-    weights = np.arange(tool.N_STREAMS * tool.N_NODES * tool.N_INPUTS) % 200
-    text = tool.header({(0, 1, 2): [5] * 8}, weights.reshape(tool.N_STREAMS, tool.N_NODES, tool.N_INPUTS))
-    shipped = tool.HEADER.read_text(encoding="utf-8")
-    assert "{0,1,2,{5,5,5,5,5,5,5,5}}," in text
-    assert [line for line in text.splitlines() if not line.startswith(("{", "constexpr PriorC"))] == [
-        line for line in shipped.splitlines() if not line.startswith(("{", "constexpr PriorC"))
-    ]
+@pytest.mark.parametrize("blend", ["normalised", "sum"])
+def test_the_file_is_what_the_native_core_takes(tool, blend: str) -> None:
+    n = tool.N_STREAMS[blend]
+    weights = np.arange(n * tool.N_NODES * tool.N_INPUTS).reshape(n, tool.N_NODES, tool.N_INPUTS) % 200
+    made = tool.packed({(0, 1, 2): [5] * 8}, weights)
+    native = pytest.importorskip("gscodec.coding._native")
+    assert (
+        native.FrameCoder(64, 48, False, blend == "normalised", made).weight(3, 2, 1)
+        == 1024 * weights[3, 2, 1]
+    )
+    shipped = (tool.TABLES / f"{blend}.bin").read_bytes()
+    assert shipped[:8] == made[:8]

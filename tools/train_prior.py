@@ -1,15 +1,19 @@
-"""Train the counters that every GOP of the adaptive coder begins with -> src/gscodec/coding/csrc/prior.h.
+"""Train the counters that every GOP of the adaptive coder begins with -> src/gscodec/coding/priors/BLEND.bin.
 
 The table is part of the format: training anew makes another format. Clips are encoded at several crf; a
 counter starts from how often its decisions were 1, and counts as having seen up to MOST_SEEN of them.
 
-    python tools/train_prior.py CLIP ... [--frames N] [--out FILE]
+    python tools/train_prior.py CLIP ... [--blend sum] [--frames N] [--out FILE]
+
+It prints the SHA-256 that coding/prior.py has to name.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +27,14 @@ from gscodec.config import encoder_config
 from gscodec.encode.encoder import Encoder
 from gscodec.splat.raster import make_rasterizer
 
-HEADER = Path(__file__).parents[1] / "src" / "gscodec" / "coding" / "csrc" / "prior.h"
+TABLES = Path(__file__).parents[1] / "src" / "gscodec" / "coding" / "priors"
 CRFS = (40.0, 36.0, 31.0, 26.0, 20.0)
 GOP = 60
 PROTOCOLS: dict[str, dict[str, Any]] = {"masked": MASKED, "whole": {}}
 N_NODES = 8  # zero, sign, length 1 to 5; longer ones are rare
-N_INPUTS, N_STREAMS = 4, len(STREAMS) - 1
+N_INPUTS = 4
+# The plain bits at the end have no counters; the sum has no log-weights, whose three streams come before.
+N_STREAMS = {"normalised": len(STREAMS) - 1, "sum": len(STREAMS) - 4}
 MOST_SEEN = 12
 LEAST_SEEN = 12  # decisions in training that make an entry
 PULL = 8.0  # decisions that a node's own frequency over all contexts is worth
@@ -36,15 +42,16 @@ PULL = 8.0  # decisions that a node's own frequency over all contexts is worth
 Rows = dict[tuple[int, int, int], list[int]]  # stream, input, context -> packed counters of the nodes
 
 
-def train(clips: list[Path], n_frames: int) -> tuple[Rows, np.ndarray]:
+def train(clips: list[Path], n_frames: int, blend: str) -> tuple[Rows, np.ndarray]:
     """Counters, and weights in 1/64, int [streams, nodes, inputs]."""
     seen: dict[tuple[int, int, int, int], np.ndarray] = {}
-    weights, n_runs = np.zeros((N_STREAMS, N_NODES, N_INPUTS)), 0
+    weights, n_runs = np.zeros((N_STREAMS[blend], N_NODES, N_INPUTS)), 0
     for path in clips:
         clip = load_clip(path, None, n_frames, "portrait")
         for crf, protocol in itertools.product(CRFS, PROTOCOLS):
-            raster = make_rasterizer("cpu", clip.width, clip.height, 1)
-            encoder = Encoder(encoder_config(crf=crf, gop_length=GOP, **PROTOCOLS[protocol]), raster)
+            raster = make_rasterizer("cpu", clip.width, clip.height, 1, blend=blend)
+            config = encoder_config(crf=crf, gop_length=GOP, blend=blend, **PROTOCOLS[protocol])
+            encoder = Encoder(config, raster)
             core = encoder._coder._core
             core.decisions()
             for i, (pixels, matte) in enumerate(zip(clip.pictures(protocol), clip.mattes, strict=True)):
@@ -78,45 +85,24 @@ def table(seen: dict[tuple[int, int, int, int], np.ndarray]) -> Rows:
     return rows
 
 
-def header(rows: Rows, weights: np.ndarray) -> str:
-    """The C++ header."""
-    lines = [
-        "// Made by tools/train_prior.py: the adaptive coder's counters and weights when a GOP begins.",
-        '// Part of the format: docs/bitstream.md, "Prior".',
-        "// clang-format off",
-        "#pragma once",
-        "",
-        "#include <cstdint>",
-        "",
-        "namespace gscodec {",
-        "",
-        f"constexpr int PRIOR_NODES = {N_NODES};",
-        f"constexpr int PRIOR_STREAMS = {N_STREAMS};",
-        "",
-        "struct PriorCounters {",
-        "  uint8_t stream, input, context;",
-        "  uint16_t counters[PRIOR_NODES];",
-        "};",
-        "",
-        f"constexpr PriorCounters PRIOR_COUNTERS[{len(rows)}] = {{",
-    ]
-    for key, counters in rows.items():
-        lines.append("{" + ",".join(map(str, key)) + ",{" + ",".join(map(str, counters)) + "}},")
-    lines += ["};", "", "constexpr uint8_t PRIOR_WEIGHTS[PRIOR_STREAMS][PRIOR_NODES][4] = {"]
-    for stream in weights.tolist():
-        lines.append("{" + ",".join("{" + ",".join(map(str, node)) + "}" for node in stream) + "},")
-    return "\n".join([*lines, "};", "", "}  // namespace gscodec", ""])
+def packed(rows: Rows, weights: np.ndarray) -> bytes:
+    """The file (coding/prior.py)."""
+    out = [b"GSVP", struct.pack("<HHI", len(weights), N_NODES, len(rows))]
+    out += [struct.pack(f"<3B{N_NODES}H", *key, *counters) for key, counters in rows.items()]
+    return b"".join([*out, weights.astype(np.uint8).tobytes()])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--out", type=Path, default=HEADER)
+    parser.add_argument("--blend", choices=N_STREAMS, default="normalised")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    text = header(*train(options.clips, options.frames))
-    options.out.write_text(text, encoding="utf-8")
-    print(f"{options.out}: {len(text)} bytes")
+    found = packed(*train(options.clips, options.frames, options.blend))
+    out = options.out or TABLES / f"{options.blend}.bin"
+    out.write_bytes(found)
+    print(f"{out}: {len(found)} bytes, SHA-256 {hashlib.sha256(found).hexdigest()}")
 
 
 if __name__ == "__main__":

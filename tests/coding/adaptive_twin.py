@@ -7,7 +7,7 @@ coder, the decisions and the binarisation; `adaptive_twin_frames` has what frame
 from __future__ import annotations
 
 import functools
-import re
+import struct
 from collections import defaultdict
 from pathlib import Path
 
@@ -122,25 +122,28 @@ class Reader:
         assert self.at >= len(self.data), "bytes are left"
 
 
-PRIOR = Path(__file__).parents[2] / "src/gscodec/coding/csrc/prior.h"
+PRIORS = Path(__file__).parents[2] / "src/gscodec/coding/priors"
 PRIOR_NODES = ("zero", "sign", None, *(("length", i) for i in range(1, 6)))
 
 
 @functools.cache
-def prior() -> tuple[dict[tuple, tuple[int, int]], dict[tuple, int]]:
-    """The tables of prior.h as docs/bitstream.md, "Prior", reads them: counters (p, n) and weights."""
-    text = PRIOR.read_text(encoding="utf-8")
+def prior(blend: str = "sum") -> tuple[dict[tuple, tuple[int, int]], dict[tuple, int]]:
+    """The tables of coding/priors as docs/bitstream.md, "Prior", reads them: counters (p, n) and weights."""
+    data = (PRIORS / f"{blend}.bin").read_bytes()
+    assert data[:4] == b"GSVP"
+    n_streams, n_nodes, n_rows = struct.unpack_from("<HHI", data, 4)
+    assert (n_streams, n_nodes) == (len(STREAMS) - (4 if blend == "sum" else 1), len(PRIOR_NODES))
     counters, weights = {}, {}
-    for row in re.findall(r"^\{(\d+),(\d+),(\d+),\{([\d,]+)\}\},$", text, re.MULTILINE):
-        stream, i, context = (int(x) for x in row[:3])
-        for node, packed in zip(PRIOR_NODES, map(int, row[3].split(",")), strict=True):
-            if packed:
-                key = STREAMS[stream], i, context, node
-                counters[key] = packed // 256 * 257, packed % 256
-    for stream, row in enumerate(re.findall(r"^\{(\{.*\})\},$", text, re.MULTILINE)):
-        for node, values in zip(PRIOR_NODES, re.findall(r"\{([\d,]+)\}", row), strict=True):
-            for i, value in enumerate(values.split(",")):
-                weights[STREAMS[stream], node, i] = int(value) * 1024
+    for stream, i, context, *packed in struct.iter_unpack("<3B8H", data[12 : 12 + 19 * n_rows]):
+        for node, number in zip(PRIOR_NODES, packed, strict=True):
+            if number:
+                counters[STREAMS[stream], i, context, node] = number // 256 * 257, number % 256
+    numbers = iter(data[12 + 19 * n_rows :])
+    for stream in STREAMS[:n_streams]:
+        for node in PRIOR_NODES:
+            for i in range(4):
+                weights[stream, node, i] = next(numbers) * 1024
+    assert next(numbers, None) is None
     return counters, weights
 
 
@@ -151,11 +154,12 @@ Node = str | tuple[str, int] | tuple[str, int, int]
 class Coder:
     """Symbols -> bits or back, with all counters and weights of a GOP. A value is None while decoding."""
 
-    def __init__(self, trained: bool) -> None:
+    def __init__(self, trained: str) -> None:
+        """`trained`: the blend whose prior it begins with, or "" for none."""
         self.counters: dict[tuple, list[int]] = defaultdict(lambda: [32768, 0])  # p, n
         self.weights: dict[tuple, int] = defaultdict(lambda: FIRST_WEIGHT)
         if trained:
-            counters, weights = prior()
+            counters, weights = prior(trained)
             self.counters.update({key: list(counter) for key, counter in counters.items()})
             self.weights.update(weights)
         self.bits: Writer | Reader = Writer()

@@ -20,7 +20,7 @@ NEVER = 1 << 20
 
 @dataclass
 class Gaussian:
-    s: list[int] = field(default_factory=lambda: [0] * 8)
+    s: list[int] = field(default_factory=lambda: [0] * 9)  # the last only under the normalised blend
     k: int = 0
     e: int = 0
     room: int = 0
@@ -29,7 +29,7 @@ class Gaussian:
     neighbours: list[int] = field(default_factory=list)
     age: int = NEVER
     groups: int = 0
-    change: list[int] = field(default_factory=lambda: [0] * 8)
+    change: list[int] = field(default_factory=lambda: [0] * 9)
 
     @property
     def m(self) -> int:
@@ -42,12 +42,14 @@ class Gaussian:
 
 def from_state(state: State) -> list[Gaussian]:
     rows = zip(state.symbols, state.size_class, state.energy_class, state.is_room, state.drift, strict=True)
-    return [Gaussian(s.tolist(), int(k), int(e), int(room), d.tolist()) for s, k, e, room, d in rows]
+    return [
+        Gaussian([*s.tolist(), 0][:9], int(k), int(e), int(room), d.tolist()) for s, k, e, room, d in rows
+    ]
 
 
-def to_state(gaussians: list[Gaussian], quality: float) -> State:
+def to_state(gaussians: list[Gaussian], quality: float, n_symbols: int) -> State:
     return State(
-        np.array([g.s for g in gaussians], np.int32).reshape(-1, 8),
+        np.array([g.s[:n_symbols] for g in gaussians], np.int32).reshape(-1, n_symbols),
         np.array([g.k for g in gaussians], np.int32),
         np.array([g.e for g in gaussians], np.int32),
         np.array([g.room for g in gaussians], bool),
@@ -101,25 +103,27 @@ def minus(value: int | None, guess: int) -> int | None:
 class FrameTwin:
     """Twin of _native.FrameCoder."""
 
-    def __init__(self, width: int, height: int, as_0_1_0: bool = False) -> None:
+    def __init__(self, width: int, height: int, as_0_1_0: bool = False, normalised: bool = False) -> None:
         self.size = width, height
+        self.normalised, self.n_symbols = normalised, 9 if normalised else 8
         self.as_0_1_0 = as_0_1_0
         apart = [6] if as_0_1_0 else [g for g in range(6, 32) if g == 6 or 5 * 2**g <= min(width, height)]
         self.cell_log2 = apart[-1] + 4  # sixteenths of a pixel
         self.gaussians: list[Gaussian] = []
-        self.coder = Coder(not as_0_1_0)
+        self.trained = "" if as_0_1_0 else "normalised" if normalised else "sum"
+        self.coder = Coder(self.trained)
 
     def encode_iframe(self, state: State) -> bytes:
-        self.coder = Coder(not self.as_0_1_0)
+        self.coder = Coder(self.trained)
         self._iframe(len(state), from_state(state))
         return self.coder.bits.finish()
 
     def decode_iframe(self, data: bytes, n: int, quality: float) -> State:
-        self.coder = Coder(not self.as_0_1_0)
+        self.coder = Coder(self.trained)
         self.coder.bits = Reader(data)
         self._iframe(n, None)
         self.coder.bits.finish()
-        return to_state(self.gaussians, quality)
+        return to_state(self.gaussians, quality, self.n_symbols)
 
     def encode_pframe(
         self, state: State, mesh: np.ndarray | None, room_moves: bool, born: State | None = None
@@ -133,7 +137,7 @@ class FrameTwin:
         self.coder.bits = Reader(data)
         self._pframe(None, None, False, None)
         self.coder.bits.finish()
-        return to_state(self.gaussians, quality)
+        return to_state(self.gaussians, quality, self.n_symbols)
 
     def _iframe(self, n: int, given: list[Gaussian] | None) -> None:
         self.gaussians, self.moved_before, self.changed_before = [], 0, set()
@@ -162,7 +166,11 @@ class FrameTwin:
             a = self.gaussians[found[0]] if found else Gaussian()
             b = self.gaussians[found[1]] if len(found) > 1 else a
             self._code_classes(g, want, a, b, len(found), gaps)
-            self._code_colors(g, want, a, b, len(found))
+            if self.normalised:
+                self._code_weight(g, want, a, b)
+                self._code_predicted_colors(g, want, a, b, len(found))
+            else:
+                self._code_colors(g, want, a, b, len(found))
             self._code_shape(g, want, a, b, len(found))
             width = 3 - g.m
             for axis in (0, 1):
@@ -200,7 +208,26 @@ class FrameTwin:
         e0 = clamp(g.k + divide(a.e - a.k + b.e - b.k, 2), 0, 24)
         inputs = (6 * g.room + min(abs(a.e - a.k - b.e + b.k), 5), e0, g.k, clamp(g.k - k0 + 4, 0, 8))
         g.e = e0 + coder.signed("energy", inputs, want and want.e - e0)
-        self.e0 = e0
+        self.k0, self.e0 = k0, e0
+
+    def _code_weight(self, g: Gaussian, want: Gaussian | None, a: Gaussian, b: Gaussian) -> None:
+        guess, half = divide(a.s[8] + b.s[8], 2), g.e // 2
+        inputs = (2 * half + g.room, 3 * clamp(g.k - self.k0 + 4, 0, 8) + min(abs(a.k - b.k), 2))
+        inputs += (3 * min(bl(a.s[8] - b.s[8]), 4) + clamp(g.e - self.e0 + 1, 0, 2), clamp(guess + 16, 0, 31))
+        g.s[8] = guess + self.coder.signed("weight", inputs, want and want.s[8] - guess)
+
+    def _code_predicted_colors(
+        self, g: Gaussian, want: Gaussian | None, a: Gaussian, b: Gaussian, n: int
+    ) -> None:
+        half, off = g.e // 2, []
+        for c, stream in ((5, "luma"), (6, "chroma-u"), (7, "chroma-v")):
+            pa, pb = (scale(q.s[c], g.k - q.k) for q in (a, b))
+            guess, doubt = divide(pa + pb, 2), min(bl(pa - pb), 8)
+            third = 2 if c == 5 else 5 * graded(off[-1], 2) + (graded(off[0], 2) if c == 7 else 2)
+            inputs = (2 * half + g.room, 3 * doubt + min(n, 2), third)
+            inputs += (3 * clamp(g.e - self.e0 + 4, 0, 8) + min(doubt // 2, 2),)
+            off.append(self.coder.signed(stream, inputs, want and want.s[c] - guess))
+            g.s[c] = guess + off[-1]
 
     def _code_colors(self, g: Gaussian, want: Gaussian | None, a: Gaussian, b: Gaussian, n: int) -> None:
         coder, half = self.coder, g.e // 2
@@ -347,7 +374,9 @@ class FrameTwin:
             self._renew(born)
 
     def _renew(self, born: list[Gaussian] | None) -> None:
-        alive = [i for i, g in enumerate(self.gaussians) if any(g.s[5:])]
+        alive = [
+            i for i, g in enumerate(self.gaussians) if (g.s[8] > -16 if self.normalised else any(g.s[5:]))
+        ]
         self.changed_before = {new for new, old in enumerate(alive) if old in self.changed_before}
         self.gaussians = [self.gaussians[i] for i in alive]
         n_born = self.coder.unsigned(
@@ -363,20 +392,23 @@ class FrameTwin:
     def _code_change(
         self, g: Gaussian, wanted: list[int] | None, guide: Gaussian | None, age: int, half: int
     ) -> None:
-        groups = ((1, "mean?", (0, 1)), (2, "shape?", (2, 3, 4)), (4, "luma?", (5,)), (8, "chroma?", (6, 7)))
+        groups = [(1, "mean?", (0, 1)), (2, "shape?", (2, 3, 4)), (4, "luma?", (5,)), (8, "chroma?", (6, 7))]
+        if self.normalised:
+            groups.append((16, "weight?", (8,)))
+        nobody = 0 if self.normalised else 16
         done = 0
         for value, stream, columns in groups:
             first = done + 8 if value == 8 else done
-            inputs = (first, g.groups, guide.groups if guide else 16, 2 * half + g.room)
+            inputs = (first, g.groups, guide.groups if guide else nobody, 2 * half + g.room)
             bit = wanted and int(any(wanted[j] for j in columns))
-            bit = 1 if value == 8 and done == 0 else self.coder.flag(stream, inputs, bit)
+            bit = 1 if value == groups[-1][0] and done == 0 else self.coder.flag(stream, inputs, bit)
             done += value * bit
-        d = [0] * 8
+        d = [0] * 9
 
         def delta(j: int, stream: str, other: int) -> None:
             z = 5
             if guide:
-                own, its = ((2 * q.m, q.k - q.e, -q.k)[(j >= 2) + (j >= 5)] for q in (g, guide))
+                own, its = ((2 * q.m, q.k - q.e, -q.k, 0)[(j >= 2) + (j >= 5) + (j >= 8)] for q in (g, guide))
                 c = guide.change[j]
                 z = graded(divide(scale(4 * c, its - own), 4) + sign(c), 2) if c else 2
             inputs = (3 * z + sign(g.change[j]) + 1, 2 * half + g.room, other, done)
@@ -394,5 +426,7 @@ class FrameTwin:
         if done & 8:
             delta(6, "Δu", 6 + graded(d[5], 2))
             delta(7, "Δv", 6 + 5 * graded(d[5], 2) + graded(d[6], 2))
+        if done & 16:
+            delta(8, "Δweight", age)
         g.s = [x + y for x, y in zip(g.s, d, strict=True)]
         g.change, g.groups, g.age = d, done, 0

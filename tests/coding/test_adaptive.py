@@ -13,8 +13,10 @@ from adaptive_twin_frames import FrameTwin
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from gscodec.coding.adaptive import STREAMS, AdaptiveCoder, Motion, renewed
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack
-from gscodec.coding.quantize import State, dequantize, mean_log2_steps, take
-from gscodec.errors import CorruptError, LimitError
+from gscodec.coding.prior import SHA256, prior
+from gscodec.coding.quantize import NO_WEIGHT, State, dequantize, mean_log2_steps, take
+from gscodec.errors import CorruptError, GscodecError, LimitError
+from gscodec.splat.gaussians import BLENDS
 
 ROOT = Path(__file__).parents[2]
 N_HEADER = 1  # bytes of ADAPTIVE_FRAME_HEADER below 128 Gaussians
@@ -29,32 +31,45 @@ Coded = tuple[bytes, State, Motion | None, State | None]  # payload, state befor
 
 
 def gop(
-    rng: np.random.Generator, state: State, n_pframes: int, make=random_state, as_0_1_0: bool = False
+    rng: np.random.Generator,
+    state: State,
+    n_pframes: int,
+    make=random_state,
+    as_0_1_0: bool = False,
+    blend: str = "sum",
 ) -> list[Coded]:
     """An I-frame and P-frames after it, natively coded; every other one moves, two of three renew."""
-    coder = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0)
+    coder = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0, blend=blend)
     frames: list[Coded] = [(coder.pack_iframe(state), state, None, None)]
     for i in range(n_pframes):
         motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
         base = coder.moved(motion, state.quality) if motion else state
         after = changed_state(rng, base, (0.0, 0.1, 0.6)[i % 3])
-        after.symbols[rng.random(len(after)) < 0.1, 5:] = 0  # they leave where the frame renews
-        born = make(rng, (0, 1, 9)[i // 2 % 3]) if i % 3 else None
+        leaves = rng.random(len(after)) < 0.1  # where the frame renews
+        after.symbols[leaves, 5:] = 0 if blend == "sum" else NO_WEIGHT
+        n_born = (0, 1, 9)[i // 2 % 3]
+        born = make(rng, n_born, n_symbols=state.symbols.shape[1]) if i % 3 else None
         frames.append((coder.pack_pframe(state, after, motion, born), after, motion, born))
         state = after if born is None else renewed(after, born)
     return frames
 
 
 @pytest.mark.parametrize("make", [random_state, extreme_state])
-@pytest.mark.parametrize(("n", "as_0_1_0"), [(0, False), (1, False), (2, False), (40, False), (40, True)])
-def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, as_0_1_0: bool) -> None:
+@pytest.mark.parametrize("variant", ["0.1.0", "sum", "normalised"])
+@pytest.mark.parametrize("n", [0, 1, 2, 40])
+def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, variant: str) -> None:
     rng = np.random.default_rng(n)
-    frames = gop(rng, make(rng, n), 8, make, as_0_1_0)
-    native = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0)
-    writer, reader = FrameTwin(*SIZE, as_0_1_0), FrameTwin(*SIZE, as_0_1_0)
+    as_0_1_0, normalised = variant == "0.1.0", variant == "normalised"
+    blend = "normalised" if normalised else "sum"
+    frames = gop(rng, make(rng, n, n_symbols=9 if normalised else 8), 8, make, as_0_1_0, blend)
+    native = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0, blend=blend)
+    writer, reader = (FrameTwin(*SIZE, as_0_1_0, normalised) for _ in range(2))
     (payload, state, *_), *rest = frames
-    assert payload[N_HEADER:] == writer.encode_iframe(state)
+    header = payload[:N_HEADER] + (state.ground.tobytes() if normalised else b"")
+    assert payload.startswith(header)
     assert_same(native.unpack_iframe(payload, 1.0, 1000), state)
+    payload = b"-" + payload[len(header) :]
+    assert payload[N_HEADER:] == writer.encode_iframe(state)
     assert_same(reader.decode_iframe(payload[N_HEADER:], n, 1.0), state)
     reference = state
     for payload, state, motion, born in rest:
@@ -115,17 +130,26 @@ def test_files_with_and_without_the_prior_are_not_each_others() -> None:
         assert_same(AdaptiveCoder(SIZE, as_0_1_0=old).unpack_iframe(payload, 1.0, 60), state)
 
 
-def test_the_prior_is_within_its_ranges() -> None:
+@pytest.mark.parametrize("blend", BLENDS)
+def test_the_prior_is_within_its_ranges(blend: str) -> None:
     """What the C++ does not check: probabilities are short of 0 and 1, and every row has its place."""
-    counters, weights = adaptive_twin.prior()
+    counters, weights = adaptive_twin.prior(blend)
+    streams = set(STREAMS[: -4 if blend == "sum" else -1])
     assert len(counters) > 1000
-    assert {stream for stream, *_ in counters} <= set(STREAMS[:-1])
-    assert {stream for stream, *_ in weights} == set(STREAMS[:-1])
+    assert {stream for stream, *_ in counters} <= streams
+    assert {stream for stream, *_ in weights} == streams
     for (_, i, context, _), (p, n) in counters.items():
         assert 64 <= p < 65472
         assert 1 <= n <= adaptive_twin.COUNTER_LIMIT
         assert i < 4
         assert context < 32
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_a_damaged_prior_is_refused(blend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SHA256, blend, "0" * 64)
+    with pytest.raises(GscodecError, match=r"damaged.*reinstall"):
+        prior.__wrapped__(blend)
 
 
 def test_decisions_are_counted() -> None:
@@ -190,11 +214,12 @@ def test_constants_are_the_documents() -> None:
     assert " ".join(map(str, adaptive_twin.SQUASH[:17])) in document
     assert " ".join(map(str, adaptive_twin.SQUASH[17:])) in document
     streams = dict.fromkeys(re.findall(r"^\| ([\w?Δ-]+) \| (?:flag|signed|unsigned)", document, re.MULTILINE))
-    i_frame, motion, births = STREAMS[:11], STREAMS[-6:-3], STREAMS[-3:-1]
+    i_frame, motion, births, weights = STREAMS[:11], STREAMS[-9:-6], STREAMS[-6:-4], STREAMS[-4:-1]
     assert {*streams, "plain"} == set(STREAMS)
     assert list(streams)[:11] == list(i_frame)
-    assert list(streams)[11:14] == list(motion)
-    assert list(streams)[-2:] == list(births)
+    without = [stream for stream in streams if stream not in weights]
+    assert without[11:14] == list(motion)
+    assert without[-2:] == list(births)
 
 
 def test_stretch_undoes_squash() -> None:

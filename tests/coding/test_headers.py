@@ -39,7 +39,7 @@ SEQUENCE = {
     "profile": 0,
     "entropy": 2,
     "quality_q8": 384,
-    "color_space": 0,
+    "blend": 0,
     "flags": 4,
     "hold": 6,
 }

@@ -12,7 +12,8 @@ import numpy as np
 
 from gscodec.coding import _native
 from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
-from gscodec.coding.quantize import COLOR_0, State, append, take
+from gscodec.coding.prior import prior
+from gscodec.coding.quantize import State, append, take
 from gscodec.config import MAX_GAUSSIANS
 from gscodec.errors import CorruptError, LimitError
 
@@ -24,7 +25,7 @@ STREAMS = (
     "mean?", "shape?", "luma?", "chroma?", "Δx", "Δy",
     "Δl1", "Δl2", "Δl3", "Δluma", "Δu", "Δv",
     "motion", "motion-x", "motion-y", "births", "birth-gap",
-    "plain",
+    "weight", "weight?", "Δweight", "plain",
 )
 # fmt: on
 
@@ -45,15 +46,24 @@ class Motion:
 class AdaptiveCoder:
     """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
 
-    def __init__(self, size: tuple[int, int], *, as_0_1_0: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], *, as_0_1_0: bool = False, blend: str = "sum") -> None:
         """`as_0_1_0`: as in files of version 0.1.0 (docs/bitstream.md, "Older files")."""
-        self._core = _native.FrameCoder(*size, as_0_1_0)
+        self._is_normalised = blend == "normalised"
+        table = b"" if as_0_1_0 else prior(blend)
+        self._core = _native.FrameCoder(*size, as_0_1_0, self._is_normalised, table)
+        self._ground = np.zeros(3, np.uint8)  # of the GOP
         self._max_gaussians = MAX_GAUSSIANS
+
+    def iframe_base(self, state: State) -> np.ndarray:
+        """What each symbol of an I-frame in canonical order is predicted to be, roughly, int32."""
+        return self._core.predictions(*_arrays(state))
 
     def pack_iframe(self, state: State) -> bytes:
         """Payload of an I-frame; `state` in canonical order."""
         body = self._core.encode_iframe(*_arrays(state))
-        return pack(ADAPTIVE_FRAME_HEADER, {"n_gaussians": len(state)}) + body
+        self._ground = state.ground
+        ground = state.ground.tobytes() if self._is_normalised else b""
+        return pack(ADAPTIVE_FRAME_HEADER, {"n_gaussians": len(state)}) + ground + body
 
     def pack_pframe(
         self, reference: State, state: State, motion: Motion | None = None, born: State | None = None
@@ -71,7 +81,7 @@ class AdaptiveCoder:
 
     def moved(self, motion: Motion, quality: float) -> State:
         """The reference after a motion."""
-        return _state(self._core.moved(motion.mesh, motion.room_moves), quality)
+        return self._state(self._core.moved(motion.mesh, motion.room_moves), quality)
 
     @property
     def has_births(self) -> bool:
@@ -99,15 +109,19 @@ class AdaptiveCoder:
         if n > max_gaussians:
             raise LimitError(f"the frame has {n} Gaussians, at most {max_gaussians} are permitted")
         self._max_gaussians = max_gaussians
+        if self._is_normalised:
+            if len(body) < 3:
+                raise CorruptError("the I-frame ends before its ground colour")
+            self._ground, body = np.frombuffer(body[:3], np.uint8), body[3:]
         try:
-            return _state(self._core.decode_iframe(bytes(body), n), quality)
+            return self._state(self._core.decode_iframe(bytes(body), n), quality)
         except RuntimeError as error:
             raise CorruptError(f"the I-frame cannot be decoded: {error}") from error
 
     def unpack_pframe(self, payload: bytes, reference: State) -> State:
         """The state after a P-frame; the reference is what was unpacked last. Raises as unpack_iframe."""
         try:
-            return _state(self._core.decode_pframe(payload, self._max_gaussians), reference.quality)
+            return self._state(self._core.decode_pframe(payload, self._max_gaussians), reference.quality)
         except ValueError as error:  # std::length_error
             raise LimitError(f"the P-frame has {error}, {self._max_gaussians} are permitted") from error
         except RuntimeError as error:
@@ -126,16 +140,15 @@ class AdaptiveCoder:
         """Bits per stream since the last call; counting starts with the first call."""
         return dict(zip(STREAMS, self._core.take_bits(), strict=True))
 
+    def _state(self, arrays: tuple[np.ndarray, ...], quality: float) -> State:
+        symbols, size_class, energy_class, is_room, drift = arrays
+        return State(symbols, size_class, energy_class, is_room, quality, drift, self._ground)
+
 
 def renewed(state: State, born: State) -> State:
-    """What a P-frame with births leaves: `state` without Gaussians that have no colour, and the newborn."""
-    return append(take(state, np.flatnonzero(state.symbols[:, COLOR_0:].any(axis=1))), born)
+    """What a P-frame with births leaves: `state` without Gaussians that are invisible, and the newborn."""
+    return append(take(state, np.flatnonzero(state.is_visible)), born)
 
 
 def _arrays(state: State) -> tuple[np.ndarray, ...]:
     return state.symbols, state.size_class, state.energy_class, state.is_room, state.drift
-
-
-def _state(arrays: tuple[np.ndarray, ...], quality: float) -> State:
-    symbols, size_class, energy_class, is_room, drift = arrays
-    return State(symbols, size_class, energy_class, is_room, quality, drift)

@@ -72,6 +72,9 @@ class FrameCoder(Protocol):
     def change_costs(self) -> np.ndarray | None:
         """Bits of saying that a Gaussian changes in the next P-frame, float32 [N]; None: it cannot tell."""
 
+    def iframe_base(self, state: State) -> np.ndarray:
+        """What each symbol of an I-frame in canonical order is predicted to be, int32."""
+
     def pack_iframe(self, state: State) -> bytes: ...
     def pack_pframe(
         self, reference: State, state: State, motion: Motion | None = None, born: State | None = None
@@ -80,10 +83,10 @@ class FrameCoder(Protocol):
     def unpack_pframe(self, payload: bytes, reference: State) -> State: ...
 
 
-def make_frame_coder(entropy: str, size: tuple[int, int]) -> FrameCoder:
+def make_frame_coder(entropy: str, size: tuple[int, int], blend: str = "sum") -> FrameCoder:
     """The coder named in the sequence header, for pictures of `size` (width, height)."""
     if entropy.startswith("adaptive"):
-        return AdaptiveCoder(size, as_0_1_0=entropy == "adaptive-0.1.0")
+        return AdaptiveCoder(size, as_0_1_0=entropy == "adaptive-0.1.0", blend=blend)
     return PlainCoder(entropy, size)
 
 
@@ -104,6 +107,9 @@ class PlainCoder:
 
     def change_costs(self) -> None:
         return None
+
+    def iframe_base(self, state: State) -> np.ndarray:
+        return iframe_base(state)
 
     def pack_iframe(self, state: State) -> bytes:
         return pack_iframe(state, self.entropy)

@@ -29,6 +29,7 @@ FOOTER_MAGIC = b"GSVE"
 STREAM_KINDS = ("video", "audio", "subtitle", "data")
 BACKGROUND_CODES = ("coarse", "none")
 PROFILE_CODES = ("default", "paper", "gaussianimage")
+BLEND_CODES = ("sum", "normalised")  # version 0.1.0 knows the first
 # Encoders write adaptive; version 0.1.0 wrote adaptive-0.1.0, development versions after it adaptive-dev.
 ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-0.1.0", "adaptive-dev", "adaptive")
 
@@ -108,7 +109,7 @@ SEQUENCE_HEADER = (  # docs/bitstream.md, section "Sequence header"
     Field("profile", "u8", 0, 255),
     Field("entropy", "u8", 0, len(ENTROPY_CODES) - 1),
     Field("quality_q8", "u16", 1, 65535),  # 256 times the factor on every quantiser step
-    Field("color_space", "u8", 0, 255),
+    Field("blend", "u8", 0, 255),
     Field("flags", "u8", 0, 255),
     Field("hold", "u8", 0, 255, 0),  # code values
 )

@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 from gscodec.coding import _native
-from gscodec.splat.gaussians import COLOR, MEAN, N_PARAMS
+from gscodec.splat.gaussians import COLOR, LOG_WEIGHT, MEAN, N_PARAMS, opponent_from_rgb
 
 BASE_SIZE = 0.25  # pixels, of size class 0
 MAX_SIZE_CLASS = 28
@@ -28,14 +28,17 @@ MARGIN = 64  # pixels a mean may lie outside the picture
 CELL_LOG2 = 3  # means are ordered by cells of 8 x 8 pixels
 MIN_MEAN_LOG2 = -4  # finest step of a mean: 1/16 pixel
 MIN_SCALE: float = _native.MIN_SCALE  # pixels; the rasteriser's
+NO_WEIGHT: int = _native.NO_WEIGHT  # symbol of the log-weight of a Gaussian that is not there
+HIGH_WEIGHT: int = _native.HIGH_WEIGHT
 
 # Calibrated by tools/tune_steps.py; docs/bits.md, "Steps".
 COLOR_STEP = 0.14  # of a Gaussian of size 1 pixel at quality 1, opponent units
 MEAN_STEP = 1.4  # all three: shares of size·2^(−e/2)
 SCALE_STEP = 1.5
 SHEAR_STEP = 2.5
+WEIGHT_STEP = 0.7  # octaves, of a log-weight
 
-MEAN_X, MEAN_Y, L1, L2, L3, COLOR_0, COLOR_1, COLOR_2 = range(N_PARAMS)
+MEAN_X, MEAN_Y, L1, L2, L3, COLOR_0, COLOR_1, COLOR_2, WEIGHT = range(N_PARAMS + 1)
 
 
 @dataclass(slots=True)
@@ -43,12 +46,13 @@ class State:
     """The integers of every live Gaussian, in the canonical order both ends share.
 
     Attributes:
-        symbols: int32 [N, 8], columns as Gaussians.params.
+        symbols: int32 [N, 8], columns as Gaussians.params; [N, 9] under the normalised blend.
         size_class, energy_class: int32 [N].
         is_room: bool [N].
         quality: factor on every colour step, and through the energy class on all others.
         drift: int32 [N, 2], 1/256 pixel: how far motions finer than its step have moved a mean from its
             symbols, at most half a step; where nothing is given, all zero.
+        ground: R'G'B' uint8 [3]: what colours are counted from under the normalised blend; else black.
     """
 
     symbols: np.ndarray
@@ -57,6 +61,7 @@ class State:
     is_room: np.ndarray
     quality: float
     drift: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    ground: np.ndarray = field(default_factory=lambda: np.zeros(3, np.uint8))
 
     def __post_init__(self) -> None:
         if len(self.drift) == 0:
@@ -73,7 +78,20 @@ class State:
             self.is_room.copy(),
             self.quality,
             self.drift.copy(),
+            self.ground,
         )
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether its Gaussians have log-weights: the normalised blend's."""
+        return self.symbols.shape[1] > WEIGHT
+
+    @property
+    def is_visible(self) -> np.ndarray:  # -> [N]
+        """Which Gaussians show at all; others cost bits for nothing."""
+        if self.is_normalised:
+            return np.asarray(self.symbols[:, WEIGHT] > NO_WEIGHT)
+        return np.asarray(self.symbols[:, COLOR].any(axis=1))
 
 
 def _half_powers(exponents: np.ndarray) -> np.ndarray:
@@ -98,12 +116,24 @@ def geometry_steps(size_class: np.ndarray, energy_class: np.ndarray) -> tuple[np
     return SCALE_STEP * unit, SHEAR_STEP * unit
 
 
-def classify(params: np.ndarray, quality: float) -> tuple[np.ndarray, np.ndarray]:  # [N, 8] -> [N], [N]
-    """Size and energy class of Gaussians about to be born."""
+def ground_color(state: State) -> np.ndarray:  # -> [3]
+    """What the state's colours are counted from, opponent units, float32."""
+    return opponent_from_rgb(state.ground)
+
+
+def classify(
+    params: np.ndarray, quality: float, contrast: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:  # [N, 8] -> [N], [N]
+    """Size and energy class of Gaussians about to be born.
+
+    Args:
+        contrast: how far the colour of each is from what it takes the place of, opponent units [N];
+            None: from nothing, as under the sum.
+    """
     p = params.astype(np.float64)
     size = np.sqrt(p[:, L1] * p[:, L3])
     k = np.clip(np.rint(2 * np.log2(size / BASE_SIZE)), 0, MAX_SIZE_CLASS).astype(np.int32)
-    norm = np.linalg.norm(p[:, COLOR], axis=1) / color_steps(k, quality)
+    norm = (np.linalg.norm(p[:, COLOR], axis=1) if contrast is None else contrast) / color_steps(k, quality)
     e = np.clip(np.rint(2 * np.log2(np.maximum(norm, 1.0))), 0, MAX_ENERGY_CLASS).astype(np.int32)
     return k, e
 
@@ -134,23 +164,31 @@ def quantize_colors(params: np.ndarray, state: State, rows: np.ndarray | slice) 
     state.symbols[rows, COLOR] = np.clip(np.rint(params[rows, COLOR] / step), -MAX_SYMBOL, MAX_SYMBOL)
 
 
+def quantize_weights(params: np.ndarray, state: State, rows: np.ndarray | slice) -> None:
+    """Round the log-weights of `params[rows]` into `state.symbols[rows]`; none of them vanishes."""
+    found = np.rint(params[rows, LOG_WEIGHT] / WEIGHT_STEP)
+    state.symbols[rows, WEIGHT] = np.clip(found, NO_WEIGHT + 1, HIGH_WEIGHT)
+
+
 @cache
-def step_table() -> np.ndarray:
-    """Steps of all eight symbols by class, float64 [(MAX_SIZE_CLASS + 1)·(MAX_ENERGY_CLASS + 1), 8].
+def step_table(is_normalised: bool = False) -> np.ndarray:
+    """Steps of all symbols by class, float64 [(MAX_SIZE_CLASS + 1)·(MAX_ENERGY_CLASS + 1), 8 or 9].
 
     The colours' are those at which a Gaussian of size class 0 has 1.
     """
     k, e = np.mgrid[: MAX_SIZE_CLASS + 1, : MAX_ENERGY_CLASS + 1].astype(np.int32).reshape(2, -1)
     mean, color = np.ldexp(1.0, mean_log2_steps(k, e)), _half_powers(-k)
     scale, shear = geometry_steps(k, e)
-    return np.stack([mean, mean, scale, shear, scale, color, color, color], axis=1)
+    weight = [np.full(len(k), WEIGHT_STEP)] if is_normalised else []
+    return np.stack([mean, mean, scale, shear, scale, color, color, color, *weight], axis=1)
 
 
-def dequantize(state: State) -> np.ndarray:  # -> [N, 8]
+def dequantize(state: State) -> np.ndarray:  # -> [N, 8] or [N, 9]
     """Parameters of the state, float32: identical on every machine."""
     color = COLOR_STEP * state.quality / BASE_SIZE
     classes = state.size_class, state.energy_class
-    return _native.dequantize(step_table(), state.symbols, state.drift, *classes, color)
+    table = step_table(state.is_normalised)
+    return _native.dequantize(table, state.symbols, state.drift, *classes, color)
 
 
 def cells(state: State) -> np.ndarray:  # -> [N]
@@ -168,7 +206,7 @@ def cell_position(morton: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def canonical_order(state: State) -> np.ndarray:  # -> [N]
     """Indices that sort the state: by cell, then by everything else, so that equal sets give equal files."""
-    keys = [state.symbols[:, i] for i in range(N_PARAMS - 1, -1, -1)]
+    keys = [state.symbols[:, i] for i in range(state.symbols.shape[1] - 1, -1, -1)]
     return np.lexsort([state.is_room, *keys, state.energy_class, state.size_class, cells(state)])
 
 
@@ -181,6 +219,7 @@ def take(state: State, order: np.ndarray) -> State:
         state.is_room[order],
         state.quality,
         state.drift[order],
+        state.ground,
     )
 
 
@@ -197,6 +236,7 @@ def append(state: State, others: State) -> State:
         joined(state.is_room, others.is_room),
         state.quality,
         joined(state.drift, others.drift),
+        state.ground,
     )
 
 
@@ -225,8 +265,10 @@ def affine_arrays(
     Args:
         size: width and height of the picture, pixels.
     Returns:
-        step and offset, float64 [N, 8], with value = symbol·step + offset; lowest and
-        highest symbol, int32 [N, 8].
+        step and offset, float64 as wide as symbols, with value = symbol·step + offset; lowest and
+        highest symbol, int32.
     """
     color = COLOR_STEP * state.quality / BASE_SIZE
-    return _native.affine(step_table(), state.drift, state.size_class, state.energy_class, color, *size)
+    return _native.affine(
+        step_table(state.is_normalised), state.drift, state.size_class, state.energy_class, color, *size
+    )

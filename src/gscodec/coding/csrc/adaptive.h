@@ -9,9 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <vector>
-
-#include "prior.h"
 
 namespace gscodec {
 
@@ -76,24 +75,61 @@ inline void update(Counter& c, int bit) {
   if (c.n < COUNTER_LIMIT) ++c.n;
 }
 
+// Counters and weights to begin with, as coding/prior.py has them in a file.
+class Prior {
+ public:
+  static constexpr int NODES = 8;
+  struct Row {
+    uint8_t stream, input, context;
+    uint16_t counters[NODES];  // 256 times the probability in 1/256, plus what it counts as having seen; 0: none
+  };
+
+  Prior() = default;  // nothing was learnt
+  // Throws std::invalid_argument where `data` is no table for so many streams.
+  Prior(const uint8_t* data, std::size_t size, int n_streams) : n_streams_(n_streams) {
+    const auto u16 = [&](std::size_t at) { return data[at] | data[at + 1] << 8; };
+    constexpr std::size_t HEAD = 12, ROW = 3 + 2 * NODES;
+    const std::size_t n_weights = std::size_t(n_streams) * NODES * N_INPUTS;
+    if (size < HEAD || std::memcmp(data, "GSVP", 4) != 0 || u16(4) != n_streams || u16(6) != NODES)
+      throw std::invalid_argument("the prior is no table for these streams");
+    const std::size_t n_rows = u16(8) | std::size_t(u16(10)) << 16;
+    if (n_rows > size / ROW || size != HEAD + n_rows * ROW + n_weights)
+      throw std::invalid_argument("the prior has another length than its header says");
+    for (std::size_t i = 0; i < n_rows; ++i) {
+      const std::size_t at = HEAD + i * ROW;
+      Row row{data[at], data[at + 1], data[at + 2], {}};
+      if (row.stream >= n_streams || row.input >= N_INPUTS || row.context >= N_CONTEXTS)
+        throw std::invalid_argument("a row of the prior leaves its range");
+      for (int node = 0; node < NODES; ++node) row.counters[node] = uint16_t(u16(at + 3 + 2 * node));
+      rows_.push_back(row);
+    }
+    weights_.assign(data + size - n_weights, data + size);
+  }
+
+  const std::vector<Row>& rows() const { return rows_; }
+  int n_streams() const { return n_streams_; }
+  int weight(int stream, int node, int input) const { return weights_[(stream * NODES + node) * N_INPUTS + input]; }
+
+ private:
+  int n_streams_ = 0;
+  std::vector<Row> rows_;
+  std::vector<uint8_t> weights_;
+};
+
 // All counters and weights of a set of streams. Copying it resets it to what was copied.
 class Model {
  public:
-  // `trained`: starts from prior.h instead of from nothing.
-  Model(int n_streams, bool trained)
+  Model(int n_streams, const Prior& prior)
       : counters_(std::size_t(n_streams) * N_INPUTS * N_CONTEXTS * N_NODES),
         weights_(std::size_t(n_streams) * N_NODES * N_INPUTS, FIRST_WEIGHT) {
-    if (!trained) return;
-    for (const PriorCounters& row : PRIOR_COUNTERS)
-      for (int node = 0; node < PRIOR_NODES; ++node) {
-        const int packed = row.counters[node];  // probability in 1/256, and what it counts as having seen
-        if (packed)
+    for (const Prior::Row& row : prior.rows())
+      for (int node = 0; node < Prior::NODES; ++node)
+        if (const int packed = row.counters[node])
           *counter(row.stream, row.input, row.context, node) = {uint16_t((packed >> 8) * 257), uint16_t(packed & 255)};
-      }
-    for (int stream = 0; stream < PRIOR_STREAMS; ++stream)
-      for (int node = 0; node < PRIOR_NODES; ++node)
+    for (int stream = 0; stream < prior.n_streams(); ++stream)
+      for (int node = 0; node < Prior::NODES; ++node)
         for (int input = 0; input < N_INPUTS; ++input)
-          weights(stream, node)[input] = PRIOR_WEIGHTS[stream][node][input] * 1024;
+          weights(stream, node)[input] = prior.weight(stream, node, input) * 1024;
   }
 
   Counter* counter(int stream, int input, int context, int node) {

@@ -25,29 +25,32 @@ using gscodec::check_values;
 using gscodec::FrameCoder;
 using gscodec::Gaussian;
 using gscodec::make_array;
-using gscodec::N_SYMBOLS;
+using gscodec::MAX_SYMBOLS;
 
-using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, N_SYMBOLS>, nb::c_contig, nb::device::cpu>;
+using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Drifts = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
 using Classes = nb::ndarray<const int32_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 using Mesh = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, -1, 2>, nb::c_contig, nb::device::cpu>;
 
-using Table = nb::ndarray<const double, nb::numpy,
-                          nb::shape<(gscodec::MAX_CLASS_SIZE + 1) * (gscodec::MAX_CLASS_ENERGY + 1), N_SYMBOLS>,
-                          nb::c_contig, nb::device::cpu>;
+using Table =
+    nb::ndarray<const double, nb::numpy, nb::shape<(gscodec::MAX_CLASS_SIZE + 1) * (gscodec::MAX_CLASS_ENERGY + 1), -1>,
+                nb::c_contig, nb::device::cpu>;
 
 // Calls use(i, steps) for every Gaussian of these classes.
 template <typename Use>
 void for_steps(const Table& table, const Classes& size, const Classes& energy, double color, const Use& use) {
   const std::size_t n = size.shape(0);
-  double step[N_SYMBOLS];
+  const int n_symbols = int(table.shape(1));
+  if (n_symbols != gscodec::N_SYMBOLS && n_symbols != MAX_SYMBOLS)
+    throw std::invalid_argument("table has " + std::to_string(n_symbols) + " steps per class, expected 8 or 9");
+  double step[MAX_SYMBOLS];
   for (std::size_t i = 0; i < n; ++i) {
     const int32_t k = size.data()[i], e = energy.data()[i];
     if (k < 0 || k > gscodec::MAX_CLASS_SIZE || e < 0 || e > gscodec::MAX_CLASS_ENERGY)
       throw std::invalid_argument("a class leaves its range");
-    gscodec::steps_of(table.data(), k, e, color, step);
+    gscodec::steps_of(table.data(), n_symbols, k, e, color, step);
     use(i, step);
   }
 }
@@ -63,16 +66,24 @@ gscodec::Motion to_motion(const FrameCoder& coder, const std::optional<Mesh>& me
   return motion;
 }
 
-std::vector<Gaussian> to_gaussians(const Symbols& symbols, const Classes& size, const Classes& energy,
-                                   const Flags& room, const Drifts& drift) {
-  const std::size_t n = symbols.shape(0);
+template <typename Array>
+void check_columns(const Array& a, std::size_t n, const char* name) {
+  if (a.shape(1) != n)
+    throw std::invalid_argument(std::string(name) + " has " + std::to_string(a.shape(1)) +
+                                " symbols per Gaussian, expected " + std::to_string(n));
+}
+
+std::vector<Gaussian> to_gaussians(const FrameCoder& coder, const Symbols& symbols, const Classes& size,
+                                   const Classes& energy, const Flags& room, const Drifts& drift) {
+  const std::size_t n = symbols.shape(0), n_symbols = coder.n_symbols();
+  check_columns(symbols, n_symbols, "symbols");
   check_length(size, n, "size_class");
   check_length(energy, n, "energy_class");
   check_length(room, n, "is_room");
   check_length(drift, n, "drift");
   std::vector<Gaussian> out(n);
   for (std::size_t i = 0; i < n; ++i) {
-    std::copy_n(symbols.data() + i * N_SYMBOLS, N_SYMBOLS, out[i].s.begin());
+    std::copy_n(symbols.data() + i * n_symbols, n_symbols, out[i].s.begin());
     out[i].size_class = size.data()[i];
     out[i].energy_class = energy.data()[i];
     out[i].is_room = room.data()[i];
@@ -95,17 +106,17 @@ nb::bytes to_bytes(const std::vector<uint8_t>& v) {
   return nb::bytes(reinterpret_cast<const char*>(v.data()), v.size());
 }
 
-nb::tuple to_arrays(const std::vector<Gaussian>& gaussians) {
-  const std::size_t n = gaussians.size();
+nb::tuple to_arrays(const FrameCoder& coder, const std::vector<Gaussian>& gaussians) {
+  const std::size_t n = gaussians.size(), n_symbols = coder.n_symbols();
   int32_t *symbols, *size, *energy, *drift;
   bool* room;
-  auto a = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &symbols);
+  auto a = make_array<int32_t>({n, n_symbols}, &symbols);
   auto b = make_array<int32_t>({n}, &size);
   auto c = make_array<int32_t>({n}, &energy);
   auto d = make_array<bool>({n}, &room);
   auto f = make_array<int32_t>({n, std::size_t(2)}, &drift);
   for (std::size_t i = 0; i < n; ++i) {
-    std::copy_n(gaussians[i].s.begin(), N_SYMBOLS, symbols + i * N_SYMBOLS);
+    std::copy_n(gaussians[i].s.begin(), n_symbols, symbols + i * n_symbols);
     size[i] = gaussians[i].size_class;
     energy[i] = gaussians[i].energy_class;
     room[i] = gaussians[i].is_room;
@@ -121,18 +132,22 @@ const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8
 NB_MODULE(_native, m) {
   m.doc() = "gscodec's adaptive entropy coder.";
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
+  m.attr("NO_WEIGHT") = gscodec::NO_WEIGHT;
+  m.attr("HIGH_WEIGHT") = gscodec::HIGH_WEIGHT;
   m.attr("MAX_MOTION") = gscodec::MAX_MOTION;
   m.def(
       "dequantize",
       [](Table table, Symbols symbols, Drifts drift, Classes size, Classes energy, double color) {
-        const std::size_t n = symbols.shape(0);
+        const std::size_t n = symbols.shape(0), n_symbols = table.shape(1);
+        check_columns(symbols, n_symbols, "symbols");
         check_length(drift, n, "drift");
         check_length(size, n, "size_class");
         check_length(energy, n, "energy_class");
         float* out;
-        auto params = make_array<float>({n, std::size_t(N_SYMBOLS)}, &out);
+        auto params = make_array<float>({n, n_symbols}, &out);
         for_steps(table, size, energy, color, [&](std::size_t i, const double* step) {
-          gscodec::dequantize(symbols.data() + i * N_SYMBOLS, drift.data() + 2 * i, step, out + i * N_SYMBOLS);
+          gscodec::dequantize(symbols.data() + i * n_symbols, drift.data() + 2 * i, step, int(n_symbols),
+                              out + i * n_symbols);
         });
         return params;
       },
@@ -141,20 +156,20 @@ NB_MODULE(_native, m) {
   m.def(
       "affine",
       [](Table table, Drifts drift, Classes size, Classes energy, double color, int width, int height) {
-        const std::size_t n = drift.shape(0);
+        const std::size_t n = drift.shape(0), n_symbols = table.shape(1);
         check_length(size, n, "size_class");
         check_length(energy, n, "energy_class");
         check_sides(width, height);
         double *step, *offset;
         int32_t *low, *high;
-        auto a = make_array<double>({n, std::size_t(N_SYMBOLS)}, &step);
-        auto b = make_array<double>({n, std::size_t(N_SYMBOLS)}, &offset);
-        auto c = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &low);
-        auto d = make_array<int32_t>({n, std::size_t(N_SYMBOLS)}, &high);
+        auto a = make_array<double>({n, n_symbols}, &step);
+        auto b = make_array<double>({n, n_symbols}, &offset);
+        auto c = make_array<int32_t>({n, n_symbols}, &low);
+        auto d = make_array<int32_t>({n, n_symbols}, &high);
         for_steps(table, size, energy, color, [&](std::size_t i, const double* s) {
-          std::copy_n(s, N_SYMBOLS, step + i * N_SYMBOLS);
-          const std::size_t at = i * N_SYMBOLS;
-          gscodec::affine(drift.data() + 2 * i, s, width, height, offset + at, low + at, high + at);
+          const std::size_t at = i * n_symbols;
+          std::copy_n(s, n_symbols, step + at);
+          gscodec::affine(drift.data() + 2 * i, s, int(n_symbols), width, height, offset + at, low + at, high + at);
         });
         return nb::make_tuple(a, b, c, d);
       },
@@ -163,15 +178,25 @@ NB_MODULE(_native, m) {
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
       .def(
           "__init__",
-          [](FrameCoder* self, int width, int height, bool as_0_1_0) {
+          [](FrameCoder* self, int width, int height, bool as_0_1_0, bool normalised, nb::bytes prior) {
             check_sides(width, height);
-            new (self) FrameCoder(width, height, as_0_1_0);
+            const int n_streams = normalised ? gscodec::N_STREAMS : gscodec::N_SUM_STREAMS;
+            gscodec::Prior table;
+            if (prior.size()) table = gscodec::Prior(data_of(prior), prior.size(), n_streams);
+            new (self) FrameCoder(width, height, as_0_1_0, normalised, std::move(table));
           },
-          "width"_a, "height"_a, "as_0_1_0"_a)
+          "width"_a, "height"_a, "as_0_1_0"_a, "normalised"_a, "prior"_a)
       .def(
           "encode_iframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d) {
-            return to_bytes(released([&] { return c.encode_iframe(to_gaussians(s, k, e, r, d)); }));
+            return to_bytes(released([&] { return c.encode_iframe(to_gaussians(c, s, k, e, r, d)); }));
+          },
+          "symbols"_a.noconvert(), "size_class"_a.noconvert(), "energy_class"_a.noconvert(), "is_room"_a.noconvert(),
+          "drift"_a.noconvert())
+      .def(
+          "predictions",
+          [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d) {
+            return nb::object(to_arrays(c, released([&] { return c.predictions(to_gaussians(c, s, k, e, r, d)); }))[0]);
           },
           "symbols"_a.noconvert(), "size_class"_a.noconvert(), "energy_class"_a.noconvert(), "is_room"_a.noconvert(),
           "drift"_a.noconvert())
@@ -181,12 +206,12 @@ NB_MODULE(_native, m) {
              int n_born) {
             check_number("n_born", n_born, -1, int64_t(s.shape(0)));
             return to_bytes(released(
-                [&] { return c.encode_pframe(to_gaussians(s, k, e, r, d), to_motion(c, mesh, room), n_born); }));
+                [&] { return c.encode_pframe(to_gaussians(c, s, k, e, r, d), to_motion(c, mesh, room), n_born); }));
           },
           "symbols"_a.noconvert(), "size_class"_a.noconvert(), "energy_class"_a.noconvert(), "is_room"_a.noconvert(),
           "drift"_a.noconvert(), "mesh"_a.noconvert().none(), "room_moves"_a, "n_born"_a)
       .def(
-          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c.moved(to_motion(c, mesh, room))); },
+          "moved", [](FrameCoder& c, Mesh mesh, bool room) { return to_arrays(c, c.moved(to_motion(c, mesh, room))); },
           "mesh"_a.noconvert(), "room_moves"_a)
       .def(
           "used_points",
@@ -202,14 +227,14 @@ NB_MODULE(_native, m) {
           "decode_iframe",
           [](FrameCoder& c, nb::bytes b, int n) {
             check_number("n", n, 0, gscodec::MAX_GAUSSIANS);
-            return to_arrays(released([&] { return c.decode_iframe(data_of(b), b.size(), n); }));
+            return to_arrays(c, released([&] { return c.decode_iframe(data_of(b), b.size(), n); }));
           },
           "data"_a, "n"_a)
       .def(
           "decode_pframe",
           [](FrameCoder& c, nb::bytes b, int most) {
             check_number("max_gaussians", most, 0, INT32_MAX);
-            return to_arrays(released([&] { return c.decode_pframe(data_of(b), b.size(), most); }));
+            return to_arrays(c, released([&] { return c.decode_pframe(data_of(b), b.size(), most); }));
           },
           "data"_a, "max_gaussians"_a)
       .def("change_costs",

@@ -42,11 +42,15 @@ enum Stream {
   MOTION_Y,
   BIRTHS,
   BIRTH_GAP,
+  N_SUM_STREAMS,
+  WEIGHT = N_SUM_STREAMS,  // of new Gaussians; these three under the normalised blend only
+  GROUP_WEIGHT,
+  DELTA_WEIGHT,
   N_STREAMS
 };
 
-enum Symbol { X, Y, L1, L2, L3, C0, C1, C2 };
-enum Group { G_MEAN = 1, G_SHAPE = 2, G_LUMA = 4, G_CHROMA = 8 };
+enum Symbol { X, Y, L1, L2, L3, C0, C1, C2, B };
+enum Group { G_MEAN = 1, G_SHAPE = 2, G_LUMA = 4, G_CHROMA = 8, G_WEIGHT = 16 };
 
 inline int bound(int64_t v, int low, int high) { return int(v < low ? low : v > high ? high : v); }
 inline int bit_length(int64_t v) {
@@ -77,7 +81,10 @@ inline int64_t root(int64_t x) {
 }
 
 // What l1 would be in steps if the Gaussian were round, squared: 25/36·2^e.
-inline int64_t round_sq(int e) { return 25 * (int64_t(1) << e) / 36; }
+inline int64_t round_sq(int e) {
+  static const int n = std::getenv("RS") ? std::atoi(std::getenv("RS")) : 25;
+  return n * (int64_t(1) << e) / 36;
+}
 inline int round_scale(int e) { return std::max(1, int(root(round_sq(e)))); }
 // A common luma magnitude of energy class e.
 inline int common_luma(int e) { return int(root((int64_t(4) << e) / 5)); }

@@ -10,17 +10,21 @@
 
 namespace gscodec {
 
-static_assert(PRIOR_STREAMS == N_STREAMS, "prior.h belongs to other streams: run tools/train_prior.py");
-
-FrameCoder::FrameCoder(int width, int height, bool as_0_1_0)
+FrameCoder::FrameCoder(int width, int height, bool as_0_1_0, bool normalised, Prior prior)
     : width_(width),
       height_(height),
       as_0_1_0_(as_0_1_0),
+      normalised_(normalised),
       mesh_(mesh_shape(width, height, as_0_1_0)),
-      model_(N_STREAMS, !as_0_1_0) {}
+      prior_(std::move(prior)),
+      model_(N_STREAMS, prior_) {}
+
+bool FrameCoder::is_visible(const Gaussian& g) const {
+  return normalised_ ? g.s[B] > NO_WEIGHT : g.s[C0] || g.s[C1] || g.s[C2];
+}
 
 void FrameCoder::begin_gop() {
-  model_ = Model(N_STREAMS, !as_0_1_0_);
+  model_ = Model(N_STREAMS, prior_);
   gaussians_.clear();
   history_.clear();
   changed_before_.clear();
@@ -37,6 +41,7 @@ void FrameCoder::check(const Gaussian& g) const {
   if (g.s[L1] < 1 || g.s[L3] < 1) fail("a scale");
   for (int j = L1; j < N_SYMBOLS; ++j)
     if (g.s[j] < -MAX_SYMBOL || g.s[j] > MAX_SYMBOL) fail("a symbol");
+  if (normalised_ ? g.s[B] < NO_WEIGHT || g.s[B] > HIGH_WEIGHT : g.s[B] != 0) fail("a log-weight");
 }
 
 void FrameCoder::find_neighbours() {
@@ -56,6 +61,12 @@ struct Surroundings {
   const History* guide = nullptr;  // nearest neighbour that already changed in this frame
   int guide_index = -1;
 };
+
+// Twice log2 of a symbol's step, but for what all of its kind have in common.
+int log2_step(const Gaussian& g, int symbol) {
+  if (symbol < L1) return 2 * mean_log2_step(g);
+  return symbol < C0 ? g.size_class - g.energy_class : symbol < B ? -g.size_class : 0;
+}
 
 int age_grade(int frames) {
   return frames > 8 ? (frames > 1000 ? 5 : 4) : frames > 4 ? 3 : frames > 2 ? 2 : frames - 1;
@@ -138,25 +149,26 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     History& h = history_[i];
     if (h.frames_since_change < 1 << 20) ++h.frames_since_change;
     const Surroundings s = look_around(i, history_, changed_now, changed_before_, density);
-    std::array<int32_t, N_SYMBOLS> delta{};
+    std::array<int32_t, MAX_SYMBOLS> delta{};
     int groups = 0;
     if (!D) {
-      for (int j = 0; j < N_SYMBOLS; ++j) delta[j] = (*next)[i].s[j] - g.s[j];
+      for (int j = 0; j < MAX_SYMBOLS; ++j) delta[j] = (*next)[i].s[j] - g.s[j];
       groups = (delta[X] || delta[Y] ? G_MEAN : 0) | (delta[L1] || delta[L2] || delta[L3] ? G_SHAPE : 0) |
-               (delta[C0] ? G_LUMA : 0) | (delta[C1] || delta[C2] ? G_CHROMA : 0);
+               (delta[C0] ? G_LUMA : 0) | (delta[C1] || delta[C2] ? G_CHROMA : 0) | (delta[B] ? G_WEIGHT : 0);
     }
     if (!code_flag(coder, groups != 0, changed_contexts(s, g))) continue;
     changed_now[i] = 1;
     const int half = std::min(g.energy_class / 2, 12);
-    const int guide_groups = s.guide ? s.guide->groups : 16;
+    const int guide_groups = s.guide ? s.guide->groups : normalised_ ? 0 : 16;
+    const int n_groups = normalised_ ? 5 : 4;
 
     int coded = 0;
-    for (int b = 0; b < 4; ++b) {
-      const bool last = b == 3 && coded == 0;  // something changed, so the last must be it
-      const int bit =
-          last ? 1
-               : code_flag(coder, groups >> b & 1,
-                           {GROUP_MEAN + b, {coded + 8 * (b == 3), h.groups, guide_groups, half * 2 + g.is_room}});
+    for (int b = 0; b < n_groups; ++b) {
+      const bool last = b == n_groups - 1 && coded == 0;  // something changed, so the last must be it
+      const int bit = last ? 1
+                           : code_flag(coder, groups >> b & 1,
+                                       {b < 4 ? GROUP_MEAN + b : GROUP_WEIGHT,
+                                        {coded + 8 * (b == 3), h.groups, guide_groups, half * 2 + g.is_room}});
       coded |= bit << b;
     }
     groups = coded;
@@ -167,8 +179,8 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
       if (s.guide) {
         const Gaussian& q = gaussians_[s.guide_index];
         const int d = s.guide->delta[j];
-        const int own = j < L1 ? 2 * mean_log2_step(g) : j < C0 ? g.size_class - g.energy_class : -g.size_class;
-        const int its = j < L1 ? 2 * mean_log2_step(q) : j < C0 ? q.size_class - q.energy_class : -q.size_class;
+        const int own = log2_step(g, j);
+        const int its = log2_step(q, j);
         pulled = graded(d ? scale(4 * int64_t(d), its - own) / 4 + sign(d) : 0, 2);
       }
       delta[j] = code_signed(coder, delta[j],
@@ -188,7 +200,8 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
       code_delta(C1, DELTA_1, 6 + graded(delta[C0], 2));
       code_delta(C2, DELTA_2, 6 + graded(delta[C0], 2) * 5 + graded(delta[C1], 2));
     }
-    for (int j = 0; j < N_SYMBOLS; ++j) g.s[j] = bound(int64_t(g.s[j]) + delta[j], -MAX_SYMBOL - 1, MAX_SYMBOL + 1);
+    if (groups & G_WEIGHT) code_delta(B, DELTA_WEIGHT, s.age);
+    for (int j = 0; j < n_symbols(); ++j) g.s[j] = bound(int64_t(g.s[j]) + delta[j], -MAX_SYMBOL - 1, MAX_SYMBOL + 1);
     if (D) check(g);
     if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
     h.frames_since_change = 0;
@@ -200,12 +213,12 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
   if (renews) walk_renewal(coder, next, n_born);
 }
 
-// Gaussians without a colour leave, others are born behind those that stay.
+// Gaussians that are invisible leave, others are born behind those that stay.
 template <typename Coder>
 void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, int n_born) {
   std::size_t n = 0;
   for (std::size_t i = 0; i < gaussians_.size(); ++i) {
-    if (!gaussians_[i].s[C0] && !gaussians_[i].s[C1] && !gaussians_[i].s[C2]) continue;
+    if (!is_visible(gaussians_[i])) continue;
     gaussians_[n] = gaussians_[i];
     history_[n] = history_[i];
     changed_before_[n++] = changed_before_[i];
@@ -227,6 +240,34 @@ void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, i
   history_.resize(n + n_born, newborn);
   changed_before_.resize(n + n_born, 1);
   find_neighbours();
+}
+
+std::vector<Gaussian> FrameCoder::predictions(const std::vector<Gaussian>& gaussians) const {
+  std::vector<Gaussian> out = gaussians;
+  Grid grid(width_, height_);
+  for (int i = 0; i < int(out.size()); ++i) {
+    const Gaussian& g = gaussians[i];
+    Gaussian& p = out[i];
+    std::array<int32_t, 3> near;
+    const int found = grid.near(cell_x(g), cell_y(g), -1, near);
+    const Gaussian none{};
+    const Gaussian& a = found > 0 ? gaussians[near[0]] : none;
+    const Gaussian& b = found > 1 ? gaussians[near[1]] : a;
+    const int r = round_scale(g.energy_class);
+    if (normalised_) {
+      for (int c : {C0, C1, C2}) p.s[c] = color_guess(a, b, g, c);
+      p.s[B] = weight_guess(a, b);
+      p.s[L1] = l1_guess(a, b, r);
+      p.s[L3] = l3_guess(g);
+      p.s[L2] = shear_guess(a, b, r);
+    } else {
+      p.s[C0] = sign(g.s[C0]) * common_luma(g.energy_class);
+      p.s[C1] = p.s[C2] = p.s[L2] = 0;
+      p.s[L1] = p.s[L3] = r;
+    }
+    grid.add(cell_x(g), cell_y(g), i);
+  }
+  return out;
 }
 
 // Walks with the coder itself, or with one that counts bits on the way.

@@ -14,7 +14,10 @@
 
 namespace gscodec {
 
-constexpr int N_SYMBOLS = 8;  // mean x, mean y, l1, l2, l3, three colours
+constexpr int N_SYMBOLS = 8;     // mean x, mean y, l1, l2, l3, three colours
+constexpr int MAX_SYMBOLS = 9;   // under the normalised blend a log-weight follows
+constexpr int HIGH_WEIGHT = 15;  // largest symbol of a log-weight
+constexpr int NO_WEIGHT = -16;   // that of a Gaussian that is not there
 constexpr int MAX_CLASS_SIZE = 28;
 constexpr int MAX_CLASS_ENERGY = 24;
 constexpr int MAX_SYMBOL = (1 << 20) - 1;
@@ -26,7 +29,7 @@ constexpr int N_NEIGHBOURS = 6;
 constexpr int MAX_GAUSSIANS = 1 << 20;
 
 struct Gaussian {
-  std::array<int32_t, N_SYMBOLS> s{};
+  std::array<int32_t, MAX_SYMBOLS> s{};
   int32_t size_class = 0, energy_class = 0;
   uint8_t is_room = 0;
   std::array<int32_t, 2> drift{};  // of the mean from its symbols, by motions finer than its step: 1/256 pixel
@@ -65,22 +68,34 @@ struct Motion {
 struct History {
   int frames_since_change = 1 << 20;
   int groups = 0;                            // which groups its last change touched
-  std::array<int32_t, N_SYMBOLS> delta{};    // its last change
+  std::array<int32_t, MAX_SYMBOLS> delta{};  // its last change
   std::array<int32_t, N_NEIGHBOURS> near{};  // nearest others when the GOP began, -1: none
+};
+
+// What a new Gaussian is predicted from: the two nearest that are coded already, and how its classes were.
+struct Neighbourhood {
+  const Gaussian &a, &b;
+  int found;  // how many there are: the same one stands for a second that is missing
+  int e0;     // what the energy class was predicted to be
 };
 
 class FrameCoder {
  public:
-  // `as_0_1_0`: reads and writes what version 0.1.0 did. It knew no prior.h, and its motions are quarter pixels,
+  // `as_0_1_0`: reads and writes what version 0.1.0 did. It knew no prior, and its motions are quarter pixels,
   // rounded to each mean's step.
-  FrameCoder(int width, int height, bool as_0_1_0);
+  // `normalised`: Gaussians have a log-weight, and their colours are predicted from their neighbours'. `prior`: what a
+  // GOP begins with.
+  FrameCoder(int width, int height, bool as_0_1_0, bool normalised, Prior prior);
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
   // `gaussians` as they shall be; `motion` is applied to the reference first. From n_born = 0 on the frame renews
   // the state: the last n_born Gaussians are new, in canonical order, and those without a colour leave it.
   std::vector<uint8_t> encode_pframe(const std::vector<Gaussian>& gaussians, const Motion& motion, int n_born);
+  // What each symbol of an I-frame's Gaussians, in canonical order, is predicted to be; those of the means as they are.
+  std::vector<Gaussian> predictions(const std::vector<Gaussian>& gaussians) const;
   const MeshShape& mesh() const { return mesh_; }
+  int n_symbols() const { return normalised_ ? MAX_SYMBOLS : N_SYMBOLS; }
   // The reference after a motion.
   std::vector<Gaussian> moved(const Motion& motion) const;
   // Control points that a motion has to say, [rows, columns].
@@ -105,6 +120,10 @@ class FrameCoder {
   template <typename Coder>
   void walk_new(Coder& coder, int first, bool born);  // newborn.h
   template <typename Coder>
+  void walk_colors(Coder& coder, Gaussian& g, const Neighbourhood& near);
+  template <typename Coder>
+  void walk_predicted_colors(Coder& coder, Gaussian& g, const Neighbourhood& near);
+  template <typename Coder>
   void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born);
   template <typename Coder>
   void walk_renewal(Coder& coder, const std::vector<Gaussian>* next, int n_born);
@@ -116,10 +135,12 @@ class FrameCoder {
   void begin_gop();
   void find_neighbours();
   void check(const Gaussian& g) const;
+  bool is_visible(const Gaussian& g) const;
 
   const int width_, height_;
-  const bool as_0_1_0_;
+  const bool as_0_1_0_, normalised_;
   const MeshShape mesh_;
+  const Prior prior_;
   Model model_;
   std::vector<Gaussian> gaussians_;
   std::vector<History> history_;
