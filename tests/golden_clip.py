@@ -68,7 +68,7 @@ def measure(run: str, source: Path, mattes: Path, coded: Path, threads: int = 1)
 def baseline_kernels() -> Iterator[None]:
     """While this is open, every rasteriser that names no instruction set gets the baseline's kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CpuRasterizer.__init__, "__defaults__", (1, "baseline"))
+        patch.setattr(CpuRasterizer.__init__, "__defaults__", (1, "baseline", "sum"))
         assert CpuRasterizer(8, 8).isa == "baseline"
         yield
 

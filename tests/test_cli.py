@@ -74,6 +74,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "roi": "full",
         "matte_model": None,
         "background": "none",
+        "blend": "sum",
         "quality": 1.5,
         "crf": 30.0,
         "plateau": 0.01,

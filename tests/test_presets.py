@@ -43,7 +43,7 @@ class Watched:
 def settings_read(config: EncoderConfig) -> set[str]:
     """What encoding two frames that differ reads of a config."""
     watched = Watched(config)
-    encoder = make_encoder(watched, make_rasterizer("cpu", WIDTH, HEIGHT, 1))
+    encoder = make_encoder(watched, make_rasterizer("cpu", WIDTH, HEIGHT, 1, blend=config.blend_used))
     frames = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
     for pixels, frame_type in zip(frames, (FrameType.I, FrameType.P), strict=True):
         encoder.encode(pixels, np.ones((HEIGHT, WIDTH), np.float32), frame_type)

@@ -70,10 +70,11 @@ def test_two_targets_exclude_each_other() -> None:
 
 def test_more_gaussians_mean_finer_steps_and_a_given_crf_wins() -> None:
     vga = 640 * 360
-    assert settings.encoder_config().operating_point(vga) == (1000, 1.0)
-    assert settings.encoder_config(gaussians=1000).operating_point(vga) == (1000, 1.0)
+    for blend, n in settings.GAUSSIANS_AT_CENTER.items():
+        assert settings.encoder_config(blend=blend).operating_point(vga) == (n, 1.0)
+        assert settings.encoder_config(blend=blend, gaussians=n).operating_point(vga) == (n, 1.0)
     few, many = (settings.encoder_config(gaussians=n).operating_point(vga) for n in (250, 4000))
-    assert few[1] > 2 > 0.5 > many[1]
+    assert few[1] > 1.9 > 0.5 > many[1]
     assert settings.encoder_config(gaussians=4000, crf=26.0).operating_point(vga) == (4000, 1.0)
     assert settings.encoder_config(gaussians=4000, quality=1.5).operating_point(vga) == (4000, 1.5)
     for n in (1, 1 << 20):

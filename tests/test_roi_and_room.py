@@ -41,7 +41,7 @@ def half_matte(person_is_left: bool) -> np.ndarray:
 
 
 def encode(config: EncoderConfig, matte: np.ndarray) -> EncodedFrame:
-    encoder = make_encoder(config, make_rasterizer("cpu", WIDTH, HEIGHT, 1))
+    encoder = make_encoder(config, make_rasterizer("cpu", WIDTH, HEIGHT, 1, blend=config.blend_used))
     return encoder.encode(mirrored_texture(), matte, FrameType.I)
 
 

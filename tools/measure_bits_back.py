@@ -57,7 +57,8 @@ def states(name: str) -> Iterator[tuple[Any, AnyState | None, AnyState]]:
     """Sequence, reference (None for an I-frame) and state of every frame."""
     with GsvReader(name) as reader:
         sequence = check_sequence(reader.sequence, DecoderLimits())
-        coder = make_profile_coder(sequence.profile, sequence.entropy, (sequence.width, sequence.height))
+        size = sequence.width, sequence.height
+        coder = make_profile_coder(sequence.profile, sequence.entropy, size, sequence.blend)
         state: AnyState | None = None
         for packet in reader:
             if packet.frame_type is None:
@@ -77,7 +78,7 @@ def of_pframe(sequence: Any, reference: AnyState, state: AnyState) -> dict[str, 
     n = len(state)
     size = (sequence.width, sequence.height)
     coded = {
-        entropy: len(make_profile_coder(sequence.profile, entropy, size).pack_pframe(reference, state))
+        entropy: len(make_profile_coder(sequence.profile, entropy, size, "sum").pack_pframe(reference, state))
         for entropy in ("ans", "bits-back")
     }
     return {

@@ -20,10 +20,11 @@ PROFILES = ("default", "paper", "gaussianimage")
 ENTROPY_CODERS = ("adaptive", "ans", "bits-back", "zstd")
 QUANTIZATIONS = ("ptq", "qat")
 UPDATE_MODES = ("greedy", "refit")
+BLENDS = ("normalised", "sum")
 PRESETS = ("realtime", "fast", "medium", "slow")
 
 CRF_CENTER = 26.0  # where quality is 1 and 640x360 gets GAUSSIANS_AT_CENTER
-GAUSSIANS_AT_CENTER = 1000
+GAUSSIANS_AT_CENTER = {"normalised": 750, "sum": 1000}  # by blend: a mean needs fewer for the same quality
 QUALITY_ONE = 256  # quality is a whole number of 1/256: what the sequence header can say
 MAX_PIXELS = 1 << 26
 MAX_HOLD = 64  # code values
@@ -42,10 +43,11 @@ class EncoderConfig:
     roi: str = "auto"  # a name of ROI_MODES or the path of a matte file
     matte_model: str | None = None  # ONNX file for roi="human", instead of rembg's
     matte_every: int = 1  # frames that one matte may serve while nothing moves
+    blend: str | None = None  # "normalised" or "sum"; None: normalised where the other settings permit it
     background: str = "coarse"  # "coarse": the room is coded too; "none": only the person
-    background_share: float = 0.15  # of the Gaussians, for the room
-    background_weight: float = 0.05  # weight of a room pixel in the loss; a pixel of the ROI has 1
-    separate_room: bool = True  # fit the room by itself, so that the person can be drawn alone
+    background_share: float = 0.2  # of the Gaussians, for the room
+    background_weight: float = 0.2  # weight of a room pixel in the loss; a pixel of the ROI has 1
+    separate_room: bool = True  # blend "sum": fit the room by itself, so that the person can be drawn alone
     gaussians: int | None = None  # of an I-frame before pruning, person and room together; None: from crf
     gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
     scene_cut: bool = True  # a cut starts a GOP early
@@ -72,7 +74,7 @@ class EncoderConfig:
     update: str = "greedy"  # P-frames: "greedy" integer updates, or the paper's "refit" of what changed
     polish_passes: int = 4  # greedy updates of an I-frame's rounded symbols, upper bound
     update_passes: int = 3  # of a P-frame's symbols, upper bound
-    hold: int = 5  # code values by which a decoder lets the last frame's green stand; 0: not at all
+    hold: int = 2  # code values by which a decoder lets the last frame's green stand; 0: not at all
     stability: float = 0.0  # weight of standing still where the source does; the picture has 1
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
     motion_pixels: int = 24_000  # that a step of the search for motion looks at, where there are more
@@ -94,6 +96,10 @@ class EncoderConfig:
         else:
             _one_of("entropy", self.entropy, ENTROPY_CODERS[1:], f" under --profile {self.profile}")
         _one_of("update", self.update, UPDATE_MODES)
+        if self.blend is not None:
+            _one_of("blend", self.blend, BLENDS)
+            if self.blend == "normalised" and (other := self._sums_only()):
+                raise ConfigError(f"--blend normalised does not go with {other}; permitted: --blend sum")
         if self.crf is not None:
             _within("crf", self.crf, 0.0, 51.0)
         if self.gaussians is not None:
@@ -133,6 +139,23 @@ class EncoderConfig:
             _within("deadline", self.deadline_ms, 1.0, 60_000.0)
 
     @property
+    def blend_used(self) -> str:
+        """How colours are blended: what `blend` asks for, or what goes with the other settings."""
+        return self.blend or ("normalised" if not self._sums_only() else "sum")
+
+    def _sums_only(self) -> str:
+        """The setting that only the sum goes with; "" where there is none."""
+        if self.profile != "default":
+            return f"--profile {self.profile}"
+        if self.entropy != "adaptive":
+            return f"--entropy {self.entropy}"
+        if self.update != "greedy":
+            return f"--update {self.update}"
+        if self.devices:
+            return f"--devices {self.devices}"
+        return "--backend cuda" if self.backend == "cuda" else ""  # its kernels draw sums only, so far
+
+    @property
     def refits(self) -> bool:
         """Whether P-frames are fitted, the paper's way; else they are updated greedily, or there are none."""
         return self.profile == "paper" or (self.profile == "default" and self.update == "refit")
@@ -167,7 +190,7 @@ class EncoderConfig:
             n_pixels: of the picture; the number of Gaussians grows with its square root, because a larger
                 picture of the same scene is smoother per pixel.
         """
-        n_at_center = GAUSSIANS_AT_CENTER * (n_pixels / (640 * 360)) ** 0.5
+        n_at_center = GAUSSIANS_AT_CENTER[self.blend_used] * (n_pixels / (640 * 360)) ** 0.5
         if self.crf is None and self.gaussians is not None:
             octaves = math.log2(self.gaussians / n_at_center)
         else:
@@ -220,6 +243,11 @@ PROFILE_VALUES: dict[str, dict[str, Any]] = {
         "quantization": "qat",
     },
 }
+# What a blend changes. Sums tremble more, so that more is held, and do not draw a room for so little.
+BLEND_VALUES: dict[str, dict[str, Any]] = {
+    "normalised": {},
+    "sum": {"background_share": 0.15, "background_weight": 0.05, "hold": 5},
+}
 BASELINE_PRESETS: dict[str, dict[str, Any]] = {
     "realtime": {"iterations": 100, "p_iterations": 15},
     "fast": {"iterations": 1000, "p_iterations": 30},
@@ -244,7 +272,9 @@ def encoder_config(preset: str = "medium", **overrides: Any) -> EncoderConfig:
     values = PRESET_VALUES[preset] if profile == "default" else BASELINE_PRESETS[preset]
     if profile == "default" and overrides.get("update") == "refit":
         values = values | REFIT_VALUES[preset]
-    config = replace(EncoderConfig(), **{**values, **PROFILE_VALUES[profile], **overrides})
+    asked = replace(EncoderConfig(), **{**values, **PROFILE_VALUES[profile], **overrides})
+    blend = BLEND_VALUES.get(asked.blend_used, {})  # an unknown one is named by validate
+    config = replace(EncoderConfig(), **{**values, **blend, **PROFILE_VALUES[profile], **overrides})
     config.validate()
     return config
 

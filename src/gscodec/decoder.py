@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gscodec.coding.container import GsvReader
-from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, FrameType
+from gscodec.coding.headers import BLEND_CODES, ENTROPY_CODES, PROFILE_CODES, FrameType
 from gscodec.config import QUALITY_ONE, DecoderLimits
-from gscodec.decode.profile import AnyState, dequantize, make_profile_coder, take
+from gscodec.decode.profile import AnyState, dequantize, ground_color, make_profile_coder
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.hold import Holder
@@ -20,7 +20,7 @@ from gscodec.splat.raster import Rasterizer, make_rasterizer
 from gscodec.video.frame import VideoFormat
 
 PROFILES = tuple(range(len(PROFILE_CODES)))
-COLOR_SPACES = (0,)
+BLENDS = tuple(range(len(BLEND_CODES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Sequence:
     height: int
     profile: str
     entropy: str
+    blend: str
     quality: float
     hold: int
 
@@ -46,7 +47,7 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
         raise LimitError(
             f"the picture has {width}x{height} pixels, at most {limits.max_pixels} are permitted"
         )
-    for name, known in (("profile", PROFILES), ("color_space", COLOR_SPACES)):
+    for name, known in (("profile", PROFILES), ("blend", BLENDS)):
         if header[name] not in known:
             raise UnsupportedError(
                 f"{name} {header[name]} is unknown to this version of gscodec; please update it"
@@ -58,7 +59,13 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
         raise UnsupportedError(
             f"the profile {profile} with adaptive coding is unknown; please update gscodec"
         )
-    return Sequence(width, height, profile, entropy, header["quality_q8"] / QUALITY_ONE, header["hold"])
+    blend = BLEND_CODES[header["blend"]]
+    if blend != "sum" and entropy != "adaptive":
+        raise UnsupportedError(
+            f"the blend {blend} with the coder {entropy} is unknown; please update gscodec"
+        )
+    quality = header["quality_q8"] / QUALITY_ONE
+    return Sequence(width, height, profile, entropy, blend, quality, header["hold"])
 
 
 def video_format(reader: GsvReader) -> VideoFormat:
@@ -100,11 +107,9 @@ class Decoder:
         """
         self._limits = limits or DecoderLimits()
         self.sequence = check_sequence(sequence_header, self._limits)
-        self._raster: Rasterizer = make_rasterizer(
-            backend, self.sequence.width, self.sequence.height, threads, warn
-        )
         s = self.sequence
-        self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height))
+        self._raster: Rasterizer = make_rasterizer(backend, s.width, s.height, threads, warn, blend=s.blend)
+        self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height), s.blend)
         self._state: AnyState | None = None
         self._background = background
         self._holder = Holder(s.hold)
@@ -144,7 +149,7 @@ class Decoder:
         """The picture of the last packet, R'G'B' uint8 [H, W, 3]; the caller's own."""
         if self._shown is None:
             if self._background is None:
-                self._shown = self._raster.render_rgb8(dequantize(self.state))[0]
+                self._shown = self._raster.render_rgb8(dequantize(self.state), ground_color(self.state))
             else:
                 self._shown = self.render_person(self._background)[0]
             self._holder.show(self._shown, self._restart)
@@ -160,7 +165,7 @@ class Decoder:
             The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md,
             "Rendering").
         """
-        person = take(self.state, np.flatnonzero(~self.state.is_room))
-        pixels, alpha = self._raster.render_rgb8(dequantize(person), background.astype(np.float32))
-        assert alpha is not None
-        return pixels, alpha
+        state = self.state
+        return self._raster.render_person(
+            dequantize(state), state.is_room, background.astype(np.float32), ground_color(state)
+        )

@@ -27,7 +27,9 @@ def inspect_file(
     limits = limits or DecoderLimits()
     with GsvReader(source, limits) as reader:
         sequence = check_sequence(reader.sequence, limits)
-        coder = make_profile_coder(sequence.profile, sequence.entropy, (sequence.width, sequence.height))
+        coder = make_profile_coder(
+            sequence.profile, sequence.entropy, (sequence.width, sequence.height), sequence.blend
+        )
         meter = coder if bits and isinstance(coder, AdaptiveCoder) else None
         spent: dict[str, dict[str, float]] = {"I": {}, "P": {}}
         if meter:

@@ -17,6 +17,7 @@ from gscodec.analysis.matting import Matter, make_matter
 from gscodec.coding.container import Packet, Stream
 from gscodec.coding.headers import (
     BACKGROUND_CODES,
+    BLEND_CODES,
     ENTROPY_CODES,
     PROFILE_CODES,
     SEQUENCE_HEADER,
@@ -60,7 +61,7 @@ def sequence_header(video: VideoFormat, config: EncoderConfig) -> dict[str, int]
         "profile": PROFILE_CODES.index(config.profile),
         "entropy": ENTROPY_CODES.index(config.entropy),
         "quality_q8": round(config.operating_point(video.width * video.height)[1] * QUALITY_ONE),
-        "color_space": 0,
+        "blend": BLEND_CODES.index(config.blend_used),
         "flags": 0,
         "hold": config.hold,
     }
@@ -125,7 +126,9 @@ class Encoder:
         self.streams = [video_stream(video, config)]
         self.sequence: dict[str, Any] = sequence_header(video, config)
         place = Place((config.device_numbers() or (0,))[0])
-        raster = make_rasterizer(config.backend, width, height, config.threads, warn, place)
+        raster = make_rasterizer(
+            config.backend, width, height, config.threads, warn, place, config.blend_used
+        )
         self._config = config
         self._shape = (height, width)
         self._encoder = make_encoder(config, raster)

@@ -12,11 +12,11 @@ from gscodec.encode.lagrangian import LAMBDA_BIRTH, LAMBDA_I, LAMBDA_P, lagrangi
 
 def test_lambda_is_a_factor_times_the_square_of_the_step() -> None:
     unit = (COLOR_STEP * 1.5) ** 2
-    expected = [factor * unit for factor in (LAMBDA_I, LAMBDA_P, LAMBDA_BIRTH)]
-    assert astuple(lagrangian(1.5, 1.0, 0.0)) == pytest.approx(expected)
+    expected = [factor * unit for factor in (LAMBDA_I["sum"], LAMBDA_P, LAMBDA_BIRTH)]
+    assert astuple(lagrangian(1.5, 1.0, 0.0, "sum")) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("scale", "offset", "ratio"), [(3.0, 0.0, 3.0), (1.0, 5.0, 2.0), (1.0, -10.0, 0.25)])
 def test_a_coarser_gop_asks_more_of_a_bit(scale: float, offset: float, ratio: float) -> None:
-    plain, moved = astuple(lagrangian(0.8, 1.0, 0.0)), astuple(lagrangian(0.8, scale, offset))
+    plain, moved = astuple(lagrangian(0.8, 1.0, 0.0, "sum")), astuple(lagrangian(0.8, scale, offset, "sum"))
     assert moved == pytest.approx([ratio * lambda_ for lambda_ in plain])

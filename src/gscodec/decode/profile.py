@@ -20,10 +20,10 @@ from gscodec.paper.quantize import PaperState
 AnyState = State | PaperState
 
 
-def make_profile_coder(profile: str, entropy: str, size: tuple[int, int]) -> Any:
+def make_profile_coder(profile: str, entropy: str, size: tuple[int, int], blend: str) -> Any:
     """The frames.FrameCoder of a profile, for pictures of `size` (width, height)."""
     if profile == "default":
-        return make_frame_coder(entropy, size)
+        return make_frame_coder(entropy, size, blend)
     return PaperCoder(entropy, size, p_frames=profile == "paper")
 
 
@@ -32,6 +32,11 @@ def dequantize(state: AnyState) -> np.ndarray:  # -> [N, 8]
     if isinstance(state, PaperState):
         return paper_quantize.dequantize(state)
     return quantize.dequantize(state)
+
+
+def ground_color(state: AnyState) -> np.ndarray | None:  # -> [3]
+    """What a state's colours are counted from, opponent units, float32; None: from black."""
+    return None if isinstance(state, PaperState) else quantize.ground_color(state)
 
 
 def take(state: AnyState, order: np.ndarray) -> AnyState:

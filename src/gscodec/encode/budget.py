@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from gscodec.splat.raster import FitSchedule
 
@@ -63,10 +64,17 @@ def begin_frame(deadline_ms: float | None) -> Budget:
     return Budget(time.perf_counter(), None if deadline_ms is None else deadline_ms / 1e3)
 
 
-def fit_schedule(iterations: int, stop: StopRule, budget: Budget, share: float = 1.0) -> FitSchedule:
+# Of fits of normalised Gaussians, where FitSchedule's own are the sum's: docs/fitting.md, "The optimiser".
+NORMALISED_RATES: dict[str, Any] = {"rate_shape": 0.2, "beta2": 0.8}
+
+
+def fit_schedule(
+    iterations: int, stop: StopRule, budget: Budget, share: float = 1.0, blend: str = "sum"
+) -> FitSchedule:
     """Up to `iterations` steps; with a deadline at most `share` of the time that is left."""
     return FitSchedule(
         iterations,
+        **(NORMALISED_RATES if blend == "normalised" else {}),
         target_mse=stop.target_mse,
         deadline_s=share * budget.seconds_left(),
         plateau=stop.plateau,

@@ -66,14 +66,16 @@ class Encoder:
         self._state: State | None = None
         size = raster.width, raster.height
         self._source = make_frame_store(frame_settings(config), raster)
-        self._coder = make_frame_coder(config.entropy, size)
+        self._coder = make_frame_coder(config.entropy, size, raster.blend)
         is_greedy = config.update == "greedy"
         self._estimator: MotionEstimator | None = None
         if config.motion and is_greedy and self._coder.motion:
             from gscodec.analysis.motion import MotionEstimator  # cv2 loads slowly
 
             self._estimator = MotionEstimator(size, self._coder.motion.mesh, config.motion_pixels)
-        self._births = Births(size) if config.births and is_greedy and self._coder.has_births else None
+        self._births = (
+            Births(size, raster.blend) if config.births and is_greedy and self._coder.has_births else None
+        )
         self._refitted = None if is_greedy else FittedSource(config.change_threshold)
 
     @property
@@ -94,14 +96,18 @@ class Encoder:
             number=self._n_frames,
             source=self._source,
             raster=self._raster,
-            lagrangian=lagrangian(self._quality, self._config.lambda_scale, self.crf_offset),
+            lagrangian=lagrangian(
+                self._quality, self._config.lambda_scale, self.crf_offset, self._raster.blend
+            ),
             budget=begin_frame(self._config.deadline_ms),
             stop=self._stop,
         )
-        self._source.take(pixels, matte)
-        if self._state is None or frame_type == FrameType.I:
+        starts_gop = self._state is None or frame_type == FrameType.I
+        self._source.take(pixels, matte, starts_gop)
+        if starts_gop:
             made = self._encode_iframe(task)
         else:
+            assert self._state is not None
             made = self._encode_pframe(task, self._state)
         self._state = made.state
         self._n_frames += 1
@@ -118,7 +124,7 @@ class Encoder:
 
     def _encode_iframe(self, task: FrameTask) -> _Coded:
         n_asked = self._config.operating_point(self._n_pixels, self.crf_offset)[0]
-        fitted = fit_iframe(task, self._iframe, n_asked, self._quality)
+        fitted = fit_iframe(task, self._iframe, self._coder, n_asked, self._quality)
         state = fitted.state
         payload = self._coder.pack_iframe(state)
         if self._estimator:

@@ -8,14 +8,16 @@ what rounding did. A pursuit then changes single symbols where D + λR falls (rd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from gscodec.analysis.superpixel import initial_gaussians
-from gscodec.coding.frames import iframe_base
+from gscodec.analysis.superpixel import WIDEN, initial_gaussians
+from gscodec.coding.frames import FrameCoder
 from gscodec.coding.quantize import (
     COLOR_0,
+    MIN_SCALE,
     State,
     affine_arrays,
     canonical_order,
@@ -23,15 +25,18 @@ from gscodec.coding.quantize import (
     dequantize,
     quantize_colors,
     quantize_geometry,
+    quantize_weights,
     take,
 )
 from gscodec.encode.task import FrameTask
-from gscodec.splat.gaussians import Gaussians
+from gscodec.splat.gaussians import CHOLESKY, COLOR, Gaussians, opponent_from_rgb
 from gscodec.splat.pursuit import SymbolArrays
 
 COLOR_SWEEPS = 8  # conjugate gradients before the fit, and again after rounding its geometry
 RIDGE = 1e-3
+NORMALISED_WIDEN = 1.25  # of segments, where superpixel.WIDEN is for the sum: means do not ripple
 ROOM_TIME = 0.2  # of the time left to an I-frame, for each of the room's two fits
+FINER = 1.4  # steps of normalised geometry, where those of colour are the sum's: docs/bits.md, "Steps"
 POLISH_S = 0.006  # a shorter polish would only draw the picture
 
 
@@ -62,10 +67,13 @@ class FittedIFrame:
     iterations: int
 
 
-def fit_iframe(task: FrameTask, settings: IFrameSettings, n_gaussians: int, quality: float) -> FittedIFrame:
+def fit_iframe(
+    task: FrameTask, settings: IFrameSettings, coder: FrameCoder, n_gaussians: int, quality: float
+) -> FittedIFrame:
     """Make a frame's Gaussians from its picture alone.
 
     Args:
+        coder: what will code it: asked what it predicts each symbol to be.
         n_gaussians: to start from; those that end up invisible are dropped.
         quality: of the file, on every quantiser step.
     Raises:
@@ -82,14 +90,16 @@ def fit_iframe(task: FrameTask, settings: IFrameSettings, n_gaussians: int, qual
         seed=settings.seed,
     )
     room_indices = np.flatnonzero(start.is_room).astype(np.uint32)
-    is_separate = settings.separate_room and len(room_indices) > 0
+    # Under the normalised blend a person's share of a pixel is its weight's: nothing has to be kept apart.
+    is_room_fixed = settings.separate_room and task.raster.blend == "sum"
+    is_separate = is_room_fixed and len(room_indices) > 0
     person = np.flatnonzero(~start.is_room).astype(np.uint32) if is_separate else None
     iterations = _fit(task, settings, start, person, room_indices if is_separate else None)
     state = _rounded(task, start, person, quality)
     if settings.polish_passes and task.budget.allows(POLISH_S):
-        arrays = _symbol_arrays(state, task.size, settings.separate_room)
+        arrays = _symbol_arrays(state, task.size, is_room_fixed, coder.iframe_base)
         task.source.update(arrays, None, task.effort(settings.polish_passes), task.lagrangian.iframe)
-    state = take(state, np.flatnonzero(state.symbols[:, COLOR_0:].any(axis=1)))  # invisible ones cost bits
+    state = take(state, np.flatnonzero(state.is_visible))
     return FittedIFrame(take(state, canonical_order(state)), iterations)
 
 
@@ -105,12 +115,14 @@ def _fit(
     Args:
         person, room: uint32 indices where the two are fitted separately; None: all at once.
     """
+    if task.raster.blend == "normalised":
+        start.params = _normalised_start(start.params, opponent_from_rgb(task.source.ground))
     params, target = start.params, task.source.target()
     if room is not None:
         params[room] = _room_alone(task, settings, params[room])
     if settings.init != "random":
         task.raster.solve_colors(target, params, person, COLOR_SWEEPS, RIDGE)
-    result = task.fit(target, params, person, settings.iterations)
+    result = task.fit(target, params, person, settings.iterations, is_room=start.is_room)
     if room is not None:
         everywhere = task.source.even_target(room_only=False)
         task.fit(everywhere, params, room, settings.iterations // 4, ROOM_TIME)
@@ -130,19 +142,35 @@ def _room_alone(task: FrameTask, settings: IFrameSettings, params: np.ndarray) -
 def _rounded(task: FrameTask, fitted: Gaussians, person: np.ndarray | None, quality: float) -> State:
     """The fitted Gaussians as integers, colours solved for again with the geometry as it was rounded."""
     params, everything = fitted.params, slice(None)
-    size_class, energy_class = classify(params, quality)
+    is_normalised = task.raster.blend == "normalised"
+    contrasts = FINER * task.source.contrasts(params) if is_normalised else None
+    size_class, energy_class = classify(params, quality, contrasts)
     state = State(np.zeros(params.shape, np.int32), size_class, energy_class, fitted.is_room, quality)
+    state.ground = task.source.ground
     quantize_geometry(params, state, everything, task.size)
     quantize_colors(params, state, everything)
+    if state.is_normalised:
+        quantize_weights(params, state, everything)
     rounded = dequantize(state)
     task.raster.solve_colors(task.source.target(), rounded, person, COLOR_SWEEPS, RIDGE)
     quantize_colors(rounded, state, everything)
-    return state
+    return take(state, canonical_order(state))
 
 
-def _symbol_arrays(state: State, size: tuple[int, int], is_room_fixed: bool) -> SymbolArrays:
+def _normalised_start(params: np.ndarray, ground: np.ndarray) -> np.ndarray:  # [N, 8] -> [N, 9]
+    """The same Gaussians under the normalised blend: narrower, all of one log-weight."""
+    made = np.concatenate([params, np.zeros((len(params), 1), np.float32)], axis=1)
+    made[:, CHOLESKY] *= NORMALISED_WIDEN / WIDEN
+    made[:, CHOLESKY.start :: 2][:, :2] = np.maximum(made[:, CHOLESKY.start :: 2][:, :2], MIN_SCALE)
+    made[:, COLOR] -= ground
+    return made
+
+
+def _symbol_arrays(
+    state: State, size: tuple[int, int], is_room_fixed: bool, predicted: Callable[[State], np.ndarray]
+) -> SymbolArrays:
     """The state spelt out for the pursuit; a room that was fitted separately keeps its geometry."""
     step, offset, low, high = affine_arrays(state, size)
     if is_room_fixed:
         low[state.is_room, :COLOR_0] = high[state.is_room, :COLOR_0] = state.symbols[state.is_room, :COLOR_0]
-    return SymbolArrays(state.symbols, iframe_base(state), step, offset, low, high)
+    return SymbolArrays(state.symbols, predicted(state), step, offset, low, high, state.is_room)

@@ -94,7 +94,9 @@ def _one_by_one(
     jobs: Iterable[Item], config: EncoderConfig, video: VideoFormat, threads: int
 ) -> Generator[Result, None, None]:
     place = Place((config.device_numbers() or (0,))[0])
-    raster = make_rasterizer(config.backend, video.width, video.height, threads, place=place)
+    raster = make_rasterizer(
+        config.backend, video.width, video.height, threads, place=place, blend=config.blend_used
+    )
     encoder = make_encoder(config, raster)
     control = RateControl(config)
     gop: list[EncodedFrame] = []  # since the rate control learnt last
@@ -139,7 +141,9 @@ def _gop_per_worker(
     def encode_gop(gop: SimpleQueue[Item | None], offset: float) -> tuple[list[Result], float]:
         if not hasattr(mine, "raster"):
             place = Place(devices[next(numbers) % len(devices)], -(-workers // len(devices)))
-            mine.raster = make_rasterizer(config.backend, video.width, video.height, threads, place=place)
+            mine.raster = make_rasterizer(
+                config.backend, video.width, video.height, threads, place=place, blend=config.blend_used
+            )
         encoder = make_encoder(config, mine.raster)
         encoder.crf_offset = offset
         results: list[Result] = []

@@ -96,7 +96,7 @@ def update_symbols(task: FrameTask, base: State, coder: FrameCoder, passes: int)
     costs = coder.change_costs()
     if costs is None:
         costs = rates.change_costs(len(base))
-    arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, task.size))
+    arrays = SymbolArrays(state.symbols, base.symbols, *affine_arrays(state, task.size), state.is_room)
     taken = task.source.update(arrays, costs, task.effort(passes), task.lagrangian.pframe)
     return UpdatedState(state, taken)
 
@@ -106,8 +106,14 @@ def find_births(task: FrameTask, state: State, births: Births, is_room_coded: bo
     most = births.n_due(state)
     if most <= 0 or not task.budget.allows(BIRTHS_S):
         return None
-    residual = task.source.residual(dequantize(state))
+    params = dequantize(state)
+    residual = task.source.residual(params)
     matte = task.source.matte if is_room_coded else None
     effort = task.effort(BIRTH_PASSES)
-    born = births.find(residual, matte, state.quality, effort, task.lagrangian.birth, most)
+    lambda_ = task.lagrangian.birth
+    if state.is_normalised:
+        goal = task.source.picture, task.source.birth_target()
+        born = births.find_among(residual, matte, state, params, goal, effort, lambda_, most)
+    else:
+        born = births.find(residual, matte, state.quality, effort, lambda_, most)
     return born if len(born) else None

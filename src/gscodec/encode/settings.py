@@ -37,7 +37,7 @@ def pframe_settings(config: EncoderConfig) -> PFrameSettings:
         update_passes=config.update_passes,
         stability=config.stability,
         room_weight=config.background_weight,
-        is_room_coded=config.background == "coarse",
+        is_room_coded=room_share(config) > 0,
     )
 
 
@@ -46,6 +46,15 @@ def file_stop_rule(config: EncoderConfig) -> StopRule:
     return stop_rule(config.target_psnr, config.plateau)
 
 
+BLACK_SHARE = 0.02  # of the Gaussians, for a room that is one colour
+
+
 def room_share(config: EncoderConfig) -> float:
-    """Share of the Gaussians that an I-frame starts the room from."""
-    return config.background_share if config.background == "coarse" else 0.0
+    """Share of the Gaussians that an I-frame starts the room from.
+
+    Under the normalised blend a few make the room black where it is not coded: a mean of the person's alone
+    would go on beyond the person.
+    """
+    if config.background == "coarse":
+        return config.background_share
+    return BLACK_SHARE if config.blend_used == "normalised" else 0.0

@@ -50,17 +50,19 @@ class FrameTask:
         active: np.ndarray | None,
         iterations: int,
         share: float = 1.0,
+        is_room: np.ndarray | None = None,
     ) -> FitResult:
         """Move the active Gaussians towards the target, in place.
 
         Args:
             active: uint32 indices; None: all. iterations: upper bound.
             share: of the time that is left under --deadline.
+            is_room: bool [N], under the normalised blend.
         Raises:
             FitError: the fit diverged.
         """
-        schedule = fit_schedule(iterations, self.stop, self.budget, share)
-        result = self.raster.fit(target, params, active, schedule)
+        schedule = fit_schedule(iterations, self.stop, self.budget, share, self.raster.blend)
+        result = self.raster.fit(target, params, active, schedule, is_room=is_room)
         if not result.finite or not math.isfinite(result.loss):
             raise FitError(
                 f"the fit of frame {self.number} diverged at iteration {result.iterations}; "

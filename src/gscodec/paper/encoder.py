@@ -81,7 +81,7 @@ class PaperEncoder:
             n_coded = int((state.symbols != self._state.symbols).any(axis=1).sum())
         self._state = state
         self._n_frames += 1
-        decoded, _ = self._raster.render_rgb8(dequantize(state))
+        decoded = self._raster.render_rgb8(dequantize(state))
         return EncodedFrame(
             frame_type=frame_type,
             payload=payload,

@@ -6,21 +6,25 @@ leave of the picture, and those that do not pay for their bits are dropped again
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gscodec.coding.frames import iframe_base
 from gscodec.coding.quantize import (
-    COLOR_0,
     State,
     affine_arrays,
     canonical_order,
     classify,
+    dequantize,
     quantize_colors,
     quantize_geometry,
+    quantize_weights,
     take,
 )
 from gscodec.rdo.birth_candidates import find_candidates
 from gscodec.rdo.rates import NEWBORN_BITS
+from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
 from gscodec.splat.pursuit import Effort, SymbolArrays, polish_newborn
 from gscodec.splat.raster_cpu import CpuRasterizer
 
@@ -28,6 +32,7 @@ WAIT = 2  # after a search without births the next comes that many P-frames late
 GROWTH = 1.5  # at most so many times the Gaussians of the I-frame
 MAX_BIRTHS = 24  # in one frame
 SWEEPS, RIDGE = 8, 1e-3  # of the colours of candidates
+SHARE = 2.0  # weight of a candidate under the normalised blend, over that of what is there
 
 
 class Births:
@@ -36,9 +41,9 @@ class Births:
     A search that finds nothing is not repeated at once: what appears stays for a few frames.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], blend: str) -> None:
         self._size = size
-        self._core = CpuRasterizer(*size)
+        self._core = CpuRasterizer(*size, blend=blend)
         self._limit = 0  # visible Gaussians that the GOP's frames may have
         self._wait = 0  # P-frames until the next search
 
@@ -51,7 +56,7 @@ class Births:
         self._wait -= 1
         if self._wait > 0:
             return 0
-        return self._limit - int(state.symbols[:, COLOR_0:].any(axis=1).sum())
+        return self._limit - int(state.is_visible.sum())
 
     def find(
         self,
@@ -86,6 +91,58 @@ class Births:
         if target is not None:
             arrays = SymbolArrays(born.symbols, iframe_base(born), *affine_arrays(born, self._size))
             polish_newborn(self._core, target, arrays, effort, lambda_)
-        born = take(born, np.flatnonzero(born.symbols[:, COLOR_0:].any(axis=1)))
+        return self._kept(born)
+
+    def find_among(
+        self,
+        residual: np.ndarray,
+        matte: np.ndarray | None,
+        state: State,
+        alive: np.ndarray,
+        goal: tuple[np.ndarray, Any],
+        effort: Effort,
+        lambda_: float,
+        most: int,
+    ) -> State:
+        """Newborns that pay under the normalised blend, where each takes its share from those alive.
+
+        Args:
+            residual, matte, lambda_, most: as for `find`.
+            state, alive: those alive, and their params [N, 9].
+            goal: the picture, counted from the ground colour, float32 [H, W, 3], and the target made of it.
+        """
+        found = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
+        n = len(found)
+        column, row = (np.clip(found[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
+        is_room = np.zeros(n, bool) if matte is None else matte[row, column] < 0.5
+        picture, target = goal
+        shown = picture[row, column] - residual[row, column, :3]
+        params = np.concatenate([found, np.zeros((n, 1), np.float32)], axis=1)
+        if n:
+            before = self._core.canvas.weights(alive)[row, column]
+            params[:, LOG_WEIGHT] = np.log2(np.maximum(before, 2.0**-6) * SHARE)
+            params[:, COLOR] = shown + found[:, COLOR] * (1 + 1 / SHARE)
+        size_class, energy_class = classify(params, state.quality, np.linalg.norm(found[:, COLOR], axis=1))
+        born = State(np.zeros(params.shape, np.int32), size_class, energy_class, is_room, state.quality)
+        born.ground = state.ground
+        everything = slice(None)
+        quantize_weights(params, born, everything)
+        quantize_geometry(params, born, everything, self._size)
+        if n:
+            together = np.concatenate([alive, dequantize(born)])
+            together[len(alive) :, COLOR] = params[:, COLOR]
+            active = np.arange(len(alive), len(together), dtype=np.uint32)
+            self._core.solve_colors(target, together, active, SWEEPS, RIDGE)
+            base = born.symbols.copy()
+            quantize_colors(np.concatenate([params[:, :5], shown], axis=1), born, everything)
+            base[:, COLOR] = born.symbols[:, COLOR]
+            quantize_colors(together[len(alive) :], born, everything)
+            arrays = SymbolArrays(born.symbols, base, *affine_arrays(born, self._size), born.is_room)
+            polish_newborn(self._core, target, arrays, effort, lambda_, alive, state.is_room)
+        return self._kept(born)
+
+    def _kept(self, born: State) -> State:
+        """Those that pay, in canonical order."""
+        born = take(born, np.flatnonzero(born.is_visible))
         self._wait = 1 if len(born) else WAIT
         return take(born, canonical_order(born))

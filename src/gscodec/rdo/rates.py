@@ -21,25 +21,29 @@ def _rate_by_distance(zero: float, one: float, per_octave: float) -> np.ndarray:
     return np.where(_DISTANCE == 0, zero, one + per_octave * np.log2(np.maximum(_DISTANCE, 1)))
 
 
-# P-frames. A changed attribute of a group that is coded, in the order of a Gaussian's eight symbols; and of
-# the four groups (mean, shape, luma, chroma) saying that it changes, and that it does not.
+# P-frames. A changed attribute of a group that is coded, in the order of a Gaussian's symbols; and of the
+# groups (mean, shape, luma, chroma, log-weight) saying that it changes, and that it does not. The sum has no
+# log-weights.
 UPDATE_RATES = np.stack(
     [
         *[_rate_by_distance(2.0, 2.1, 1.9)] * 2,
         *[_rate_by_distance(1.6, 2.4, 1.9)] * 3,
         _rate_by_distance(0.0, 2.0, 1.7),
         *[_rate_by_distance(1.5, 1.9, 3.6)] * 2,
+        _rate_by_distance(0.0, 2.0, 1.9),
     ]
 ).astype(np.float32)
-UPDATE_GROUPS = np.array([[0.3, 0.3, 0.6, 1.6], [2.0, 2.2, 1.3, 0.5]], np.float32)  # changed, unchanged
+UPDATE_GROUPS = np.array(
+    [[0.3, 0.3, 0.6, 1.6, 2.0], [2.0, 2.2, 1.3, 0.5, 0.4]], np.float32
+)  # changed, unchanged
 CHANGE_BITS = 7.0  # of naming a Gaussian that changes
 DISPLACEMENT_BITS = 1.0  # of one control point's displacement along one axis, where it is not 0
 
 # I-frames. What matters is how much more a larger distance from the prediction costs.
-INTRA_RATES = np.stack([*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1.0 + _DISTANCE)] * 6]).astype(
+INTRA_RATES = np.stack([*[np.zeros(_native.RATE_ENTRIES)] * 2, *[1.5 * np.log2(1.0 + _DISTANCE)] * 7]).astype(
     np.float32
 )
-INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
+INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0, 1.5], [0.0, 0.0, 0.0, 0.0, 0.0]], np.float32)
 TYPICAL_INTRA_BITS = 27.5  # of a Gaussian under these
 
 # Births: a Gaussian that a P-frame adds costs more than one of an I-frame, whose neighbours predict it.
