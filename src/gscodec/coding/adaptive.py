@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gscodec.coding import _native
-from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import COLOR_0, State, append, take
 from gscodec.config import MAX_GAUSSIANS
+from gscodec.container.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
 from gscodec.errors import CorruptError, LimitError
 
 # In the order of syntax.cpp.

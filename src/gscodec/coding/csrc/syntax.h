@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "adaptive.h"
+#include "mixing_coder.h"
 
 namespace gscodec {
 
@@ -103,7 +103,7 @@ class FrameCoder {
   template <typename Coder, typename Walk>
   void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
-  void walk_new(Coder& coder, int first, bool born);  // newborn.h
+  void walk_new(Coder& coder, int first, bool born);  // new_gaussians.h
   template <typename Coder>
   void walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born);
   template <typename Coder>
