@@ -40,7 +40,7 @@ def open_backend(name: str) -> MakeRasterizer:
         make: MakeRasterizer = partial(_make_named, name)
     else:
         raster_cpu = pytest.importorskip(
-            "gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError
+            "gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError
         )
         make = partial(_make_cpu, raster_cpu.CpuRasterizer, name.removeprefix("cpu-"))
     try:

@@ -20,7 +20,7 @@ from video_clips import write_clip
 
 from gscodec import encode_file, encoder_config
 from gscodec.bench.democlip import demo_frames
-from gscodec.splat.raster_cpu import CpuRasterizer
+from gscodec.splat.cpu.raster import CpuRasterizer
 
 FILE = Path(__file__).with_name("golden.json")
 SIZE = 160, 96

@@ -11,15 +11,15 @@ import pytest
 from coding_states import assert_same
 from conftest import open_backend
 from gscodec.bench.democlip import demo_frames
-from gscodec.coding.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.config import ConfigError, encoder_config
-from gscodec.decoder import Decoder
+from gscodec.container.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
+from gscodec.decode.decoder import Decoder
 from gscodec.encode.make import make_encoder
 from gscodec.encode.parallel import Job, encode_jobs
 from gscodec.metrics import psnr_db
 from gscodec.video.frame import Frame, VideoFormat
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 SIZE = (96, 64)
 N_FRAMES = 5

@@ -17,10 +17,11 @@ import pytest
 from video_clips import SAMPLE_RATE, write_clip, write_sound
 
 from cli_tools import QUICK, check_error, contents, disc_frames, fail, make_clip, run, start, succeed
-from gscodec.coding import headers
-from gscodec.coding.container import GsvReader, GsvWriter, Packet, Stream
-from gscodec.coding.headers import SIGNATURE, checksum
 from gscodec.config import BACKENDS, PRESETS, DecoderLimits
+from gscodec.container import headers
+from gscodec.container.container import GsvReader, GsvWriter, Packet, Stream
+from gscodec.container.headers import SIGNATURE, checksum
+from gscodec.splat import raster
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +245,7 @@ def test_unknown_container(small_gsv, tmp_path):
 
 @pytest.mark.parametrize("name", ["torch", "cuda", "gsplat"])
 def test_backend_that_is_missing_says_what_to_do(name, clip, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, f"gscodec.splat.raster_{name}", None)
+    monkeypatch.setitem(sys.modules, raster.MODULES[name], None)
     message = fail("encode", clip, tmp_path / "a.gsv", "--backend", name, *QUICK, folder=tmp_path)
     assert "pip install" in message
 

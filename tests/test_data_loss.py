@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli_tools import QUICK, contents, fail, make_clip, run, start, succeed
-from gscodec.coding.container import GsvReader
+from gscodec.container.container import GsvReader
 from gscodec.errors import MediaError, printable
 from gscodec.video.atomic import atomic_path
 

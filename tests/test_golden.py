@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 from golden_clip import RUNS, Figures, baseline_kernels, measure, stored, write_source
 from gscodec import GsvReader
-from gscodec.decoder import Decoder
+from gscodec.decode.decoder import Decoder
 from gscodec.metrics import psnr_db
 from gscodec.video.frame import Frame
 from gscodec.video.reader import open_video

@@ -14,7 +14,7 @@ from gscodec import FrameType
 from gscodec.video.frame import Frame
 from gscodec.video.reader import open_video
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 WIDTH, HEIGHT = 64, 48
 CLIP = synthetic_clip("disc", WIDTH, HEIGHT, 5)

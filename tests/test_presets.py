@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gscodec.coding.headers import FrameType
 from gscodec.config import (
     BASELINE_PRESETS,
     PRESET_VALUES,
@@ -18,11 +17,12 @@ from gscodec.config import (
     EncoderConfig,
     encoder_config,
 )
+from gscodec.container.headers import FrameType
 from gscodec.encode.make import make_encoder
 from gscodec.errors import ConfigError
 from gscodec.splat.raster import make_rasterizer
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 WIDTH, HEIGHT = 32, 32
 OF_THE_CLIP = {"matte_every"}  # read before a frame reaches the encoder

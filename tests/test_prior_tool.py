@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 TOOLS = Path(__file__).parents[1] / "tools"
 

@@ -23,8 +23,8 @@ from gscodec import (
     inspect_file,
     transcode,
 )
-from gscodec.coding.headers import FrameType
 from gscodec.config import ENTROPY_CODERS
+from gscodec.container.headers import FrameType
 from gscodec.errors import BitstreamError, ConfigError, CorruptError, MediaError
 from gscodec.metrics import psnr
 from gscodec.video.frame import Frame

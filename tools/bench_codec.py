@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from gscodec.analysis.matting import make_matter
-from gscodec.coding.container import GsvReader
-from gscodec.coding.headers import FrameType
-from gscodec.coding.packet import Packet
 from gscodec.config import DecoderLimits, encoder_config
-from gscodec.decoder import Decoder
+from gscodec.container.container import GsvReader
+from gscodec.container.headers import FrameType
+from gscodec.container.packet import Packet
+from gscodec.decode.decoder import Decoder
 from gscodec.encode.encoder import Encoder
 from gscodec.metrics import psnr_db
 from gscodec.splat.raster import make_rasterizer

@@ -57,9 +57,9 @@ def ceilings(batch: Any) -> tuple[float, float]:
     """Bytes and floating-point operations a second that this card reaches."""
     from cuda.bindings import driver
 
-    from gscodec.splat.cuda_compile import compile_source
-    from gscodec.splat.cuda_driver import Buffer, check
-    from gscodec.splat.cuda_params import Scene
+    from gscodec.splat.cuda.compile import compile_source
+    from gscodec.splat.cuda.driver import Buffer, check
+    from gscodec.splat.cuda.params import Scene
 
     work, device = batch.work, batch.device
     n_bytes = 1 << 30
@@ -89,7 +89,7 @@ def reached_pairs(params: np.ndarray, width: int, height: int) -> float:
 
 def per_round(batch: Any, case: Case, count: int, what: str, **settings: int) -> float:
     """Seconds of one iteration of a fit, or of one sweep of a solve, of `count` pictures at once."""
-    from gscodec.splat import cuda_fit
+    from gscodec.splat.cuda import fit as cuda_fit
 
     def call(rounds: int) -> None:
         copies = [p.copy() for p in params]
@@ -166,7 +166,7 @@ def run_iframe(case: Case, batch: Any) -> None:
 
 def run_batches(case: Case, batch: Any) -> None:
     """Frames a second when every frame is fitted from its start."""
-    from gscodec.splat.cuda_driver import pinned_array
+    from gscodec.splat.cuda.driver import pinned_array
 
     for count in (16, 64, 132, 264):
         if count * case.width * case.height > 8e7:
@@ -194,8 +194,8 @@ def run_batches(case: Case, batch: Any) -> None:
 
 def run_devices(case: Case, count: int = 132, rounds: int = 6) -> None:
     """The same over every GPU, a thread each."""
-    from gscodec.splat.cuda_batch import CudaBatch
-    from gscodec.splat.cuda_driver import n_devices
+    from gscodec.splat.cuda.batch import CudaBatch
+    from gscodec.splat.cuda.driver import n_devices
 
     picks = case.picks(count)
     pixels = np.stack([case.frames[case.index[i]] for i in picks])
@@ -320,7 +320,7 @@ def run_decode(case: Case, batch: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
-    from gscodec.splat.cuda_batch import CudaBatch
+    from gscodec.splat.cuda.batch import CudaBatch
 
     imported = time.perf_counter()
     batch = CudaBatch(64, 64)

@@ -30,8 +30,8 @@ def read_frames(path: Path, scale: float, limit: int) -> list[np.ndarray]:
 def prepare(options: argparse.Namespace) -> None:
     """Write mattes and superpixel starts of every n-th frame."""
     from gscodec.analysis.matting import make_matter
+    from gscodec.analysis.seeds import nearest_seeds
     from gscodec.analysis.superpixel import initial_gaussians
-    from gscodec.splat.seeds import nearest_seeds
 
     frames = read_frames(options.clip, options.scale, options.frames)
     matter, mattes, starts, index = make_matter(options.roi), [], [], []

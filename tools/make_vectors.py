@@ -23,15 +23,6 @@ from typing import Any
 import numpy as np
 
 from gscodec.coding.adaptive import AdaptiveCoder, Motion, renewed
-from gscodec.coding.container import GsvReader, GsvWriter, Packet, Stream
-from gscodec.coding.headers import (
-    BACKGROUND_CODES,
-    ENTROPY_CODES,
-    PROFILE_CODES,
-    SEQUENCE_HEADER,
-    FrameType,
-    pack,
-)
 from gscodec.coding.quantize import (
     MAX_ENERGY_CLASS,
     MAX_SIZE_CLASS,
@@ -41,7 +32,16 @@ from gscodec.coding.quantize import (
     take,
 )
 from gscodec.config import QUALITY_ONE, EncoderConfig
-from gscodec.decoder import Decoder
+from gscodec.container.container import GsvReader, GsvWriter, Packet, Stream
+from gscodec.container.headers import (
+    BACKGROUND_CODES,
+    ENTROPY_CODES,
+    PROFILE_CODES,
+    SEQUENCE_HEADER,
+    FrameType,
+    pack,
+)
+from gscodec.decode.decoder import Decoder
 from gscodec.encode.make import make_encoder
 from gscodec.splat.raster import make_rasterizer
 

@@ -24,12 +24,12 @@ from gscodec.coding.bits_back import (
     push_multiset,
     push_uniform,
 )
-from gscodec.coding.container import GsvReader
 from gscodec.coding.entropy import make_writer, symbol_interval
-from gscodec.coding.headers import FrameType
 from gscodec.config import DecoderLimits
+from gscodec.container.container import GsvReader
+from gscodec.container.headers import FrameType
+from gscodec.decode.decoder import check_sequence
 from gscodec.decode.profile import AnyState, make_profile_coder
-from gscodec.decoder import check_sequence
 from gscodec.errors import GscodecError
 from gscodec.paper.frames import EXPONENT, FIRST_ENTRY, LEVEL, SECOND_ENTRY, level_centers
 from gscodec.paper.quantize import PaperState

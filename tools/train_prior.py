@@ -22,8 +22,8 @@ import numpy as np
 from gscodec.bench.clips import load_clip
 from gscodec.bench.suite_quick import MASKED
 from gscodec.coding.adaptive import STREAMS
-from gscodec.coding.headers import FrameType
 from gscodec.config import encoder_config
+from gscodec.container.headers import FrameType
 from gscodec.encode.encoder import Encoder
 from gscodec.splat.raster import make_rasterizer
 

@@ -24,18 +24,18 @@ from typing import Any
 import numpy as np
 
 from gscodec.analysis.matting import make_matter
+from gscodec.analysis.seeds import KMEANS_ITERATIONS, nearest_seeds
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding import frames, quantize
 from gscodec.config import EncoderConfig
+from gscodec.encode.frame_store import loss_weight
 from gscodec.encode.iframe import COLOR_SWEEPS, RIDGE
 from gscodec.errors import GscodecError
 from gscodec.paper import quantize as paper_quantize
 from gscodec.paper.encoder import plain_schedule
-from gscodec.splat.frame_store import loss_weight
+from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule
-from gscodec.splat.raster_cpu import CpuRasterizer
-from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 from gscodec.video.frame import Frame
 from gscodec.video.reader import open_video
 

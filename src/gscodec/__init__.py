@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gscodec import errors
-    from gscodec.coding.container import GsvReader, GsvWriter
-    from gscodec.coding.headers import FrameType
     from gscodec.config import DecoderLimits, EncoderConfig, encoder_config
-    from gscodec.decoder import Decoder
+    from gscodec.container.container import GsvReader, GsvWriter
+    from gscodec.container.headers import FrameType
+    from gscodec.decode.decoder import Decoder
     from gscodec.errors import GscodecError
     from gscodec.inspection import inspect_file
     from gscodec.live import Encoder
@@ -45,14 +45,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Decoder": "gscodec.decoder",
+    "Decoder": "gscodec.decode.decoder",
     "DecoderLimits": "gscodec.config",
     "Encoder": "gscodec.live",
     "EncoderConfig": "gscodec.config",
-    "FrameType": "gscodec.coding.headers",
+    "FrameType": "gscodec.container.headers",
     "GscodecError": "gscodec.errors",
-    "GsvReader": "gscodec.coding.container",
-    "GsvWriter": "gscodec.coding.container",
+    "GsvReader": "gscodec.container.container",
+    "GsvWriter": "gscodec.container.container",
     "decode_file": "gscodec.transcode",
     "encode_file": "gscodec.transcode",
     "encoder_config": "gscodec.config",

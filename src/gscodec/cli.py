@@ -302,7 +302,7 @@ def encode(
 @_shared_options
 def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
     """Decode the file SOURCE (.gsv) to the video TARGET, with its times, sound and subtitles."""
-    from gscodec.decoder import video_format
+    from gscodec.decode.decoder import video_format
     from gscodec.transcode import decode_file
 
     def on_open(reader: Any) -> None:

@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from gscodec.coding.adaptive import AdaptiveCoder
-from gscodec.coding.container import GsvReader
-from gscodec.coding.headers import BACKGROUND_CODES, FrameType
 from gscodec.config import DecoderLimits
+from gscodec.container.container import GsvReader
+from gscodec.container.headers import BACKGROUND_CODES, FrameType
+from gscodec.decode.decoder import check_sequence, video_format
 from gscodec.decode.profile import AnyState, make_profile_coder
-from gscodec.decoder import check_sequence, video_format
 
 
 def inspect_file(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from gscodec.analysis.matting import Matter, make_matter
-from gscodec.coding.container import Packet, Stream
-from gscodec.coding.headers import (
+from gscodec.config import MAX_PIXELS, QUALITY_ONE, EncoderConfig
+from gscodec.container.container import Packet, Stream
+from gscodec.container.headers import (
     BACKGROUND_CODES,
     BLEND_CODES,
     ENTROPY_CODES,
@@ -24,7 +25,6 @@ from gscodec.coding.headers import (
     FrameType,
     pack,
 )
-from gscodec.config import MAX_PIXELS, QUALITY_ONE, EncoderConfig
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import frame_type as next_type
 from gscodec.encode.gop import is_scene_cut, thumbnail

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gscodec.analysis.matting import Matter, make_matter
-from gscodec.coding.container import GsvReader, GsvWriter, Stream
-from gscodec.coding.headers import SIGNATURE, FrameType
-from gscodec.coding.packet import Packet
 from gscodec.config import DecoderLimits, EncoderConfig
-from gscodec.decoder import Decoder, video_format
+from gscodec.container.container import GsvReader, GsvWriter, Stream
+from gscodec.container.headers import SIGNATURE, FrameType
+from gscodec.container.packet import Packet
+from gscodec.decode.decoder import Decoder, video_format
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import frame_type, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.parallel import Item, Job, encode_jobs

@@ -1,4 +1,4 @@
-"""splat/csrc/mesh_choice.cpp once more, in NumPy: a dense quadratic form, values tried by their full cost."""
+"""analysis/csrc/mesh_choice.cpp in NumPy: a dense quadratic form, values tried by their full cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""splat/csrc/mesh_motion.cpp once more, in NumPy: every pixel a row of a dense least-squares problem."""
+"""analysis/csrc/mesh_motion.cpp once more, in NumPy: every pixel a row of a dense least-squares problem."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ import pytest
 
 from cli_tools import QUICK, make_clip, succeed
 from conftest import synthetic_clip
+from gscodec.analysis.seeds import Label
 from gscodec.analysis.superpixel import initial_gaussians
 from gscodec.splat.gaussians import COLOR, MEAN, Gaussians, opponent_from_rgb
-from gscodec.splat.seeds import Label
 
 pytest.importorskip("fast_slic", reason="fast-slic is not installed; `make test-slic` does that")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from conftest import synthetic_clip
+from gscodec.analysis.seeds import nearest_seeds
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.errors import BackendError
 from gscodec.splat.gaussians import Gaussians, opponent_from_rgb
-from gscodec.splat.seeds import nearest_seeds
 
 WIDTH, HEIGHT = 64, 48
 PIXELS = synthetic_clip("gradient", WIDTH, HEIGHT, 1)[0]

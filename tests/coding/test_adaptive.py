@@ -12,9 +12,9 @@ from adaptive_twin_frames import FrameTwin
 
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from gscodec.coding.adaptive import STREAMS, AdaptiveCoder, Motion, renewed
-from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack
 from gscodec.coding.prior import SHA256, prior
 from gscodec.coding.quantize import NO_WEIGHT, State, dequantize, mean_log2_steps, take
+from gscodec.container.headers import ADAPTIVE_FRAME_HEADER, pack
 from gscodec.errors import CorruptError, GscodecError, LimitError
 from gscodec.splat.gaussians import BLENDS
 
@@ -196,10 +196,10 @@ def test_zero_bytes_that_are_left_out_are_at_most_four() -> None:
 
 
 def test_constants_are_the_documents() -> None:
-    """adaptive.h, the twin and docs/bitstream.md agree."""
+    """mixing_coder.h, the twin and docs/bitstream.md agree."""
     document = (ROOT / "docs" / "bitstream.md").read_text(encoding="utf-8")
-    header = (ROOT / "src/gscodec/coding/csrc/adaptive.h").read_text(encoding="utf-8")
-    rows = re.search(r"<!-- constants: adaptive.h -->\n.*\n.*\n((?:\|.*\n)+)", document)
+    header = (ROOT / "src/gscodec/coding/csrc/mixing_coder.h").read_text(encoding="utf-8")
+    rows = re.search(r"<!-- constants: mixing_coder.h -->\n.*\n.*\n((?:\|.*\n)+)", document)
     assert rows
     printed = dict(re.findall(r"\| `(\w+)` \| ([\d^]+) \|", rows[1]))
     for name, text in printed.items():

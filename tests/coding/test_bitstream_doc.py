@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gscodec.coding import headers, packet
-from gscodec.coding.container import GsvWriter, Packet, Stream
-from gscodec.coding.headers import Field, pack
+from gscodec.container import headers, packet
+from gscodec.container.container import GsvWriter, Packet, Stream
+from gscodec.container.headers import Field, pack
 
 DOC = (Path(__file__).parents[2] / "docs" / "bitstream.md").read_text(encoding="utf-8")
 TABLES = {

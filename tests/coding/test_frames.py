@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from gscodec.coding.adaptive import AdaptiveCoder, Motion
 from gscodec.coding.frames import FrameCoder, iframe_base, make_frame_coder
-from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import State, canonical_order, mean_log2_steps, take
+from gscodec.container.headers import ADAPTIVE_FRAME_HEADER, I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
 from gscodec.errors import BitstreamError, CorruptError, LimitError
 
 CODERS = ("adaptive", "ans", "bits-back", "zstd")

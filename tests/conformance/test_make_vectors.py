@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 FOLDER = Path(__file__).parent
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gscodec.coding.container import GsvReader
-from gscodec.coding.headers import FrameType
-from gscodec.decoder import Decoder
+from gscodec.container.container import GsvReader
+from gscodec.container.headers import FrameType
+from gscodec.decode.decoder import Decoder
 
 FOLDER = Path(__file__).parent
 VECTORS: dict[str, dict[str, Any]] = json.loads((FOLDER / "vectors.json").read_text(encoding="utf-8"))

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import pytest
 
-from gscodec.coding import headers
-from gscodec.coding.container import GsvReader, GsvWriter, Packet, Stream
-from gscodec.coding.headers import SIGNATURE, checksum, pack
-from gscodec.coding.packet import pack_unit
+from gscodec.container import headers
+from gscodec.container.container import GsvReader, GsvWriter, Packet, Stream
+from gscodec.container.headers import SIGNATURE, checksum, pack
+from gscodec.container.packet import pack_unit
 from gscodec.errors import BitstreamError
 
 N_CASES = 1500

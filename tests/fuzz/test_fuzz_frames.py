@@ -13,13 +13,13 @@ import pytest
 from coding_states import SIZE, assert_same, changed_state, extreme_state, random_state
 from gscodec.coding.adaptive import AdaptiveCoder, Motion, renewed
 from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.coding.quantize import State
 from gscodec.config import DecoderLimits
-from gscodec.decoder import Decoder
+from gscodec.container.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
+from gscodec.decode.decoder import Decoder
 from gscodec.errors import BitstreamError
 
-pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
+pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 N_CASES = 20_000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 150
 MAX_PEAK_BYTES = 4 << 20

@@ -10,10 +10,10 @@ import pytest
 
 from cli_tools import make_clip
 from gscodec import decode_file, encode_file, inspect_file
-from gscodec.coding.headers import ENTROPY_CODES, PROFILE_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.config import DecoderLimits, EncoderConfig, encoder_config
+from gscodec.container.headers import ENTROPY_CODES, PROFILE_CODES, SEQUENCE_HEADER, FrameType
+from gscodec.decode.decoder import Decoder
 from gscodec.decode.profile import dequantize
-from gscodec.decoder import Decoder
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.encoder import Encoder
 from gscodec.encode.make import make_encoder

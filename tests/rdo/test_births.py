@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import canonical_order, dequantize
 from gscodec.config import EncoderConfig
+from gscodec.container.headers import FrameType
 
 births = pytest.importorskip("gscodec.rdo.births", reason="no native core", exc_type=ImportError)
 from gscodec.coding.adaptive import AdaptiveCoder  # noqa: E402
 from gscodec.encode.encoder import Encoder  # noqa: E402
-from gscodec.splat.pursuit import Effort  # noqa: E402
+from gscodec.rdo.pursuit import Effort  # noqa: E402
 from gscodec.splat.raster import make_rasterizer  # noqa: E402
 
 SIZE = WIDTH, HEIGHT = 96, 80

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.headers import FrameType
 from gscodec.config import ENTROPY_CODERS, EncoderConfig
+from gscodec.container.headers import FrameType
 
 rates = pytest.importorskip("gscodec.rdo.rates", reason="no native core", exc_type=ImportError)
 from gscodec.encode.encoder import Encoder  # noqa: E402

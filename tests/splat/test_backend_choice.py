@@ -19,21 +19,21 @@ def test_unknown_name_is_a_setting_error() -> None:
 
 @pytest.mark.parametrize(("name", "todo"), [("torch", r"gscodec\[train\]"), ("cpu", "reinstall gscodec")])
 def test_missing_backend_says_what_to_do(monkeypatch: pytest.MonkeyPatch, name: str, todo: str) -> None:
-    monkeypatch.setitem(sys.modules, f"gscodec.splat.raster_{name}", None)  # its import fails
+    monkeypatch.setitem(sys.modules, raster.MODULES[name], None)  # its import fails
     with pytest.raises(BackendError, match=todo):
         raster.make_rasterizer(name, 8, 8)
 
 
 def test_auto_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    raster_cpu = pytest.importorskip("gscodec.splat.raster_cpu", exc_type=ImportError)
+    raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster", exc_type=ImportError)
     monkeypatch.setattr(os.path, "exists", lambda path: False)
     assert isinstance(raster.make_rasterizer("auto", 8, 8), raster_cpu.CpuRasterizer)
 
 
 def test_auto_with_an_unusable_gpu_warns_once_and_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    raster_cpu = pytest.importorskip("gscodec.splat.raster_cpu", exc_type=ImportError)
+    raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster", exc_type=ImportError)
     monkeypatch.setattr(os.path, "exists", lambda path: True)
-    monkeypatch.setitem(sys.modules, "gscodec.splat.raster_cuda", None)
+    monkeypatch.setitem(sys.modules, "gscodec.splat.cuda.raster", None)
     lines: list[str] = []
     rasterizer = raster.make_rasterizer("auto", 8, 8, warn=lines.append)
     assert isinstance(rasterizer, raster_cpu.CpuRasterizer)

@@ -21,9 +21,9 @@ SCHEDULE = FitSchedule(iterations=6)
 
 @pytest.fixture
 def cuda() -> Any:
-    """The module cuda_batch, or a skipped test that says why it cannot be used."""
+    """The module splat.cuda.batch, or a skipped test that says why it cannot be used."""
     try:
-        from gscodec.splat import cuda_batch
+        from gscodec.splat.cuda import batch as cuda_batch
 
         cuda_batch.CudaBatch(8, 8)
     except (BackendError, ImportError) as error:
@@ -83,7 +83,7 @@ def test_all_ways_to_fit_agree(
     cuda: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, team: int, capacity: int
 ) -> None:
     """One warp or four a strip, with lists that hold all or overflow; more blocks than one, and one."""
-    from gscodec.splat import cuda_fit
+    from gscodec.splat.cuda import fit as cuda_fit
 
     twin = torch_on_gpu(WIDTH, HEIGHT)
     monkeypatch.setattr(cuda_fit, "LIST_CAPACITY", capacity)
@@ -200,7 +200,7 @@ def test_pictures_stay_on_the_card(cuda: Any, rng: np.random.Generator) -> None:
 
 
 def test_clear_pixels_agree_with_the_cpu_to_one_code(cuda: Any, rng: np.random.Generator) -> None:
-    raster_cpu = pytest.importorskip("gscodec.splat.raster_cpu", exc_type=ImportError)
+    raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster", exc_type=ImportError)
     params = random_gaussians(rng, 300, WIDTH, HEIGHT)
     params[:, 5:] *= 0.2
     clear = clear_pixels(params, WIDTH, HEIGHT)
@@ -223,7 +223,7 @@ def test_gpu_that_is_not_there(cuda: Any) -> None:
 
 
 def test_what_the_driver_refuses_is_told_once_and_work_goes_on(cuda: Any) -> None:
-    from gscodec.splat.cuda_params import Scene
+    from gscodec.splat.cuda.params import Scene
 
     batch = cuda.CudaBatch(16, 16)
     batch.work.launch(0, (1, 1), Scene())

@@ -10,7 +10,7 @@ import pytest
 from gscodec.splat.raster import FitSchedule
 
 _native = pytest.importorskip("gscodec.splat._native")
-raster_cpu = pytest.importorskip("gscodec.splat.raster_cpu")
+raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster")
 
 W, H = 12, 9
 PARAMS = np.tile(np.array([6, 4, 3, 0, 2, 0.5, 0.1, 0.1], np.float32), (4, 1))

@@ -10,8 +10,8 @@ from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
 from gscodec.splat.raster import FitSchedule
 
 torch = pytest.importorskip("torch")
-raster_cpu = pytest.importorskip("gscodec.splat.raster_cpu", reason="no native core", exc_type=ImportError)
-pursuit = pytest.importorskip("gscodec.splat.pursuit", reason="no native core", exc_type=ImportError)
+raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
+pursuit = pytest.importorskip("gscodec.rdo.pursuit", reason="no native core", exc_type=ImportError)
 from gscodec.rdo import rates  # noqa: E402
 from gscodec.splat.raster_torch import TorchRasterizer  # noqa: E402
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gscodec.analysis.seeds import Label
 from gscodec.errors import BackendError
 from gscodec.splat import _native
 from gscodec.splat.gaussians import (
@@ -18,7 +19,6 @@ from gscodec.splat.gaussians import (
     Gaussians,
     opponent_from_rgb,
 )
-from gscodec.splat.seeds import Label
 
 WIDEN = 1.9  # a segment's own covariance is too narrow: sums of such Gaussians ripple (docs/fitting.md)
 
@@ -38,7 +38,7 @@ def initial_gaussians(
     Args:
         pixels: R'G'B' uint8 [H, W, 3].
         person: bool [H, W], whether a pixel is the person's.
-        label: which seed each pixel is nearest to (splat/seeds.py); superpixels start from it.
+        label: which seed each pixel is nearest to (analysis/seeds.py); superpixels start from it.
         room_share: of the Gaussians, for pixels that are not the person's; 0 codes the person only.
         init: superpixels, random or fast-slic.
     Returns:

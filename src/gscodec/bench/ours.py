@@ -13,9 +13,9 @@ import numpy as np
 
 from gscodec.bench.clips import Clip, write_raw
 from gscodec.bench.stopwatch import Lap, clocked
-from gscodec.coding.container import GsvReader
 from gscodec.config import EncoderConfig
-from gscodec.decoder import Decoder
+from gscodec.container.container import GsvReader
+from gscodec.decode.decoder import Decoder
 from gscodec.inspection import inspect_file
 from gscodec.transcode import encode_file
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gscodec.analysis.seeds import KMEANS_ITERATIONS, nearest_seeds
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import ROI_CODE, Clip
@@ -24,7 +25,6 @@ from gscodec.metrics import MAX_PSNR_DB
 from gscodec.paper.encoder import plain_schedule
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
-from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 
 N_FRAMES, GOP, GAUSSIANS = 1, 1, 1000
 TARGET_DB = 30.0

@@ -12,6 +12,7 @@ import numpy as np
 
 from gscodec.analysis.change import changed_pixels, influencing_gaussians
 from gscodec.analysis.matting import make_matter
+from gscodec.analysis.seeds import nearest_seeds
 from gscodec.analysis.superpixel import initial_gaussians
 from gscodec.bench.cache import Row
 from gscodec.bench.clips import Clip
@@ -20,15 +21,14 @@ from gscodec.bench.options import BenchOptions
 from gscodec.bench.section import Section, Table
 from gscodec.bench.table import formatted
 from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import dequantize
 from gscodec.config import BACKENDS, EncoderConfig, encoder_config
+from gscodec.container.headers import FrameType
 from gscodec.encode.encoder import Encoder
-from gscodec.splat.frame_store import loss_weight
+from gscodec.encode.frame_store import loss_weight
+from gscodec.splat.cpu.raster import RADIUS_SQ, CpuRasterizer
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitSchedule, make_rasterizer
-from gscodec.splat.raster_cpu import RADIUS_SQ, CpuRasterizer
-from gscodec.splat.seeds import nearest_seeds
 
 N_FRAMES, GOP, GAUSSIANS = 6, 60, 1000
 FIT_STEPS = 10

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gscodec.analysis.seeds import KMEANS_ITERATIONS, nearest_seeds
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.bench.baselines import PAPER, baseline_config
 from gscodec.bench.cache import Row
@@ -26,10 +27,9 @@ from gscodec.paper.encoder import plain_schedule
 from gscodec.paper.qat import LearnedQuantizer
 from gscodec.paper.quantize import calibrated_tables
 from gscodec.paper.quantize import quantize as quantize_paper
+from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import Project
-from gscodec.splat.raster_cpu import CpuRasterizer
-from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 
 QUALITIES = (0.25, 0.5, 1.0, 2.0, 4.0)  # factors on every step of the default profile
 STEP_COUNTS = (500, 1000, 2000)  # Gaussians of the curves over them

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gscodec.coding import _native
-from gscodec.coding.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
 from gscodec.coding.prior import prior
 from gscodec.coding.quantize import State, append, take
 from gscodec.config import MAX_GAUSSIANS
+from gscodec.container.headers import ADAPTIVE_FRAME_HEADER, pack, unpack
 from gscodec.errors import CorruptError, LimitError
 
 # In the order of syntax.cpp.

@@ -13,7 +13,6 @@ import numpy as np
 
 from gscodec.coding.adaptive import AdaptiveCoder, Motion
 from gscodec.coding.entropy import make_reader, make_writer
-from gscodec.coding.headers import I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
 from gscodec.coding.quantize import (
     CELL_LOG2,
     COLOR_0,
@@ -31,6 +30,7 @@ from gscodec.coding.quantize import (
     cells,
     mean_log2_steps,
 )
+from gscodec.container.headers import I_FRAME_HEADER, P_FRAME_HEADER, pack, unpack
 from gscodec.errors import CorruptError, LimitError
 
 N_SYMBOLS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gscodec.coding.headers import FrameType
+from gscodec.container.headers import FrameType
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ import numpy as np
 
 from gscodec.coding.adaptive import renewed
 from gscodec.coding.frames import make_frame_coder
-from gscodec.coding.headers import FrameType
 from gscodec.coding.quantize import State, dequantize
 from gscodec.config import EncoderConfig
+from gscodec.container.headers import FrameType
 from gscodec.encode.budget import begin_frame
 from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.frame_store import make_frame_store
 from gscodec.encode.iframe import fit_iframe
 from gscodec.encode.lagrangian import lagrangian
 from gscodec.encode.pframe import (
@@ -32,7 +33,6 @@ from gscodec.encode.refit import FittedSource, refit_pframe
 from gscodec.encode.settings import file_stop_rule, frame_settings, iframe_settings, pframe_settings
 from gscodec.encode.task import FrameTask
 from gscodec.rdo.births import Births
-from gscodec.splat.frame_store import make_frame_store
 from gscodec.splat.raster import Rasterizer
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.coding.headers import FrameType
+from gscodec.container.headers import FrameType
 
 CUT_THRESHOLD = (
     22.0  # mean |difference| of 16x16 block averages, code values; hand-held motion stays below 12

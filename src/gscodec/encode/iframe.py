@@ -29,8 +29,8 @@ from gscodec.coding.quantize import (
     take,
 )
 from gscodec.encode.task import FrameTask
+from gscodec.rdo.pursuit import SymbolArrays
 from gscodec.splat.gaussians import CHOLESKY, COLOR, Gaussians, opponent_from_rgb
-from gscodec.splat.pursuit import SymbolArrays
 
 COLOR_SWEEPS = 8  # conjugate gradients before the fit, and again after rounding its geometry
 RIDGE = 1e-3

@@ -19,8 +19,8 @@ from threading import Event, local
 
 import numpy as np
 
-from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
+from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import is_iframe_due
 from gscodec.encode.make import AnyEncoder, make_encoder

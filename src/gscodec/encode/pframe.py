@@ -18,8 +18,8 @@ from gscodec.coding.quantize import State, affine_arrays, dequantize
 from gscodec.encode.task import FrameTask
 from gscodec.rdo import rates
 from gscodec.rdo.births import Births
+from gscodec.rdo.pursuit import SymbolArrays
 from gscodec.splat.gaussians import MEAN
-from gscodec.splat.pursuit import SymbolArrays
 
 BIRTH_PASSES = 4
 BIRTHS_S = 0.004  # a search for births takes about that long

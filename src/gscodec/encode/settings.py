@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gscodec.config import EncoderConfig
 from gscodec.encode.budget import StopRule, stop_rule
+from gscodec.encode.frame_store import FrameSettings
 from gscodec.encode.iframe import IFrameSettings
 from gscodec.encode.pframe import PFrameSettings
-from gscodec.splat.frame_store import FrameSettings
 
 
 def frame_settings(config: EncoderConfig) -> FrameSettings:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gscodec.encode.budget import Budget, StopRule, fit_schedule
+from gscodec.encode.frame_store import FrameStore
 from gscodec.encode.lagrangian import Lagrangian
 from gscodec.errors import FitError
-from gscodec.splat.frame_store import FrameStore
-from gscodec.splat.pursuit import Effort
+from gscodec.rdo.pursuit import Effort
 from gscodec.splat.raster import FitResult, Rasterizer
 
 

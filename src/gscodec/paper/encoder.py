@@ -15,19 +15,19 @@ import time
 
 import numpy as np
 
+from gscodec.analysis.seeds import KMEANS_ITERATIONS, nearest_seeds
 from gscodec.analysis.superpixel import WIDEN, initial_gaussians
-from gscodec.coding.headers import FrameType
 from gscodec.config import EncoderConfig
+from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.frame_store import look_at, score
 from gscodec.encode.refit import FittedSource
 from gscodec.encode.settings import frame_settings, room_share
 from gscodec.errors import FitError
 from gscodec.paper.frames import PaperCoder
 from gscodec.paper.qat import LearnedQuantizer
 from gscodec.paper.quantize import PaperState, calibrated_tables, dequantize, quantize
-from gscodec.splat.frame_store import look_at, score
 from gscodec.splat.raster import FitSchedule, Project, Rasterizer
-from gscodec.splat.seeds import KMEANS_ITERATIONS, nearest_seeds
 
 PAPER_RATES = (0.3, 0.15, 0.015)  # mean and factor in pixels, colour; along a cosine to a tenth
 # GaussianImage steps 1e-3 in every parameter, the mean in shares of half the picture. Ten times that for

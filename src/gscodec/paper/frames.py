@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gscodec.coding.entropy import SymbolReader, SymbolWriter, make_reader, make_writer
-from gscodec.coding.headers import P_FRAME_HEADER, PAPER_I_FRAME_HEADER, pack, unpack
+from gscodec.container.headers import P_FRAME_HEADER, PAPER_I_FRAME_HEADER, pack, unpack
 from gscodec.errors import CorruptError, LimitError, TruncatedError
 from gscodec.paper.quantize import (
     ENTRIES,

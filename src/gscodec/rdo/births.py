@@ -23,10 +23,10 @@ from gscodec.coding.quantize import (
     take,
 )
 from gscodec.rdo.birth_candidates import find_candidates
+from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_newborn
 from gscodec.rdo.rates import NEWBORN_BITS
+from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
-from gscodec.splat.pursuit import Effort, SymbolArrays, polish_newborn
-from gscodec.splat.raster_cpu import CpuRasterizer
 
 WAIT = 2  # after a search without births the next comes that many P-frames later
 GROWTH = 1.5  # at most so many times the Gaussians of the I-frame

@@ -136,10 +136,11 @@ class Rasterizer(Protocol):
         """Set the active colours to weighted least squares, in place; Σ weight·d² before."""
 
 
-_MODULES = {
+# What each backend is called, and its module.
+MODULES = {
     "torch": "gscodec.splat.raster_torch",
-    "cpu": "gscodec.splat.raster_cpu",
-    "cuda": "gscodec.splat.raster_cuda",
+    "cpu": "gscodec.splat.cpu.raster",
+    "cuda": "gscodec.splat.cuda.raster",
     "gsplat": "gscodec.splat.raster_gsplat",
 }
 
@@ -180,8 +181,8 @@ def usable_backend(name: str, warn: Callable[[str], None] | None = None, blend: 
         ConfigError: unknown name.
     """
     if name != "auto":
-        if name not in _MODULES:
-            raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(_MODULES)}")
+        if name not in MODULES:
+            raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(MODULES)}")
         return name
     gpu = os.path.exists("/dev/nvidiactl")
     if gpu and blend != "sum" and warn:
@@ -203,7 +204,7 @@ def n_devices(name: str) -> int:
 
 def _load(name: str) -> Any:
     try:
-        return importlib.import_module(_MODULES[name])
+        return importlib.import_module(MODULES[name])
     except ImportError as error:
         extra = {"torch": "train", "cpu": None}.get(name, name)
         todo = f"pip install 'gscodec[{extra}]'" if extra else "reinstall gscodec, its native core is missing"

@@ -1,7 +1,7 @@
 """The twin: the rasteriser in plain torch, slow and obvious. What it draws is the definition.
 
-Everything fast is an optimisation of this file and is held against it by tests/splat: `raster_cpu` (the
-native core), `raster_cuda` and `raster_gsplat`. Gradients come from autograd, so the eight sums of
+Everything fast is an optimisation of this file and is held against it by tests/splat: `cpu/raster` (the
+native core), `cuda/raster` and `raster_gsplat`. Gradients come from autograd, so the eight sums of
 docs/fitting.md are derived here and not assumed. Works in float64 and on any device.
 """
 

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "arrays.h"
-#include "checks.h"
+#include "csrc/arrays.h"
+#include "csrc/checks.h"
 #include "quantize.h"
 #include "symbols.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "newborn.h"
+#include "new_gaussians.h"
 #include "symbols.h"
 
 namespace gscodec {

@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "adaptive.h"
+#include "mixing_coder.h"
 
 namespace gscodec {
 
@@ -118,7 +118,7 @@ class FrameCoder {
   template <typename Coder, typename Walk>
   void metered(Coder& coder, const Walk& walk);
   template <typename Coder>
-  void walk_new(Coder& coder, int first, bool born);  // newborn.h
+  void walk_new(Coder& coder, int first, bool born);  // new_gaussians.h
   template <typename Coder>
   void walk_colors(Coder& coder, Gaussian& g, const Neighbourhood& near);
   template <typename Coder>

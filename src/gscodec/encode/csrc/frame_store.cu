@@ -1,0 +1,138 @@
+// What an encoder does with whole frames on the GPU: targets from source frames, losses, scores.
+//
+// A frame's source and the picture that a decoder shows stay on the card from one frame to the next. The slow
+// twin of each kernel is what frame_store.CpuFrameStore calls.
+#include "splat/cuda/csrc/raster.cuh"
+
+namespace gscodec {
+
+// A matte [H, W] in [0, 1], or in 255ths; the other is null.
+struct Matte {
+  const float* values;
+  const unsigned char* codes;
+};
+
+struct LookParams {
+  const unsigned char* rgb;  // [H, W, 3]: the source
+  Matte matte;
+  const float* luma_before;    // [H, W]: luma of the frame before, in opponent colours
+  const unsigned char* shown;  // [H, W, 3]: what a decoder showed then
+  float4* target;              // [H, W]: Y, U, V, weight
+  float* luma;                 // [H, W], or null
+  unsigned* roi_pixels;        // zero at the launch: pixels whose weight is above a half
+  int pixels;
+  int mask;  // 1 makes what is not the person's black, -1 what is
+  float background_weight, stability;
+  float matrix[9];  // the sum's colours from R'G'B' codes, row by row
+};
+
+struct HoldParams {
+  unsigned char* shown;      // [H, W, 3]: what a decoder shows, of the frame before and then of this one
+  const unsigned char* sum;  // [H, W, 3]
+  int pixels, restart;       // restart: not 0 shows the sum as it is
+  int tolerance[3];
+};
+
+struct ScoreParams {
+  const unsigned char *shown, *rgb;  // [H, W, 3]
+  Matte matte;
+  unsigned long long* sums;  // [3], zero at the launch: squared error inside the ROI, its pixels, over all
+  int pixels;
+};
+
+struct LossParams {
+  const float4* rest;  // [pictures, H, W]: target minus the sum, weight
+  double2* losses;     // [pictures], zero at the launch: Σ weight·d², Σ over the ROI of d²
+  int pixels, pictures;
+};
+
+GS_DEVICE float clamp01(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
+
+GS_DEVICE float matte_at(const Matte& m, int i) { return m.codes ? float(m.codes[i]) / 255.0f : m.values[i]; }
+
+GS_DEVICE void to_opponent(const float m[9], const unsigned char* rgb, float out[3]) {
+  const float r = rgb[0], g = rgb[1], b = rgb[2];
+  for (int k = 0; k < 3; ++k) out[k] = r * m[3 * k] + g * m[3 * k + 1] + b * m[3 * k + 2];
+}
+
+// Grid (any): encoder.look_at and stability.cpp in one.
+extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
+  const float codes = 255.0f * 0.57735026919f;  // of one unit of luma
+  int inside = 0;
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
+    float c[3];
+    to_opponent(p.matrix, p.rgb + 3ll * i, c);
+    const float m = matte_at(p.matte, i);
+    const float person = fminf(1.0f, 2.0f * m), kept = p.mask > 0 ? person : p.mask < 0 ? 1.0f - person : 1.0f;
+    for (int k = 0; k < 3; ++k) c[k] *= kept;
+    float weight = p.background_weight + (1.0f - p.background_weight) * clamp01(2.0f * m - 0.5f);
+    const float luma = c[0];
+    if (p.stability > 0.0f) {
+      const float s = p.stability * clamp01(2.0f - 0.5f * fabsf(luma - p.luma_before[i]) * codes);
+      float d[3];
+      to_opponent(p.matrix, p.shown + 3ll * i, d);
+      for (int k = 0; k < 3; ++k) c[k] += s / (1.0f + s) * (d[k] - c[k]);
+      weight *= 1.0f + s;
+    }
+    p.target[i] = {c[0], c[1], c[2], weight};
+    if (p.luma) p.luma[i] = luma;
+    inside += weight > 0.5f;
+  }
+  for (int bit = 16; bit >= 1; bit /= 2) inside += __shfl_xor_sync(ALL, inside, bit);
+  if (lane_id() == 0 && inside) atomicAdd(p.roi_pixels, unsigned(inside));
+}
+
+// Grid (any): hold.cpp.
+extern "C" __global__ void __launch_bounds__(THREADS) hold(const HoldParams p) {
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS)
+    for (int k = 0; k < 3; ++k) {
+      const long long at = 3ll * i + k;
+      const int s = p.sum[at], t = p.tolerance[k], low = s - t, high = s + t;
+      int shown = p.restart ? s : int(p.shown[at]);
+      shown = shown < low ? low : shown > high ? high : shown;
+      p.shown[at] = (unsigned char)shown;
+    }
+}
+
+// Grid (any): squared_errors of the native core.
+extern "C" __global__ void __launch_bounds__(THREADS) score(const ScoreParams p) {
+  unsigned sums[3] = {0, 0, 0};  // a thread's pixels: 65 536 of them still fit, and a grid has as many threads
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
+    unsigned sum = 0;
+    for (int k = 0; k < 3; ++k) {
+      const int d = int(p.shown[3ll * i + k]) - int(p.rgb[3ll * i + k]);
+      sum += unsigned(d * d);
+    }
+    const bool inside = matte_at(p.matte, i) >= 0.5f;
+    sums[0] += inside ? sum : 0u;
+    sums[1] += inside;
+    sums[2] += sum;
+  }
+  for (int k = 0; k < 3; ++k) {
+    unsigned long long sum = sums[k];
+    for (int bit = 16; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
+    if (lane_id() == 0 && sum) atomicAdd(p.sums + k, sum);
+  }
+}
+
+// Grid (any, pictures).
+extern "C" __global__ void __launch_bounds__(THREADS) loss(const LossParams p) {
+  const float4* rest = p.rest + (long long)blockIdx.y * p.pixels;
+  double sum = 0.0, roi = 0.0;
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
+    const float4 r = rest[i];
+    const float square = r.x * r.x + r.y * r.y + r.z * r.z;
+    sum += double(r.w * square);
+    roi += r.w > 0.5f ? double(square) : 0.0;
+  }
+  for (int bit = 16; bit >= 1; bit /= 2) {
+    sum += __shfl_xor_sync(ALL, sum, bit);
+    roi += __shfl_xor_sync(ALL, roi, bit);
+  }
+  if (lane_id() == 0) {
+    atomicAdd(&p.losses[blockIdx.y].x, sum);
+    atomicAdd(&p.losses[blockIdx.y].y, roi);
+  }
+}
+
+}  // namespace gscodec

@@ -1,0 +1,109 @@
+"""The rasteriser on an NVIDIA GPU: csrc/*.cu, compiled for the card that is found at first use.
+
+One picture at a time, with the whole card on it. Many at a time: batch.CudaBatch, which this wraps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gscodec.encode.cuda_frame_store import CudaFrameStore
+from gscodec.encode.frame_store import FrameSettings
+from gscodec.errors import BackendError
+from gscodec.splat.cuda import fit as cuda_fit
+from gscodec.splat.cuda.batch import CudaBatch
+from gscodec.splat.cuda.driver import device, n_devices
+from gscodec.splat.cuda.scene import CudaTarget
+from gscodec.splat.raster import FitResult, FitSchedule, Place, Project
+
+__all__ = ["CudaRasterizer", "check", "make", "n_devices"]
+
+
+class CudaRasterizer:
+    """raster.Rasterizer on one GPU; docstrings there."""
+
+    blend = "sum"
+
+    def __init__(self, width: int, height: int, place: Place | None = None) -> None:
+        self.width, self.height = width, height
+        place = place or Place()
+        self.batch = CudaBatch(width, height, place.ordinal, place.sharers)
+
+    def frame_store(self, settings: FrameSettings) -> CudaFrameStore:
+        """What keeps an encoder's frames on the card."""
+        self.batch.device.prepare(
+            [
+                ("splat/cuda/raster", {"rows": self.batch.rows(1)}),
+                ("splat/cuda/raster", {"rows": 4}),
+                ("splat/cuda/fit", cuda_fit.macros(self.batch)),
+                ("encode/frame_store", {}),
+                ("rdo/pursuit", {"rows": 4}),
+                ("analysis/seeds", {"rows": 4}),
+            ]
+        )
+        return CudaFrameStore(settings, self.batch)
+
+    def render(self, params: np.ndarray) -> np.ndarray:
+        return self.batch.render([params])[0]
+
+    def render_rgb8(self, params: np.ndarray, ground: np.ndarray | None = None) -> np.ndarray:
+        return self.batch.render_rgb8([params])[0][0]
+
+    def render_person(
+        self,
+        params: np.ndarray,
+        is_room: np.ndarray,
+        background: np.ndarray,
+        ground: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        pixels, alpha = self.batch.render_rgb8([params[~is_room]], background)
+        assert alpha is not None
+        return pixels[0], alpha[0]
+
+    def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        return self.batch.gradients([params], residual[None])[0]
+
+    def target(
+        self,
+        picture: np.ndarray,
+        weight: np.ndarray,
+        matte: np.ndarray | None = None,
+        matte_weight: float = 0.0,
+    ) -> CudaTarget:
+        """`picture` may also be 8-bit R'G'B', a quarter of the bytes to send."""
+        return self.batch.target(picture[None], weight[None])
+
+    def fit(
+        self,
+        target: CudaTarget,
+        params: np.ndarray,
+        active: np.ndarray | None,
+        schedule: FitSchedule,
+        project: Project | None = None,
+        is_room: np.ndarray | None = None,
+    ) -> FitResult:
+        if project is not None:
+            return cuda_fit.fit_drawn(self.batch, target, params, active, schedule, project)
+        return self.batch.fit(target, [params], [active], schedule)[0]
+
+    def solve_colors(
+        self, target: CudaTarget, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float
+    ) -> float:
+        return self.batch.solve_colors(target, [params], [active], sweeps, ridge)[0]
+
+
+def make(width: int, height: int, place: Place, blend: str = "sum") -> CudaRasterizer:
+    """Raise BackendError for a blend that there are no kernels for."""
+    if blend != "sum":
+        raise BackendError(
+            f"--backend cuda has no kernels for the {blend} blend yet; take --backend cpu, or encode with "
+            "--blend sum"
+        )
+    return CudaRasterizer(width, height, place)
+
+
+def check(ordinal: int = 0) -> None:
+    """Raise BackendError if the GPU cannot be used: no driver, too old, or its kernels do not compile."""
+    found = device(ordinal)
+    found.make_current()
+    found.kernel("splat/cuda/raster", "draw", rows=4)
