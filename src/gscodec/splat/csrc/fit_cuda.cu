@@ -2,7 +2,7 @@
 //
 // A fit moves Gaussians by Adam (Kingma and Ba, 2015) until their sum looks like a picture; a colour solve finds the
 // best colours for fixed shapes, a linear least-squares problem, by preconditioned conjugate gradients. Either is
-// dozens of passes of some ten microseconds: a launch for each would cost as much, so the loop lives on the card.
+// dozens of short passes, each of which needs the last one's result, so the loop lives on the card.
 //
 // The launch is cooperative. Its blocks form groups; a group works on one picture after another, all of
 // the fit of one before the next, and meets at barriers of its own. One picture takes every block of the card

@@ -4,7 +4,7 @@
 // (look), what a decoder will show (hold), how good that is (score, loss). Each is one pass without neighbours, a
 // thread a pixel, bound by memory alone; what matters is that no picture crosses the bus for it.
 //
-// Invariant: `shown` is what the decoder shows, code value for code value, as hold is integer arithmetic.
+// Invariant: `shown` is what a decoder that draws with these kernels shows, code value for code value.
 // A frame's source and the picture that a decoder shows stay on the card from one frame to the next. The slow
 // twin of each kernel is what frame_store.CpuFrameStore calls.
 #include "raster_cuda.cuh"

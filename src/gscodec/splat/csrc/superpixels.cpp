@@ -7,8 +7,8 @@
 // is nearest in colour and place, as in SLIC (Achanta et al., 2012), but with each seed's own spacing for the place,
 // and if asked k-means rounds move the seeds.
 //
-// Invariants: a region has exactly its number of seeds, unless its density is nothing; no seed asks for pixels of
-// another region. A label's pixels need not be connected and may be none: segments.cpp mends both.
+// Invariants: a region has at most its number of seeds, fewer where one pixel passes several strides; no seed gets
+// pixels of another region. A label's pixels need not be connected and may be none: segments.cpp mends both.
 #include "superpixels.h"
 
 #include <algorithm>
