@@ -1,4 +1,13 @@
-// Which whole mesh to say for a wanted one: what a deviation costs the picture against what a value costs to say.
+// Rounds the real-valued motion mesh to the integer mesh of least D + λR.
+//
+// mesh_motion.cpp finds displacements as real numbers; a P-frame codes integers, each as its difference from what the
+// points to the left and above predict. Rounding each to the nearest integer is a poor bargain where the picture is
+// flat: there any displacement looks the same, and only bits differ. So, with δ = mesh - wanted,
+//   D = δᵀHδ, where H sums the picture's gradients under the mesh's bilinear weights, the Gauss-Newton Hessian;
+//   R = a table of bits over the distance from the prediction, for a value and for those predicted from it.
+// The minimum is approached one value at a time (coordinate descent; iterated conditional modes, Besag 1986), each
+// trying the values that may pay: one less, one more, the prediction, zero. Invariant: a value is changed only where
+// D + λR falls, with both of its neighbours' predictions counted, and points that no Gaussian uses stay 0.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -108,7 +117,7 @@ class Choice {
     }
   }
 
-  // What the points to the left and above suggest, as the syntax has it.
+  // What the points to the left and above predict. Must stay what FrameCoder::walk_motion does, or bits_around lies.
   int guess(int row, int column, int k) const {
     const bool left = is_used(row, column - 1), up = is_used(row - 1, column);
     const int a = left ? mesh_[2 * index(row, column - 1) + k] : 0;
@@ -125,7 +134,7 @@ class Choice {
   }
 
   bool improve(int row, int column, int k) {
-    float force = 0;  // half the slope of the loss
+    float force = 0;  // (Hδ) of this value: half the slope of D, all other values held
     for (int dy = -1; dy <= 1; ++dy)
       for (int dx = -1; dx <= 1; ++dx) {
         if (row + dy < 0 || column + dx < 0 || row + dy >= grid_.rows || column + dx >= grid_.columns) continue;
@@ -142,6 +151,7 @@ class Choice {
       if (to == now) continue;
       const float by = float(to - now);
       value = to;
+      // D is a parabola in one value: its change by a step is exact, and the rest of the picture need not be looked at.
       const float cost = by * (2 * force + by * own) + lambda_ * bits_around(row, column, k);
       if (cost < least) least = cost, best = to;
     }

@@ -1,3 +1,14 @@
+// Gauss-Newton on a mesh of displacements: what moved from one source picture to the next.
+//
+// A P-frame can only say a coarse mesh of displacements, so the mesh itself is the unknown, instead of a dense flow
+// that a mesh is fitted to later. Sought are the control points for which the new picture, warped back, looks like the
+// old: Σ w·r², r = now(x + d(x)) - before(x), d bilinear between points. Each step linearises r (Lucas and Kanade,
+// 1981; with a mesh: Szeliski and Coughlan, 1997) and solves the normal equations, which couple only neighbouring
+// points: a banded, positive definite matrix, factored by Cholesky. Residuals count by 1/(1 + (r/ROBUST)²) (iteratively
+// reweighted, Cauchy's estimator), so what is uncovered pulls little; neighbours are tied by springs, so flat areas
+// follow textured ones. Large motions are found on small pictures first, and doubled from level to level.
+//
+// Invariant: a pixel's weight is above 0 only near Gaussians that will be moved, so all else costs and decides nothing.
 #include "mesh_motion.h"
 
 #include <algorithm>
@@ -121,6 +132,7 @@ class Level {
       runs_.back().end = x + 1;
     }
     const auto used = std::count_if(blocks.weight.begin(), blocks.weight.end(), [](float w) { return w > 0; });
+    // A large area is looked at by every stride-th row, another set of rows in each step.
     while ((used << (2 * block_log2)) > int64_t(pixels_per_step) * stride_) stride_ *= 2;
   }
 
@@ -223,6 +235,7 @@ class Level {
     const int points = grid_.rows * grid_.columns;
     float stiffness = 0;
     for (int i = 0; i < 2 * points; ++i) stiffness += matrix.at(i, i);
+    // In proportion to the data's own stiffness, so that contrast does not change how smooth a mesh is.
     const float s = SMOOTHNESS * stiffness / (2 * points) + 1e-3f;
     const auto tie = [&](int row_a, int column_a, int row_b, int column_b) {
       const int a = index(row_a, column_a), b = index(row_b, column_b);
@@ -282,7 +295,7 @@ void MeshSearch::fit(const float* points, int n, float* mesh) const {
              {grid_.rows, grid_.columns, grid_.spacing_x * scale, grid_.spacing_y * scale}, pixels_per_step_, kernels_);
     for (int i = 0; i < (level ? STEPS : LAST_STEPS); ++i)
       if (at.step(mesh) < SETTLED) break;
-    if (level)
+    if (level)  // the next level's pixels are half as large
       for (int i = 0; i < size; ++i) mesh[i] *= 2;
   }
 }
@@ -308,6 +321,7 @@ float MeshSearch::drift(const float* points, int n) const {
     }
   float largest = 0;
   for (const float* s : sums) {
+    // One displacement for a quarter, by one Lucas-Kanade step. The ridge keeps stripes and flat quarters from running.
     const float ridge = 1e-3f * (s[0] + s[2]) + 1e-6f, xx = s[0] + ridge, yy = s[2] + ridge,
                 det = xx * yy - s[1] * s[1];
     largest = std::max({largest, std::fabs(yy * s[3] - s[1] * s[4]) / det, std::fabs(xx * s[4] - s[1] * s[3]) / det});

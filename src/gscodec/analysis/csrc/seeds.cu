@@ -1,5 +1,13 @@
 // Which seed each pixel is nearest to, on the GPU: superpixels.cpp's nearest_seeds without its iterations, in one
 // launch. The order of sums is another one, but the same in every run.
+//
+// The problem and the method are told in superpixels.cpp. Its walk along the Hilbert curve is sequential: each seed's
+// place depends on all density before it. Here that is a prefix sum in two levels, within chunks of as many blocks of
+// the curve as a block has threads, then over chunks; after it every thread knows where on the curve it stands and
+// places the seeds that fall to it. Seeds then bid for pixels by an atomic minimum over (distance, number) in one
+// 64-bit word, which gives the first of equals, as the sequential loop does.
+//
+// Invariant: sums are in double and in an order that the picture's size and the launch fix, never in that of atomics.
 #include "splat/cuda/csrc/fit_pass.cuh"
 
 namespace gscodec {

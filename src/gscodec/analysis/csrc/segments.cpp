@@ -1,4 +1,14 @@
 // Labels of pixels made exactly N connected segments, and the segments' Gaussians.
+//
+// Nearest-seed labels leave scraps: a label's pixels may lie in several places, some labels have none, and the number
+// of Gaussians asked for must still come out exactly. Connected pieces are found by union-find over runs of equal
+// pixels in rows, as in two-pass component labelling. Then a graph is worked on in which pieces are nodes: of each
+// label only the largest piece stays, the others go to the neighbour with the longest common border; while there are
+// too many the smallest is merged, while too few the largest is halved.
+//
+// Invariants, from split_into_pieces() on: every pixel of a region is in one piece, until islands beyond the count are
+// dropped; a piece is connected and lies in one region. Merging across a border and growing two halves from two pixels
+// both keep it so. Ties are broken by number, so that all machines give the same segments.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -216,6 +226,7 @@ class Segments {
         return d(a) < d(b);
       });
     };
+    // Two sweeps give two ends of the piece: the cut between them lies across its length.
     const int a = farthest(pixels[0]), b = farthest(a), region = pieces_[id].region;
     const int ids[2] = {id, int(pieces_.size())};
     pieces_.push_back({-1, -1, 0, region, -1, true});

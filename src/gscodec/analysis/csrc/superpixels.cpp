@@ -1,4 +1,14 @@
 // Seeds by density, and the pixels nearest to each.
+//
+// An I-frame's fit needs N Gaussians to start from: many where the picture has detail, few where it is flat. Density
+// is the local gradient to the power of `detail`. Seeds are put down by walking a Hilbert curve, which keeps
+// neighbours in the plane near each other on the curve, and placing one each time the density passed so far grows by
+// 1/N of the whole: an even share of detail to each seed without any iteration. Then each pixel goes to the seed that
+// is nearest in colour and place, as in SLIC (Achanta et al., 2012), but with each seed's own spacing for the place,
+// and if asked k-means rounds move the seeds.
+//
+// Invariants: a region has at most its number of seeds, fewer where one pixel passes several strides; no seed gets
+// pixels of another region. A label's pixels need not be connected and may be none: segments.cpp mends both.
 #include "superpixels.h"
 
 #include <algorithm>
@@ -95,6 +105,8 @@ std::vector<Seed> place_seeds(const float* picture, const Regions& regions, cons
   for (uint32_t d = 0; d < side * side; ++d) {
     int bx, by;
     hilbert(side, d, bx, by);
+    // Any aligned stretch of far² steps of the curve fills one far x far square: none of it is in the picture, if its
+    // corner is not.
     constexpr uint32_t far = 16;  // blocks of a square that is left out as a whole
     if (d % (far * far) == 0 && (bx / int(far) * int(far) >= columns || by / int(far) * int(far) >= rows)) {
       d += far * far - 1;
@@ -117,6 +129,8 @@ void assign(const float* const planes[N_COLORS], const Regions& regions, int wid
     std::fill_n(distance + y * width, width, std::numeric_limits<float>::max());
     std::fill_n(labels + y * width, width, -1);
   }
+  // Seeds ask for pixels, not pixels for seeds: each looks only REACH spacings around itself. Without branches, so
+  // that it is compiled to vectors.
   const float color_scale = 1.0f / (COMPACTNESS * COMPACTNESS);
   for (std::size_t n = 0; n < seeds.size(); ++n) {
     const Seed& c = seeds[n];

@@ -1,3 +1,18 @@
+// The walk over a frame: which decisions are coded, in which order, under which contexts.
+//
+// The state is a list of Gaussians, eight integers each. A P-frame says, in this order: does the state renew itself
+// (Gaussians leave, others are born); the motion, a mesh of displacements that moves the state before anything else;
+// then for each Gaussian whether it changes, which of its four groups (mean, shape, luma, chroma) do, and by how many
+// steps; last the newborn. Most Gaussians of most frames say a single "no", so the bits are in that flag, and its
+// contexts are the neighbours: change comes in patches, of space and of time.
+//
+// Every decision is binary and coded by an adaptive arithmetic coder whose probability is mixed from up to four
+// contexts (logistic mixing, after PAQ: Mahoney 2005; adaptive.h). A Contexts list is {stream, {four numbers, -1:
+// unused}}: each number picks a counter, several small facts are packed into one by multiplication.
+//
+// Invariants. Encoder and decoder run this same code, `Coder` writing or reading; a context may therefore only use what
+// is known before the decision: the state, its history, and what this frame has coded already. All of it is integer
+// arithmetic. Whatever changes a context, a predictor or an order changes the format: docs/bitstream.md, "Contexts".
 #include "syntax.h"
 
 #include <algorithm>
@@ -72,6 +87,9 @@ int age_grade(int frames) {
   return frames > 8 ? (frames > 1000 ? 5 : 4) : frames > 4 ? 3 : frames > 2 ? 2 : frames - 1;
 }
 
+// Does it change? Contexts: how long it has stood still, and how many of its neighbours have changed in this frame;
+// those, and how many did in the last frame; its energy, and whether it is the room's; whether the two Gaussians coded
+// before it change, and which share of all did in the last frame.
 Contexts changed_contexts(const Surroundings& s, const Gaussian& g) {
   return {CHANGED,
           {s.age * 4 + std::min(s.now, 3), std::min(s.now, 3) * 7 + s.before,
@@ -99,10 +117,12 @@ template <typename Coder>
 void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
   constexpr bool D = Coder::DECODES;
   const int columns = mesh_.columns, rows = mesh_.rows;
+  // Is there a motion? Context: was there one in the last P-frame.
   const int moves = code_flag(coder, !motion.mesh.empty(), {MOTION, {moved_before_, -1, -1, -1}});
   moved_before_ = moves;
   const std::vector<int32_t> before = std::exchange(mesh_before_, {});
   if (!moves) return;
+  // Does the room move too? A counter of its own, 2, in the same stream.
   motion.room = code_flag(coder, motion.room, {MOTION, {2, -1, -1, -1}});
   if (D) motion.mesh.assign(std::size_t(columns) * rows * 2, 0);
   const std::vector<uint8_t> used = used_points(motion.room);
@@ -121,8 +141,11 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
         const int guess = left && up ? (a + b) / 2 : a + b;
         const int doubt = left && up ? std::min(bit_length(a - b), 4) : 5 + left + up;
         int32_t& v = motion.mesh[2 * at + c];
+        // Where the last frame's mesh lay at this point: its direction, and its distance from the prediction.
         const int then =
             before.empty() || as_0_1_0_ ? -1 : 8 + 8 * sign(before[2 * at + c]) + graded(before[2 * at + c] - guess, 3);
+        // Contexts: how far the neighbours disagree, or which of them exist; the prediction; for y, what x turned out
+        // to be; the last frame's mesh.
         change[c] = code_signed(
             coder, v - guess, {c ? MOTION_Y : MOTION_X, {doubt, graded(guess, 3), c ? graded(change[0], 3) : 7, then}});
         v = guess + change[c];
@@ -135,6 +158,7 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
 template <typename Coder>
 void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Motion motion, int n_born) {
   constexpr bool D = Coder::DECODES;
+  // Does the state renew itself? Context: did it in the last P-frame; counters 3 and 4 of the stream.
   const int renews = code_flag(coder, n_born >= 0, {MOTION, {3 + renewed_before_, -1, -1, -1}});
   renewed_before_ = renews;
   walk_motion(coder, motion);
@@ -165,6 +189,8 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     int coded = 0;
     for (int b = 0; b < n_groups; ++b) {
       const bool last = b == n_groups - 1 && coded == 0;  // something changed, so the last must be it
+      // Contexts: groups coded before this one, for chroma apart; its last change's groups; those of the neighbour that
+      // changed already; its energy, and whether it is the room's.
       const int bit = last ? 1
                            : code_flag(coder, groups >> b & 1,
                                        {b < 4 ? GROUP_MEAN + b : GROUP_WEIGHT,
@@ -183,6 +209,8 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
         const int its = log2_step(q, j);
         pulled = graded(d ? scale(4 * int64_t(d), its - own) / 4 + sign(d) : 0, 2);
       }
+      // Contexts: the neighbour's change, and the sign of its own last one; its energy, and whether it is the room's;
+      // `other`: for a group's first how long it stood still, else what the ones before it in this change were; groups.
       delta[j] = code_signed(coder, delta[j],
                              {stream, {pulled * 3 + sign(h.delta[j]) + 1, half * 2 + g.is_room, other, groups}});
     };
@@ -223,6 +251,7 @@ void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, i
     history_[n] = history_[i];
     changed_before_[n++] = changed_before_[i];
   }
+  // How many are born? Context: bit length of the number born in the last renewal.
   n_born = code_unsigned(coder, n_born, {BIRTHS, {born_before_, -1, -1, -1}});
   born_before_ = std::min(bit_length(n_born), 7);
   if (coder.failed()) throw std::runtime_error("the coded symbols end too early");

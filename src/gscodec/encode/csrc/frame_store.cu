@@ -1,5 +1,10 @@
 // What an encoder does with whole frames on the GPU: targets from source frames, losses, scores.
 //
+// Around the fit an encoder passes over whole frames: colours into the sum's opponent space and weights from the matte
+// (look), what a decoder will show (hold), how good that is (score, loss). Each is one pass without neighbours, a
+// thread a pixel, bound by memory alone; what matters is that no picture crosses the bus for it.
+//
+// Invariant: `shown` is what a decoder that draws with these kernels shows, code value for code value.
 // A frame's source and the picture that a decoder shows stay on the card from one frame to the next. The slow
 // twin of each kernel is what frame_store.CpuFrameStore calls.
 #include "splat/cuda/csrc/raster.cuh"

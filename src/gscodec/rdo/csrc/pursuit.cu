@@ -1,14 +1,23 @@
 // Greedy integer updates on the GPU: the whole pursuit of one picture in one launch, without the host.
 //
+// After the fit, parameters are integers, and which integers decides rate and distortion together. Pursuit (after
+// matching pursuit, Mallat and Zhang, 1993) changes the symbols of the Gaussian where D + λR is expected to fall most,
+// by a quadratic model of its own (pursuit_value.cuh), draws the change, and keeps it only if D + λR did fall.
+//
 // Semantics are those of pursuit.cpp but for the order: in each round every Gaussian that something changed
 // under is valued anew, the best candidates that touch no tile of a better one are drawn, and each is kept if
 // D + lambda·R really fell. A round waits for its slowest block, so a warp values a small Gaussian, a block a large
 // one, whichever is free, and all blocks share those that cover much of the picture.
+//
+// Invariants: between rounds `rest` is the target minus the sum of the Gaussians that `symbols` stand for, up to
+// rounding; two changes of one round touch no common tile (locks), so each one's measured gain is also true after the
+// other, and D + λR never rises.
 #include "pursuit_value.cuh"
 
 namespace gscodec {
 
 GS_DEVICE unsigned long long key_of(unsigned round, float gain, int i) {
+  // A gain is above 0, so its bits order as it does; a later round outbids what earlier ones left in the locks.
   return (unsigned long long)round << LOCK_ROUND_SHIFT | (unsigned long long)__float_as_uint(gain) << LOCK_INDEX_BITS |
          (unsigned long long)i;
 }

@@ -1,4 +1,12 @@
 // What a Gaussian's best change of symbols is worth: gradients gathered, candidates tried by a quadratic model.
+//
+// To draw every change one might make is too slow. The loss along one Gaussian's eight parameters is close to
+// 2·gᵀx + xᵀHx: g is gathered from the residual under it, H is known in closed form, as ∫ over the plane of products of
+// a Gaussian's derivatives (docs/fitting.md), times the mean weight of the pixels there. Each lane of a warp makes one
+// candidate: the minimum along one group of attributes, rounded to symbols, or one that saves bits. H is too small
+// where Gaussians overlap, so it is multiplied by a stiffness, doubled when a drawn change disappoints.
+//
+// Invariant: nothing here decides. A wrong model costs a failed attempt, never quality.
 #pragma once
 
 #include "pursuit.cuh"
@@ -28,7 +36,7 @@ GS_DEVICE void solve(const Block& h, const float g[8], bool means, bool shape, b
     x[1] = -g[1] / damped(h.mean);
   }
   const float own = damped(h.color);
-  const bool both = shape && chroma;
+  const bool both = shape && chroma;  // scales and colours are coupled: growing and brightening look alike
   if (shape) {
     const float share = both ? 0.5f * h.color / own : 0.0f;  // eliminates the colours
     const float out = share * 0.5f * h.color * h.c_sq;

@@ -1,9 +1,14 @@
 // Fitting on the GPU: the whole of a fit or of a colour solve in one launch, without the host.
 //
+// A fit moves Gaussians by Adam (Kingma and Ba, 2015) until their sum looks like a picture; a colour solve finds the
+// best colours for fixed shapes, a linear least-squares problem, by preconditioned conjugate gradients. Either is
+// dozens of short passes, each of which needs the last one's result, so the loop lives on the card.
+//
 // The launch is cooperative. Its blocks form groups; a group works on one picture after another, all of
 // the fit of one before the next, and meets at barriers of its own. One picture takes every block of the card
 // (live); many pictures take a few blocks each, and while one group waits another computes (batches).
-// Semantics are those of fit.cpp.
+// Invariant: all threads of a group take the same way out of the loop, else a barrier waits for ever; so what stops it
+// is asked by sync() and told to all. Semantics are those of fit.cpp.
 #include "fit_pass.cuh"
 
 namespace gscodec {

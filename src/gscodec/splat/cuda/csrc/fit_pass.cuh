@@ -1,9 +1,16 @@
 // Fitting's passes over a picture: strips of 16 x 8 pixels, each by a team of one warp or of four.
 //
-// A fit passes over the same Gaussians many times and they move little, so each tile of 4 x 2 strips keeps a
-// list of what is near it, made again only when some Gaussian has strayed. One warp a strip and its residual
+// One iteration of a fit is two passes: draw the sum, then hand the residual to each Gaussian. Here both are one, as
+// the threads that drew a strip still hold its residual.
+//
+// A fit passes over the same Gaussians many times and they move little, so each tile of two strips across and four down
+// keeps a list of what is near it, made again only when some Gaussian has strayed. One warp a strip and its residual
 // never leaves registers: the most pictures a second. Four warps share a strip's Gaussians and meet once to
 // add up their sums: the least latency, since a face gathers dozens of Gaussians over one strip.
+//
+// Invariant: a tile's list holds every Gaussian whose box comes near it, because boxes are listed with a margin and a
+// step that takes one past its margin has all lists made again before the next pass. A list that is full says so, and
+// all Gaussians are looked at instead.
 #pragma once
 
 #include "raster.cuh"

@@ -1,10 +1,15 @@
 // What every CUDA kernel is made of: which Gaussians reach a tile, the two passes over them, barriers.
 //
+// A picture is a sum of Gaussians, colour times weight, over each pixel; the gradient of a loss sends each pixel's
+// residual back to every Gaussian that reached it. Both are the tiled splatting of 3D Gaussian splatting (Kerbl et
+// al., 2023) without depth: nothing is in front of anything, so nothing is sorted and no order is undone backwards.
+//
 // A block of 8 warps owns a tile of 32 x 8·ROWS pixels, a warp a strip of 16 x 2·ROWS of them, a thread
 // ROWS pixels below one another. No sort and, for a few thousand Gaussians, no binning: the block tests
 // every Gaussian's box against its tile and keeps the hits in shared memory in their own order, then each
-// warp tests those exactly against its strip. Sums therefore run in index order and without atomics; only
-// gradients are gathered with them. The slow twin is splat/raster_torch.py.
+// warp tests those exactly against its strip. Invariant: a pixel's sum therefore runs in index order and without
+// atomics, and comes out the same in every run; only gradients are gathered with them, in any order. The slow twin is
+// splat/raster_torch.py.
 #pragma once
 
 #include "splat/csrc/gaussian.h"
@@ -79,6 +84,7 @@ GS_DEVICE bool overlaps(short4 box, const Rect& r) {
 }
 
 GS_DEVICE short4 box_of(const float* p, int width, int height) {
+  // An ellipse |L⁻¹·d|² = r² reaches r·l1 in x and r·√(l2² + l3²) in y; a hair more against rounding.
   const float half_x = sqrtf(RADIUS_SQ) * p[2] * 1.00001f + 1e-3f;
   const float half_y = sqrtf(RADIUS_SQ * (p[3] * p[3] + p[4] * p[4])) * 1.00001f + 1e-3f;
   const float w = float(width), h = float(height);
