@@ -14,9 +14,9 @@ from gscodec.bench.democlip import demo_frames
 from gscodec.config import ConfigError, encoder_config
 from gscodec.container.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.decode.decoder import Decoder
-from gscodec.encode.make import make_encoder
-from gscodec.encode.parallel import Job, encode_jobs
+from gscodec.encoders import make_encoder
 from gscodec.metrics import psnr_db
+from gscodec.parallel import Job, encode_jobs
 from gscodec.video.frame import Frame, VideoFormat
 
 pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)

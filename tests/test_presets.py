@@ -18,7 +18,7 @@ from gscodec.config import (
     encoder_config,
 )
 from gscodec.container.headers import FrameType
-from gscodec.encode.make import make_encoder
+from gscodec.encoders import make_encoder
 from gscodec.errors import ConfigError
 from gscodec.splat.raster import make_rasterizer
 

@@ -42,7 +42,7 @@ from gscodec.container.headers import (
     pack,
 )
 from gscodec.decode.decoder import Decoder
-from gscodec.encode.make import make_encoder
+from gscodec.encoders import make_encoder
 from gscodec.splat.raster import make_rasterizer
 
 FOLDER = Path(__file__).parents[1] / "tests" / "conformance"

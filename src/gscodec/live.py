@@ -28,7 +28,7 @@ from gscodec.container.headers import (
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import frame_type as next_type
 from gscodec.encode.gop import is_scene_cut, thumbnail
-from gscodec.encode.make import make_encoder
+from gscodec.encoders import make_encoder
 from gscodec.errors import ConfigError
 from gscodec.splat.raster import Place, make_rasterizer
 from gscodec.video.frame import VideoFormat

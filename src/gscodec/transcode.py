@@ -21,11 +21,11 @@ from gscodec.container.packet import Packet
 from gscodec.decode.decoder import Decoder, video_format
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import frame_type, has_moved, is_scene_cut, thumbnail
-from gscodec.encode.parallel import Item, Job, encode_jobs
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
 from gscodec.live import video_stream
 from gscodec.metrics import psnr_db
+from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
 from gscodec.splat.raster import usable_backend
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor

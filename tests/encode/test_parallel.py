@@ -11,7 +11,7 @@ import pytest
 
 from gscodec.config import encoder_config
 from gscodec.container.headers import FrameType
-from gscodec.encode.parallel import Job, encode_jobs
+from gscodec.parallel import Job, encode_jobs
 from gscodec.video.frame import Frame, SidePacket, VideoFormat
 
 VIDEO = VideoFormat(48, 32, Fraction(1, 25), Fraction(25))

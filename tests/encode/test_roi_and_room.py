@@ -15,7 +15,7 @@ import pytest
 from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.make import make_encoder
+from gscodec.encoders import make_encoder
 from gscodec.metrics import psnr_db
 from gscodec.splat.raster import make_rasterizer
 

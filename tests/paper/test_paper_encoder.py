@@ -16,7 +16,7 @@ from gscodec.decode.decoder import Decoder
 from gscodec.decode.profile import dequantize
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.encoder import Encoder
-from gscodec.encode.make import make_encoder
+from gscodec.encoders import make_encoder
 from gscodec.errors import ConfigError, CorruptError, UnsupportedError
 from gscodec.metrics import psnr, squared_error
 from gscodec.paper.encoder import PaperEncoder

@@ -13,7 +13,7 @@ from gscodec.encode.frame_store import FrameSettings, look_at, roi_of
 from gscodec.rdo import rates
 from gscodec.rdo.cuda_pursuit import pursue
 from gscodec.rdo.pursuit import Effort, SymbolArrays
-from gscodec.splat.cuda.fit import losses_of
+from gscodec.splat.cuda.fit import losses_of, macros
 from gscodec.splat.cuda.params import (
     THREADS,
     DrawParams,
@@ -28,7 +28,22 @@ from gscodec.splat.gaussians import OPPONENT_FROM_RGB
 if TYPE_CHECKING:
     from gscodec.splat.cuda.batch import CudaBatch
 
+# Kernels that a frame store and what works on it need; compiled all at once when one is made.
+KERNELS = ("splat/cuda/raster", "encode/frame_store", "rdo/pursuit", "analysis/seeds")
 MATRIX = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
+
+
+def cuda_frame_store(settings: FrameSettings, raster: Any) -> CudaFrameStore:
+    """The store of a CudaRasterizer, with all kernels that it will need compiled."""
+    batch = raster.batch
+    batch.device.prepare(
+        [
+            ("splat/cuda/raster", {"rows": batch.rows(1)}),
+            *((kernel, {} if kernel == "encode/frame_store" else {"rows": 4}) for kernel in KERNELS),
+            ("splat/cuda/fit", macros(batch)),
+        ]
+    )
+    return CudaFrameStore(settings, batch)
 
 
 class CudaFrameStore:
@@ -38,6 +53,7 @@ class CudaFrameStore:
         self._settings, self._batch, self._work = settings, batch, batch.work
         self._n_pixels = batch.width * batch.height
         self.pixels = np.empty(0, np.uint8)
+        self.ground = np.zeros(3, np.uint8)  # sums are counted from black
         self._roi = np.empty(0, np.uint8)  # the matte as it came
         self._looked: tuple[np.ndarray, np.ndarray] | None = None
         take = self._work.take
@@ -61,7 +77,7 @@ class CudaFrameStore:
     def person(self) -> np.ndarray:
         return self._roi >= (128 if self._roi.dtype == np.uint8 else 0.5)
 
-    def take(self, pixels: np.ndarray, matte: np.ndarray) -> None:
+    def take(self, pixels: np.ndarray, matte: np.ndarray, starts_gop: bool) -> None:
         if not self._has_target:
             self.make_target()  # the next frame asks for this one's luma
         self.pixels, self._roi, self._looked = pixels, roi_of(matte), None
@@ -80,6 +96,12 @@ class CudaFrameStore:
             p.shown, p.stability = self._shown.address, stability
         self._look_at(self._target, p)
         self._has_target = True
+
+    def contrasts(self, params: np.ndarray) -> np.ndarray:
+        raise NotImplementedError("only the normalised blend asks, which the card does not draw")
+
+    def birth_target(self) -> Any:
+        raise NotImplementedError("only the normalised blend asks, which the card does not draw")
 
     def target(self) -> CudaTarget:
         return self._target

@@ -206,9 +206,12 @@ class CpuFrameStore:
 
 
 def make_frame_store(settings: FrameSettings, raster: Rasterizer) -> FrameStore:
-    """The store that goes with a rasteriser."""
-    made = getattr(raster, "frame_store", None)  # one that draws where frames can stay
-    return made(settings) if made else CpuFrameStore(settings, raster)
+    """The store that goes with a rasteriser: on the card where it draws there."""
+    if raster.backend != "cuda":
+        return CpuFrameStore(settings, raster)
+    from gscodec.encode.cuda_frame_store import cuda_frame_store  # needs CUDA's packages
+
+    return cuda_frame_store(settings, raster)
 
 
 def look_at(

@@ -81,6 +81,10 @@ class Rasterizer(Protocol):
     height: int
     blend: str
 
+    @property
+    def backend(self) -> str:
+        """Its name: what make_rasterizer was asked for, or what that came to."""
+
     def render(self, params: np.ndarray) -> np.ndarray:
         """The picture, float32 [H, W, 3], neither clamped nor rounded; means are counted from the ground."""
 

@@ -188,6 +188,8 @@ class TorchTarget:
 class TorchRasterizer:
     """raster.Rasterizer in plain torch; docstrings there. Arrays in, arrays of `dtype` out."""
 
+    backend = "torch"
+
     def __init__(
         self,
         width: int,

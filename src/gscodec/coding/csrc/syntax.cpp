@@ -7,7 +7,7 @@
 // contexts are the neighbours: change comes in patches, of space and of time.
 //
 // Every decision is binary and coded by an adaptive arithmetic coder whose probability is mixed from up to four
-// contexts (logistic mixing, after PAQ: Mahoney 2005; adaptive.h). A Contexts list is {stream, {four numbers, -1:
+// contexts (logistic mixing, after PAQ: Mahoney 2005; mixing_coder.h). A Contexts list is {stream, {four numbers, -1:
 // unused}}: each number picks a counter, several small facts are packed into one by multiplication.
 //
 // Invariants. Encoder and decoder run this same code, `Coder` writing or reading; a context may therefore only use what

@@ -18,6 +18,8 @@ NO_GROUND = np.zeros(3, np.float32)
 class CpuRasterizer:
     """raster.Rasterizer on this machine's processor; docstrings there."""
 
+    backend = "cpu"
+
     def __init__(self, width: int, height: int, threads: int = 1, isa: str = "", blend: str = "sum") -> None:
         """`isa`: baseline, x86_64_v3 or x86_64_v4 forces one build of the kernels; "" takes the widest."""
         self.width, self.height, self.blend = width, height, blend

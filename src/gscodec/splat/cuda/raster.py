@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.encode.cuda_frame_store import CudaFrameStore
-from gscodec.encode.frame_store import FrameSettings
 from gscodec.errors import BackendError
 from gscodec.splat.cuda import fit as cuda_fit
 from gscodec.splat.cuda.batch import CudaBatch
@@ -22,26 +20,12 @@ __all__ = ["CudaRasterizer", "check", "make", "n_devices"]
 class CudaRasterizer:
     """raster.Rasterizer on one GPU; docstrings there."""
 
-    blend = "sum"
+    backend, blend = "cuda", "sum"
 
     def __init__(self, width: int, height: int, place: Place | None = None) -> None:
         self.width, self.height = width, height
         place = place or Place()
         self.batch = CudaBatch(width, height, place.ordinal, place.sharers)
-
-    def frame_store(self, settings: FrameSettings) -> CudaFrameStore:
-        """What keeps an encoder's frames on the card."""
-        self.batch.device.prepare(
-            [
-                ("splat/cuda/raster", {"rows": self.batch.rows(1)}),
-                ("splat/cuda/raster", {"rows": 4}),
-                ("splat/cuda/fit", cuda_fit.macros(self.batch)),
-                ("encode/frame_store", {}),
-                ("rdo/pursuit", {"rows": 4}),
-                ("analysis/seeds", {"rows": 4}),
-            ]
-        )
-        return CudaFrameStore(settings, self.batch)
 
     def render(self, params: np.ndarray) -> np.ndarray:
         return self.batch.render([params])[0]

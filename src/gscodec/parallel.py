@@ -23,8 +23,8 @@ from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import is_iframe_due
-from gscodec.encode.make import AnyEncoder, make_encoder
 from gscodec.encode.rate import RateControl
+from gscodec.encoders import AnyEncoder, make_encoder
 from gscodec.metrics import psnr_db
 from gscodec.prefetch import prefetch
 from gscodec.rdo.rates import PACKET_BITS
