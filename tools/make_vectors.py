@@ -35,6 +35,7 @@ from gscodec.config import QUALITY_ONE, EncoderConfig
 from gscodec.container.container import GsvReader, GsvWriter, Packet, Stream
 from gscodec.container.headers import (
     BACKGROUND_CODES,
+    BLEND_CODES,
     ENTROPY_CODES,
     PROFILE_CODES,
     SEQUENCE_HEADER,
@@ -65,6 +66,8 @@ VECTORS: dict[str, dict[str, Any]] = {
     },
     "paper-zstd": {"profile": "paper", "entropy": "zstd", "background": "none"},
     "gaussianimage-none": {"profile": "gaussianimage", "entropy": "ans", "background": "none"},
+    "normalised-coarse": {"blend": "normalised", "hold": 2},
+    "normalised-none": {"blend": "normalised", "background": "none"},
     "extremes": {"entropy": "adaptive"},
     "births": {"entropy": "adaptive"},
 }
@@ -87,9 +90,10 @@ def clip() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]]]:
     """Header fields and packets of an encoder's work."""
     config = EncoderConfig(
-        gaussians=90, quality=0.8, iterations=60, p_iterations=10, **{"hold": 0, **settings}
+        gaussians=90, quality=0.8, iterations=60, p_iterations=10, **{"hold": 0, "blend": "sum", **settings}
     )
-    encoder = make_encoder(config, make_rasterizer("cpu", WIDTH, HEIGHT, 1))
+    raster = make_rasterizer("cpu", WIDTH, HEIGHT, 1, blend=config.blend_used)
+    encoder = make_encoder(config, raster)
     packets = []
     for i, (pixels, matte) in enumerate(clip()):
         frame = encoder.encode(pixels, matte, FrameType.P if i % GOP else FrameType.I)
@@ -97,6 +101,7 @@ def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes,
     assert encoder.state is not None
     quality = getattr(encoder.state, "quality", 1.0)  # the other profiles have none
     header = {"quality_q8": round(quality * QUALITY_ONE), "profile": PROFILE_CODES.index(config.profile)}
+    header["blend"] = BLEND_CODES.index(config.blend_used)
     header["background"] = BACKGROUND_CODES.index(config.background)
     return header | {"entropy": ENTROPY_CODES.index(config.entropy), "hold": config.hold}, packets
 

@@ -29,6 +29,8 @@ NAMES = (
     "extremes",
     "gaussianimage-none",
     "hold-coarse",
+    "normalised-coarse",
+    "normalised-none",
     "paper-coarse",
     "paper-zstd",
     "zstd-none",
@@ -116,4 +118,4 @@ def test_vectors_cover_what_they_should() -> None:
             rooms[name] = bool(decoder.state.is_room.any())
             if name in ("adaptive-coarse", "births", "extremes"):
                 assert max(moved) > 0.5
-    assert rooms == {name: name.endswith("-coarse") or name in ("births", "extremes") for name in NAMES}
+    assert rooms == {name: name.endswith("-coarse") or name in ("births", "extremes", "normalised-none") for name in NAMES}

@@ -205,8 +205,11 @@ def test_clear_pixels_agree_with_the_cpu_to_one_code(cuda: Any, rng: np.random.G
     params[:, 5:] *= 0.2
     clear = clear_pixels(params, WIDTH, HEIGHT)
     for background in (None, np.array([0.2, 0.5, 1], np.float32)):
-        nobody = np.zeros(len(params), bool)
-        here, _ = raster_cpu.CpuRasterizer(WIDTH, HEIGHT).render_person(params, nobody, background)
+        cpu, nobody = raster_cpu.CpuRasterizer(WIDTH, HEIGHT), np.zeros(len(params), bool)
+        if background is None:
+            here = cpu.render_rgb8(params)
+        else:
+            here, _ = cpu.render_person(params, nobody, background)
         there, _ = cuda.CudaBatch(WIDTH, HEIGHT).render_rgb8([params], background)
         assert np.abs(here.astype(int) - there[0])[clear].max() <= 1
 
