@@ -105,7 +105,7 @@ vectors: $(STAMP)  ## add conformance files that are new; none is ever changed (
 golden: $(STAMP)  ## rewrite the golden figures of rate and quality, on purpose; prints before and after
 	$(BIN)/python tools/golden.py
 
-mutate: $(STAMP)  ## put wrong decisions into copies of the encoder; which tests notice (half an hour)
+mutate: $(STAMP)  ## put wrong decisions into copies of the encoder; which tests notice (five minutes)
 	$(BIN)/python tools/mutate.py
 
 clean:  ## remove what was built and measured (.venv and its like stay)
