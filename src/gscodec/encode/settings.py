@@ -46,7 +46,7 @@ def file_stop_rule(config: EncoderConfig) -> StopRule:
     return stop_rule(config.target_psnr, config.plateau)
 
 
-BLACK_SHARE = 0.02  # of the Gaussians, for a room that is one colour
+BLACK_SHARE = 0.12  # of the Gaussians, for a room that is one colour
 
 
 def room_share(config: EncoderConfig) -> float:
