@@ -127,9 +127,10 @@ def slow():
         yield 1
 
 for n in range(300):
-    signal.setitimer(signal.ITIMER_REAL, 0.0005 + n % 17 * 0.0001)
     try:
         with closing(prefetch(slow())) as items:
+            next(items)  # the thread runs: Python's own start of it cannot bear an exception
+            signal.setitimer(signal.ITIMER_REAL, 0.0005 + n % 17 * 0.0001)
             for _ in items:
                 pass
     except Alarm:
