@@ -23,7 +23,7 @@ from gscodec.splat.cuda.params import (
     ScoreParams,
 )
 from gscodec.splat.cuda.scene import CudaTarget
-from gscodec.splat.gaussians import OPPONENT_FROM_RGB
+from gscodec.splat.gaussians import COLOR, OPPONENT_FROM_RGB
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda.batch import CudaBatch
@@ -98,10 +98,7 @@ class CudaFrameStore:
         self._has_target = True
 
     def contrasts(self, params: np.ndarray) -> np.ndarray:
-        raise NotImplementedError("only the normalised blend asks, which the card does not draw")
-
-    def birth_target(self) -> Any:
-        raise NotImplementedError("only the normalised blend asks, which the card does not draw")
+        return np.linalg.norm(params[:, COLOR], axis=1)
 
     def target(self) -> CudaTarget:
         return self._target

@@ -79,9 +79,6 @@ class FrameStore(Protocol):
     def target(self) -> Any:
         """What make_target made, as the rasteriser's fits take it; valid until the next one."""
 
-    def birth_target(self) -> Any:
-        """The same, as raster_cpu's pursuits take it."""
-
     def even_target(self, room_only: bool) -> Any:
         """The frame as a target of which every pixel counts alike; valid until the next one.
 
@@ -165,9 +162,6 @@ class CpuFrameStore:
         if self._raster is self._core:
             return self._target
         return self._raster.target(*self._target_arrays, *self._matte_term())
-
-    def birth_target(self) -> Any:
-        return self._target
 
     def _matte_term(self) -> tuple[np.ndarray, float] | tuple[()]:
         """Under the normalised blend the person's share of a pixel is to be the matte."""

@@ -6,8 +6,6 @@ leave of the picture, and those that do not pay for their bits are dropped again
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gscodec.coding.frames import iframe_base
@@ -99,7 +97,7 @@ class Births:
         matte: np.ndarray | None,
         state: State,
         alive: np.ndarray,
-        goal: tuple[np.ndarray, Any],
+        goal: tuple[np.ndarray, np.ndarray, np.ndarray, float],
         effort: Effort,
         lambda_: float,
         most: int,
@@ -109,13 +107,14 @@ class Births:
         Args:
             residual, matte, lambda_, most: as for `find`.
             state, alive: those alive, and their params [N, 9].
-            goal: the picture, counted from the ground colour, float32 [H, W, 3], and the target made of it.
+            goal: picture, counted from the ground colour, weights, matte and its weight, as
+                raster.Rasterizer.target takes them.
         """
         found = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
         n = len(found)
         column, row = (np.clip(found[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
         is_room = np.zeros(n, bool) if matte is None else matte[row, column] < 0.5
-        picture, target = goal
+        picture = goal[0]
         shown = picture[row, column] - residual[row, column, :3]
         params = np.concatenate([found, np.zeros((n, 1), np.float32)], axis=1)
         if n:
@@ -129,6 +128,7 @@ class Births:
         quantize_weights(params, born, everything)
         quantize_geometry(params, born, everything, self._size)
         if n:
+            target = self._core.target(*goal)
             together = np.concatenate([alive, dequantize(born)])
             together[len(alive) :, COLOR] = params[:, COLOR]
             active = np.arange(len(alive), len(together), dtype=np.uint32)
