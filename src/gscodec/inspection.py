@@ -82,6 +82,7 @@ def inspect_file(
             "frames": n_frames,
             "gops": frames["I"]["frames"],
             "profile": sequence.profile,
+            "blend": sequence.blend,
             "entropy": sequence.entropy,
             "quality": sequence.quality,
             "hold": sequence.hold,
