@@ -152,8 +152,8 @@ def describe(path: str, facts: dict[str, Any]) -> str:
         f"  video      {facts['width']}x{facts['height']}{_shape(facts['sample_aspect_ratio'])}, "
         f"{_rate(facts['frame_rate'])}, {_count(facts['frames'], 'frame')} in "
         f"{_count(facts['gops'], 'GOP')}, "
-        f"profile {facts['profile']}, blend {facts['blend']}, entropy {facts['entropy']}, quality {facts['quality']:g}, "
-        f"background {facts['background']}",
+        f"profile {facts['profile']}, blend {facts['blend']}, entropy {facts['entropy']}, "
+        f"quality {facts['quality']:g}, background {facts['background']}",
     ]
     for kind, row in facts["frame_types"].items():
         if row["frames"]:
