@@ -1,7 +1,7 @@
 // Greedy integer updates: change the symbols that buy the most distortion per bit.
 //
 // Works on a state's integers (coding/quantize.py), so what it ends with is what the decoder draws.
-// For every Gaussian: the gradient of the loss and the closed-form block of JᵀJ give the step of a few groups
+// For every Gaussian: the gradient of the loss and a gathered block of JᵀJ give the step of a few groups
 // of attributes; rounded to symbols it is valued as gain - lambda·bits. The best candidate is drawn (one
 // Gaussian taken out of a few tiles and put back changed), kept if D + lambda·R really fell, and what it
 // touched is valued anew when its turn comes.
@@ -29,7 +29,7 @@ struct PursuitOptions {
   int max_trials = 1 << 30;
   double deadline_s = 0;   // stop after that many seconds; 0: never
   float lambda = 0.01f;    // loss per bit
-  float stiffness = 1.3f;  // on the closed-form block, for overlapping neighbours
+  float stiffness = 1.3f;  // on the gathered block, for overlapping neighbours
 };
 
 struct PursuitResult {
