@@ -5,8 +5,8 @@ Every Gaussian carries two classes, chosen once when it is born and sent with it
     size class k     √(l1·l3) ≈ BASE_SIZE·2^(k/2)       colour step ∝ 1/size
     energy class e   |colour| ≈ step·2^(e/2)            geometry steps ∝ size·2^(−e/2) ∝ 1/|colour|
 
-That is where a step of any attribute costs the same squared error (docs/bits.md, "Steps"; closed-form JᵀJ of
-DESIGN §2), so one number, the quality, scales them all. Specified in docs/bitstream.md, "Quantisation".
+That is where a step of any attribute costs the same squared error (docs/bits.md, "Steps"),
+so one number, the quality, scales them all. Specified in docs/bitstream.md, "Quantisation".
 Dequantisation is one multiplication and at most one addition per value in float64, rounded once to float32.
 """
 
