@@ -50,6 +50,14 @@ void check_length(const Array& a, std::size_t n, const char* name) {
                                 ", expected " + std::to_string(n));
 }
 
+// The second axis: as many numbers for each Gaussian as its blend has.
+template <typename Array>
+void check_columns(const Array& a, std::size_t n, const char* name) {
+  if (a.shape(1) != n)
+    throw std::invalid_argument(std::string(name) + " has " + std::to_string(a.shape(1)) +
+                                " numbers per Gaussian, expected " + std::to_string(n));
+}
+
 // Every number lies within ±most, which no NaN does: such numbers become indices.
 template <typename Array, typename Number>
 void check_values(const Array& a, Number most, const char* name) {

@@ -37,10 +37,3 @@ def dequantize(state: AnyState) -> np.ndarray:  # -> [N, 8]
 def ground_color(state: AnyState) -> np.ndarray | None:  # -> [3]
     """What a state's colours are counted from, opponent units, float32; None: from black."""
     return None if isinstance(state, PaperState) else quantize.ground_color(state)
-
-
-def take(state: AnyState, order: np.ndarray) -> AnyState:
-    """The Gaussians at `order`, in that order."""
-    if isinstance(state, PaperState):
-        return paper_quantize.take(state, order)
-    return quantize.take(state, order)

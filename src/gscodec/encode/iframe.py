@@ -17,6 +17,8 @@ from gscodec.analysis.superpixel import WIDEN, initial_gaussians
 from gscodec.coding.frames import FrameCoder
 from gscodec.coding.quantize import (
     COLOR_0,
+    L1,
+    L3,
     MIN_SCALE,
     State,
     affine_arrays,
@@ -161,7 +163,7 @@ def _normalised_start(params: np.ndarray, ground: np.ndarray) -> np.ndarray:  # 
     """The same Gaussians under the normalised blend: narrower, all of one log-weight."""
     made = np.concatenate([params, np.zeros((len(params), 1), np.float32)], axis=1)
     made[:, CHOLESKY] *= NORMALISED_WIDEN / WIDEN
-    made[:, CHOLESKY.start :: 2][:, :2] = np.maximum(made[:, CHOLESKY.start :: 2][:, :2], MIN_SCALE)
+    made[:, [L1, L3]] = np.maximum(made[:, [L1, L3]], MIN_SCALE)
     made[:, COLOR] -= ground
     return made
 

@@ -17,6 +17,7 @@ using namespace nb::literals;
 
 namespace {
 
+using gscodec::check_columns;
 using gscodec::check_length;
 using gscodec::check_number;
 using gscodec::check_sides;
@@ -64,13 +65,6 @@ gscodec::Motion to_motion(const FrameCoder& coder, const std::optional<Mesh>& me
     motion.mesh.assign(mesh->data(), mesh->data() + mesh->size());
   }
   return motion;
-}
-
-template <typename Array>
-void check_columns(const Array& a, std::size_t n, const char* name) {
-  if (a.shape(1) != n)
-    throw std::invalid_argument(std::string(name) + " has " + std::to_string(a.shape(1)) +
-                                " symbols per Gaussian, expected " + std::to_string(n));
 }
 
 std::vector<Gaussian> to_gaussians(const FrameCoder& coder, const Symbols& symbols, const Classes& size,

@@ -30,6 +30,7 @@ using gscodec::Canvas;
 using gscodec::make_array;
 using gscodec::N_COLORS;
 using namespace gscodec::bindings;
+using gscodec::check_columns;
 using gscodec::check_length;
 using gscodec::check_number;
 using gscodec::check_sides;
@@ -47,14 +48,6 @@ nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n, std::si
   auto array = make_array<float>({n, n_params}, &data);
   std::copy_n(params, n * n_params, data);
   return array;
-}
-
-// Every row has as many numbers as the canvas's blend gives a Gaussian.
-template <typename Array>
-void check_columns(const Array& a, const Canvas& canvas, const char* name) {
-  if (a.shape(1) != std::size_t(canvas.n_params))
-    throw std::invalid_argument(std::string(name) + " has " + std::to_string(a.shape(1)) +
-                                " numbers per Gaussian, expected " + std::to_string(canvas.n_params));
 }
 
 // A target is laid out in tiles of the canvas it was made for.
@@ -168,7 +161,7 @@ NB_MODULE(_native, m) {
       .def(
           "render",
           [](Canvas& c, Params params) {
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &out);
             nb::gil_scoped_release release;
@@ -179,7 +172,7 @@ NB_MODULE(_native, m) {
       .def(
           "render_rgb8",
           [](Canvas& c, Params params, Matrix matrix, Background ground) {
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             uint8_t* rgb;
             auto picture = make_array<uint8_t>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &rgb);
             nb::gil_scoped_release release;
@@ -190,7 +183,7 @@ NB_MODULE(_native, m) {
       .def(
           "render_person",
           [](Canvas& c, Params params, Flags is_room, Matrix matrix, Background ground, Background background) {
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             check_length(is_room, params.shape(0), "is_room");
             uint8_t *rgb, *alpha;
             const std::size_t h = c.height, w = c.width;
@@ -207,7 +200,7 @@ NB_MODULE(_native, m) {
       .def(
           "gradients",
           [](Canvas& c, Params params, Picture residual) {
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             check_size(residual, c.width, c.height, "residual");
             float* out;
             auto array = make_array<float>({params.shape(0), std::size_t(c.n_params)}, &out);
@@ -221,7 +214,7 @@ NB_MODULE(_native, m) {
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
              const gscodec::FitOptions& options, std::optional<nb::callable> project, std::optional<Flags> is_room) {
             check_target(target, c);
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             const bool* rooms = checked_rooms(target, is_room, params.shape(0));
             const uint32_t* index = checked(active, params.shape(0));
             const std::size_t count = active ? active->shape(0) : params.shape(0), n_params = c.n_params;
@@ -233,7 +226,7 @@ NB_MODULE(_native, m) {
                 Params array;
                 if (!nb::try_cast(made, array)) throw nb::type_error("project must return float32 [n, n_params]");
                 check_length(array, count, "what project returned");
-                check_columns(array, c, "what project returned");
+                check_columns(array, c.n_params, "what project returned");
                 std::copy_n(array.data(), count * n_params, drawn);
               };
             nb::gil_scoped_release release;
@@ -247,7 +240,7 @@ NB_MODULE(_native, m) {
           [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,
              float ridge) {
             check_target(target, c);
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             const uint32_t* index = checked(active, params.shape(0));
             nb::gil_scoped_release release;
             return gscodec::solve_colors(c, target, params.data(), int(params.shape(0)), index,
@@ -258,7 +251,7 @@ NB_MODULE(_native, m) {
           "loss",
           [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             nb::gil_scoped_release release;
             return gscodec::loss(c, target, params.data(), int(params.shape(0)));
           },
@@ -267,19 +260,19 @@ NB_MODULE(_native, m) {
           "rest",
           [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), 4}, &out);
             nb::gil_scoped_release release;
             gscodec::rest(c, target, params.data(), int(params.shape(0)), out);
             return array;
           },
-          "target"_a, "params"_a, "Target minus sum, and weight: [H, W, 4].")
+          "target"_a, "params"_a, "Target minus picture, and weight: [H, W, 4].")
       .def(
           "curvatures",
           [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             float* out;
             constexpr std::size_t columns = sizeof(gscodec::Curvature) / sizeof(float);
             auto array = make_array<float>({params.shape(0), columns}, &out);
@@ -293,7 +286,7 @@ NB_MODULE(_native, m) {
       .def(
           "weights",
           [](Canvas& c, Params params) {
-            check_columns(params, c, "params");
+            check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width)}, &out);
             nb::gil_scoped_release release;
@@ -312,13 +305,13 @@ NB_MODULE(_native, m) {
             const bool* rooms = checked_rooms(target, is_room, n);
             const bool* other_rooms = others ? checked_rooms(target, others_room, others->shape(0)) : nullptr;
             const std::size_t n_groups = c.normalised ? gscodec::N_GROUPS : gscodec::N_GROUPS - 1;
-            check_columns(symbols, c, "symbols");
-            check_columns(base, c, "base");
-            check_columns(step, c, "step");
-            check_columns(offset, c, "offset");
-            check_columns(low, c, "low");
-            check_columns(high, c, "high");
-            if (others) check_columns(*others, c, "others");
+            check_columns(symbols, c.n_params, "symbols");
+            check_columns(base, c.n_params, "base");
+            check_columns(step, c.n_params, "step");
+            check_columns(offset, c.n_params, "offset");
+            check_columns(low, c.n_params, "low");
+            check_columns(high, c.n_params, "high");
+            if (others) check_columns(*others, c.n_params, "others");
             check_length(rates, n_params, "rates");
             if (groups.shape(1) != n_groups)
               throw std::invalid_argument("groups has " + std::to_string(groups.shape(1)) + " groups, expected " +

@@ -193,8 +193,11 @@ void Canvas::render_person(const float* params, const bool* is_room, int n, cons
     prepare(params, n, everyone);
     cover(everyone, params, all);
   }
-  std::vector<Prepared> masks = person;
-  for (Prepared& g : masks) g.color[0] = 1.0f, g.color[1] = g.color[2] = 0.0f;
+  std::vector<Prepared> masks;
+  if (!normalised) {
+    masks = person;
+    for (Prepared& g : masks) g.color[0] = 1.0f, g.color[1] = g.color[2] = 0.0f;
+  }
   forward(person, coverage, [&](int t, const float* acc) {
     const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
     const int columns = std::min(TILE_W, width - x0), rows = std::min(TILE_H, height - y0);
