@@ -25,11 +25,12 @@ from gscodec.splat.cpu.raster import CpuRasterizer
 FILE = Path(__file__).with_name("golden.json")
 SIZE = 160, 96
 N_FRAMES, GOP = 24, 8
-RUNS: dict[str, dict[str, float]] = {
+RUNS: dict[str, dict[str, Any]] = {
     "crf 20": {"crf": 20.0},
     "crf 26": {"crf": 26.0},
     "crf 32": {"crf": 32.0},
     "bitrate 40": {"bitrate": 40.0},
+    "open GOP": {"crf": 26.0, "open_gop": True},
 }
 Figures = dict[str, Any]
 
@@ -51,7 +52,12 @@ def measure(run: str, source: Path, mattes: Path, coded: Path, threads: int = 1)
         decoder shows.
     """
     config = encoder_config(
-        "medium", backend="cpu", roi=str(mattes), gop_length=GOP, threads=threads, **RUNS[run]
+        "medium",
+        backend="cpu",
+        roi=str(mattes),
+        gop_length=GOP,
+        threads=threads,
+        **{"open_gop": False} | RUNS[run],
     )
     with baseline_kernels():
         tally = encode_file(source, coded, config)

@@ -92,7 +92,6 @@ def test_the_roi_is_the_callers_or_the_configs() -> None:
     [
         ({"bitrate": 100.0}, "--bitrate"),
         ({"target_psnr": 30.0}, "--target-psnr"),
-        ({"open_gop": True}, "--open-gop"),
     ],
 )
 def test_what_only_whole_files_can_have_is_refused(settings: dict, option: str) -> None:

@@ -51,7 +51,7 @@ _ENCODER_HELP = {
     "gaussians": ("N", "Gaussians of an I-frame; default from --crf."),
     "gop_length": ("N", "Frames from one I-frame to the next, the I-frame counted."),
     "scene_cut": ("", "Whether a cut starts a GOP early."),
-    "open_gop": ("", "Whether a GOP may go on past --gop while it holds its quality; seeking gets coarser."),
+    "open_gop": ("", "Whether a GOP may go on past --gop, up to five times it, while it holds its quality."),
     "change_threshold": ("VALUE", "Difference that marks a changed pixel."),
     "init": ("MODE", f"Where Gaussians start: {', '.join(config.INIT_MODES)}."),
     "detail": ("SHARE", "Superpixels of 0: equal area, 1: equal detail."),

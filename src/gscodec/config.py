@@ -51,7 +51,7 @@ class EncoderConfig:
     gaussians: int | None = None  # of an I-frame before pruning, person and room together; None: from crf
     gop_length: int = 60  # frames from one I-frame to the next, the I-frame counted
     scene_cut: bool = True  # a cut starts a GOP early
-    open_gop: bool = False  # at the end of a GOP an I-frame only where the P-frames have lost much
+    open_gop: bool = False  # a GOP goes on past its length, but not five times, while it holds its quality
     change_threshold: float = 6.0  # mean |difference| of a pixel, in code values, that marks it as changed
 
     # How it is fitted
@@ -211,8 +211,8 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "motion_pixels": 6_000,
     },
     "fast": {"iterations": 60, "polish_passes": 2, "update_passes": 2},
-    "medium": {"iterations": 150, "polish_passes": 4, "update_passes": 3},
-    "slow": {"iterations": 600, "polish_passes": 10, "update_passes": 6},
+    "medium": {"iterations": 150, "polish_passes": 4, "update_passes": 3, "open_gop": True},
+    "slow": {"iterations": 600, "polish_passes": 10, "update_passes": 6, "open_gop": True},
 }
 # What a preset adds for P-frames that are fitted and not updated greedily.
 REFIT_VALUES: dict[str, dict[str, Any]] = {

@@ -41,12 +41,15 @@ def inspect_file(
             {"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]
         ]
         first_pts = last_pts = None
+        n_recovery_points = 0
         for p in reader:
             if p.frame_type is None:
                 side[p.stream - 1]["packets"] += 1
                 side[p.stream - 1]["bytes"] += len(p.payload)
                 continue
-            row = frames[p.frame_type.name]
+            kind = "I" if p.frame_type == FrameType.I else "P"
+            row = frames[kind]
+            n_recovery_points += p.is_recovery
             row["frames"] += 1
             row["bytes"] += len(p.payload)
             if p.frame_type == FrameType.I or state is None:  # the reader lets no P-frame come first
@@ -59,7 +62,7 @@ def inspect_file(
                 else:
                     row["coded_gaussians"] += int((state.symbols != reference.symbols).any(axis=1).sum())
             if meter:
-                total = spent[p.frame_type.name]
+                total = spent[kind]
                 for stream, n_bits in meter.take_bits().items():
                     if n_bits:
                         total[stream] = total.get(stream, 0.0) + n_bits
@@ -81,6 +84,7 @@ def inspect_file(
             "duration_s": round(duration_s, 6),
             "frames": n_frames,
             "gops": frames["I"]["frames"],
+            "recovery_points": n_recovery_points,
             "profile": sequence.profile,
             "blend": sequence.blend,
             "entropy": sequence.entropy,

@@ -26,15 +26,14 @@ from gscodec.container.headers import (
     pack,
 )
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import frame_type as next_type
-from gscodec.encode.gop import is_scene_cut, thumbnail
+from gscodec.encode.gop import GopCounter, OpenGop, is_scene_cut, thumbnail
 from gscodec.encoders import make_encoder
 from gscodec.errors import ConfigError
 from gscodec.splat.raster import Place, make_rasterizer
 from gscodec.video.frame import VideoFormat
 
 # What they ask for is reached over many GOPs, with what the finished ones took: only `encode_file` does that.
-_FILES_ONLY = {"bitrate": "--bitrate", "target_psnr": "--target-psnr", "open_gop": "--open-gop"}
+_FILES_ONLY = {"bitrate": "--bitrate", "target_psnr": "--target-psnr"}
 
 
 def sequence_header(video: VideoFormat, config: EncoderConfig) -> dict[str, int]:
@@ -72,6 +71,12 @@ def video_stream(video: VideoFormat, config: EncoderConfig) -> Stream:
     step = 1 / (video.frame_rate * video.time_base) if video.frame_rate else Fraction(0)
     header = pack(SEQUENCE_HEADER, sequence_header(video, config))
     return Stream("video", "gsv", video.time_base, header, round(step))
+
+
+def video_packet(coded: EncodedFrame, pts: int, duration: int) -> Packet:
+    """A coded frame as a packet; times in ticks of the time base."""
+    is_key, is_recovery = coded.frame_type == FrameType.I, coded.frame_type == FrameType.RECOVERY
+    return Packet(0, pts, is_key, coded.payload, duration, is_recovery=is_recovery)
 
 
 class Encoder:
@@ -133,7 +138,7 @@ class Encoder:
         self._shape = (height, width)
         self._encoder = make_encoder(config, raster)
         self._matter: Matter | None = None
-        self._since: int | None = None  # frames since the last I-frame
+        self._gops, self._open_gop = GopCounter(config.gop_length), OpenGop(config.open_gop)
         self._thumbnail: np.ndarray | None = None
 
     def encode(
@@ -145,7 +150,8 @@ class Encoder:
             pixels: R'G'B' uint8 [H, W, 3].
             matte: what matters, [H, W], in [0, 1] or as uint8 in 255ths. None: what `config.roi` finds,
                 anew for every frame.
-            frame_type: None: as `config.gop_length` and `config.scene_cut` have it. The first is an I-frame.
+            frame_type: None: as `config.gop_length`, `open_gop` and `scene_cut` have it. The first is an
+                I-frame.
         Raises:
             ValueError: an array of another shape or type. FitError: the fit diverged.
             ConfigError, BackendError, MediaError: what `config.roi` needs is missing (first call only).
@@ -153,17 +159,18 @@ class Encoder:
         pixels = self._checked(pixels)
         now = thumbnail(pixels)
         cut = self._config.scene_cut and is_scene_cut(self._thumbnail, now)
-        if frame_type is None:
-            frame_type = next_type(self._since, self._config.gop_length, cut)
+        due, must = self._gops.due(cut)
+        frame_type = self._open_gop.type_of(due, must) if frame_type is None else frame_type
         matte = self._found_matte(pixels, cut) if matte is None else self._checked_matte(matte)
         coded = self._encoder.encode(pixels, matte, frame_type)
         self._thumbnail = now
-        self._since = 0 if coded.frame_type == FrameType.I else (self._since or 0) + 1
+        self._gops.took(coded.frame_type, must)
+        self._open_gop.coded(coded)
         return coded
 
     def packet(self, coded: EncodedFrame, pts: int) -> Packet:
         """What GsvWriter.write takes; pts in ticks of the time base."""
-        return Packet(0, pts, coded.frame_type == FrameType.I, coded.payload, self.streams[0].step)
+        return video_packet(coded, pts, self.streams[0].step)
 
     def _found_matte(self, pixels: np.ndarray, cut: bool) -> np.ndarray:
         if self._matter is None:

@@ -2,8 +2,8 @@
 
 GOPs know nothing of each other, so off-line each is encoded on a core of its own, in order of its frames,
 with CUDA on a stream of its own of one of the GPUs; results come out in the order of the input. Where frames
-are too large to hold whole GOPs of them, latency counts, or GOPs are open, frames are encoded one at a time
-with all threads on each.
+are too large to hold whole GOPs of them, or latency counts, frames are encoded one at a time with all threads
+on each. The file is the same either way: where open GOPs must end does not depend on what was coded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import is_iframe_due
+from gscodec.encode.gop import MAX_OPEN_GOPS, OpenGop
 from gscodec.encode.rate import RateControl
 from gscodec.encoders import AnyEncoder, make_encoder
 from gscodec.metrics import psnr_db
@@ -40,14 +40,14 @@ class Job:
     """A frame with its ROI and its place in the GOP.
 
     Attributes:
-        matte: uint8 [H, W]: 255 is the person. is_scene: an I-frame because a scene begins, not because the
-            GOP is long enough.
+        matte: uint8 [H, W]: 255 is the person. frame_type: that it has where GOPs are closed. must: and where
+            they are open, too.
     """
 
     frame: Frame
     matte: np.ndarray
     frame_type: FrameType
-    is_scene: bool = False
+    must: bool = False
 
 
 Item = Job | SidePacket
@@ -64,8 +64,7 @@ def encode_jobs(
     Yields:
         (job, its coded frame) and (side packet, None).
     """
-    alone = config.deadline_ms is not None or config.open_gop
-    workers = 1 if alone else _workers(config, video, threads)
+    workers = 1 if config.deadline_ms is not None else _workers(config, video, threads)
     if workers > 1:
         return _gop_per_worker(jobs, config, video, workers, max(1, threads // workers))
     return _one_by_one(jobs, config, video, threads)
@@ -75,7 +74,8 @@ def _workers(config: EncoderConfig, video: VideoFormat, threads: int) -> int:
     """GOPs to encode at a time: one per core, as far as their frames may be held."""
     if config.backend not in ("cpu", "cuda"):
         return 1
-    n_bytes_per_gop = video.width * video.height * 4 * config.gop_length
+    n_frames_per_gop = config.gop_length * (MAX_OPEN_GOPS if config.open_gop else 1)
+    n_bytes_per_gop = video.width * video.height * 4 * n_frames_per_gop
     most = MAX_HELD_BYTES // n_bytes_per_gop
     if config.backend == "cuda":
         most = min(most, GOPS_PER_GPU * len(_devices(config)))
@@ -86,8 +86,10 @@ def _devices(config: EncoderConfig) -> Sequence[int]:
     return config.device_numbers() or range(n_devices(config.backend))
 
 
-def _encode(encoder: AnyEncoder, job: Job, frame_type: FrameType) -> EncodedFrame:
-    return encoder.encode(job.frame.pixels, job.matte, frame_type)
+def _encode(encoder: AnyEncoder, job: Job, open_gop: OpenGop) -> EncodedFrame:
+    coded = encoder.encode(job.frame.pixels, job.matte, open_gop.type_of(job.frame_type, job.must))
+    open_gop.coded(coded)
+    return coded
 
 
 def _one_by_one(
@@ -99,33 +101,19 @@ def _one_by_one(
     )
     encoder = make_encoder(config, raster)
     control = RateControl(config)
+    open_gop = OpenGop(config.open_gop)
     gop: list[EncodedFrame] = []  # since the rate control learnt last
-    iframe: EncodedFrame | None = None
     with closing(prefetch(jobs)) as prepared:
         for job in prepared:
             if not isinstance(job, Job):
                 yield job, None
                 continue
-            frame_type = job.frame_type
-            if frame_type == FrameType.I:
+            if job.frame_type == FrameType.I:
                 _learn(control, encoder.crf_offset, gop, video)
                 encoder.crf_offset = control.crf_offset
-                if (
-                    config.open_gop
-                    and iframe
-                    and not job.is_scene
-                    and not is_iframe_due(_db(iframe), _db(gop[-1]))
-                ):
-                    frame_type = FrameType.P
                 gop = []
-            gop.append(_encode(encoder, job, frame_type))
-            if gop[-1].frame_type == FrameType.I:
-                iframe = gop[-1]
+            gop.append(_encode(encoder, job, open_gop))
             yield job, gop[-1]
-
-
-def _db(frame: EncodedFrame) -> float:
-    return psnr_db(frame.roi_error, frame.roi_samples)
 
 
 def _gop_per_worker(
@@ -144,11 +132,11 @@ def _gop_per_worker(
             mine.raster = make_rasterizer(
                 config.backend, video.width, video.height, threads, place=place, blend=config.blend_used
             )
-        encoder = make_encoder(config, mine.raster)
+        encoder, open_gop = make_encoder(config, mine.raster), OpenGop(config.open_gop)
         encoder.crf_offset = offset
         results: list[Result] = []
         while (job := gop.get()) is not None and not stop.is_set():
-            results.append((job, _encode(encoder, job, job.frame_type) if isinstance(job, Job) else None))
+            results.append((job, _encode(encoder, job, open_gop) if isinstance(job, Job) else None))
         return results, offset
 
     def collect(done: Future[tuple[list[Result], float]]) -> list[Result]:
@@ -162,7 +150,7 @@ def _gop_per_worker(
     with ThreadPoolExecutor(workers) as pool:
         try:
             for job in jobs:
-                if gop is None or (isinstance(job, Job) and job.frame_type == FrameType.I):
+                if gop is None or (isinstance(job, Job) and _starts_gop(job, config.open_gop)):
                     if gop is not None:
                         gop.put(None)
                     while len(pending) >= workers:
@@ -178,6 +166,10 @@ def _gop_per_worker(
             stop.set()  # on an error or Ctrl-C the other GOPs need not finish
             if gop is not None:
                 gop.put(None)
+
+
+def _starts_gop(job: Job, is_open: bool) -> bool:
+    return job.frame_type == FrameType.I and (job.must or not is_open)
 
 
 def _learn(control: RateControl, offset: float, gop: list[EncodedFrame], video: VideoFormat) -> None:

@@ -20,10 +20,10 @@ from gscodec.container.headers import SIGNATURE, FrameType
 from gscodec.container.packet import Packet
 from gscodec.decode.decoder import Decoder, video_format
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import frame_type, has_moved, is_scene_cut, thumbnail
+from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
-from gscodec.live import video_stream
+from gscodec.live import video_packet, video_stream
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
@@ -185,14 +185,14 @@ def _jobs(
 def _job(draft: _Draft | SidePacket) -> Item:
     if isinstance(draft, SidePacket):
         return draft
-    frame, matte, kind, is_scene = draft
-    return Job(frame, matte(), kind, is_scene)
+    frame, matte, kind, must = draft
+    return Job(frame, matte(), kind, must)
 
 
 def _drafts(
     items: Iterable[Frame | SidePacket], matter: Matter, config: EncoderConfig
 ) -> Iterator[_Draft | SidePacket]:
-    since: int | None = None
+    gops = GopCounter(config.gop_length)
     before: np.ndarray | None = None
     mattes = _Mattes(matter, config.matte_every)
     for item in items:
@@ -202,9 +202,9 @@ def _drafts(
         now = thumbnail(item.pixels)
         cut = config.scene_cut and is_scene_cut(before, now)
         before = now
-        kind, is_scene = frame_type(since, config.gop_length, cut), cut or since is None
-        since = 0 if kind == FrameType.I else (since or 0) + 1
-        yield item, mattes.of(item.pixels, now, cut), kind, is_scene
+        kind, must = gops.due(cut)
+        gops.took(kind, must)
+        yield item, mattes.of(item.pixels, now, cut), kind, must
 
 
 class _Mattes:
@@ -246,7 +246,7 @@ def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
 
 
 def _pack_frame(frame: Frame, coded: EncodedFrame) -> Packet:
-    return Packet(0, frame.pts, coded.frame_type == FrameType.I, coded.payload, frame.duration)
+    return video_packet(coded, frame.pts, frame.duration)
 
 
 def _pack_side(p: SidePacket) -> Packet:

@@ -100,7 +100,18 @@ def test_a_change_of_step_is_paid_once() -> None:
 def test_frame_type_is_that_of_the_video_only() -> None:
     assert Packet(0, 0, True, b"").frame_type is FrameType.I
     assert Packet(0, 0, False, b"").frame_type is FrameType.P
+    assert Packet(0, 0, False, b"", is_recovery=True).frame_type is FrameType.RECOVERY
     assert Packet(1, 0, True, b"").frame_type is None
+
+
+def test_a_recovery_point_is_a_flag_of_p_frames() -> None:
+    for packet in (Packet(0, 0, False, b"x", 512), Packet(0, 0, False, b"x", 512, is_recovery=True)):
+        unit = pack_packet(packet, Clock(STEPS))
+        assert unit[0] & 0b1111 == (0b1001 if packet.is_recovery else 0b0001)
+        assert unpack_packet(*split(unit), Clock(STEPS)) == packet
+    for packet in (Packet(0, 0, True, b"", is_recovery=True), Packet(1, 0, False, b"", is_recovery=True)):
+        with pytest.raises(ConfigError, match="recovery point; permitted: P-frames"):
+            pack_packet(packet, Clock(STEPS))
 
 
 @pytest.mark.parametrize(

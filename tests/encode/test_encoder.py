@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -23,7 +24,7 @@ from gscodec.config import (
     encoder_config,
 )
 from gscodec.container.headers import BACKGROUND_CODES, BLEND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType
-from gscodec.decode.decoder import Decoder
+from gscodec.decode.decoder import MAX_UNDRAWN, Decoder
 from gscodec.decode.show import Holder
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.encoder import Encoder
@@ -316,6 +317,45 @@ def test_pictures_are_the_same_whichever_are_looked_at() -> None:
             some.render()[:] = 0  # the caller's own
             np.testing.assert_array_equal(some.render(), picture)
     assert header["hold"] == 30
+
+
+def test_pictures_from_a_recovery_point_on_need_none_before_it() -> None:
+    """Who seeks decodes the packets from the I-frame on, and draws only from the recovery point on."""
+    types = (FrameType.I, FrameType.P, FrameType.RECOVERY, FrameType.P, FrameType.P)
+    frames, _, header = encode(replace(FAST, hold=30), types=types)
+    every, seeking = (Decoder(header, backend="cpu", threads=1) for _ in range(2))
+    n_drawn = 0
+
+    def draw(*arguments: object) -> np.ndarray:
+        nonlocal n_drawn
+        n_drawn += 1
+        return raster.render_rgb8(*arguments)
+
+    raster = make_rasterizer("cpu", WIDTH, HEIGHT, 1, blend=seeking.sequence.blend)
+    seeking._raster = SimpleNamespace(render_rgb8=draw)
+    pictures = []
+    for frame in frames:
+        every.decode(frame.payload, frame.frame_type)
+        pictures.append(every.render())
+        seeking.decode(frame.payload, frame.frame_type)
+    np.testing.assert_array_equal(seeking.render(), pictures[4])
+    assert n_drawn == 3
+    assert [frame.frame_type for frame in frames] == list(types)
+    fresh = Decoder(header, backend="cpu", threads=1)
+    for frame in frames[:3]:
+        fresh.decode(frame.payload, frame.frame_type)
+    np.testing.assert_array_equal(pictures[2], make_picture(fresh))  # shown as it is
+
+
+def test_a_decoder_keeps_few_states_that_nobody_looks_at() -> None:
+    frames, _, header = encode(replace(FAST, hold=30), types=TYPES[:2])
+    decoder = Decoder(header, backend="cpu", threads=1)
+    decoder.decode(frames[0].payload, FrameType.I)
+    state = decoder.state
+    decoder._coder = SimpleNamespace(unpack_pframe=lambda payload, reference: state)
+    for _ in range(3 * MAX_UNDRAWN):
+        decoder.decode(b"", FrameType.P)
+        assert len(decoder._undrawn) <= MAX_UNDRAWN
 
 
 def test_a_clip_of_the_person_alone_is_held_too() -> None:

@@ -33,7 +33,6 @@ from gscodec.container.headers import (
     SIGNATURE,
     VERSION,
     Field,
-    FrameType,
     checksum,
     unpack,
 )
@@ -96,7 +95,7 @@ class GsvWriter:
         """
         if self._closed:
             raise ValueError("the writer is closed")
-        if item.frame_type is FrameType.P and not self._n_frames:
+        if item.stream == 0 and not (item.is_keyframe or self._n_frames):
             raise ConfigError("the first video packet is a P-frame; permitted: an I-frame")
         unit = packet.pack_packet(item, self._clock)
         if item.stream == 0:

@@ -41,10 +41,15 @@ CRC16_BELOW = 1024  # covered bytes from which on CRC-32 takes over from CRC-16
 
 
 class FrameType(IntEnum):
-    """Coded value of a frame's kind: I codes all Gaussians, P changes those of the previous frame."""
+    """A frame's kind: I codes all Gaussians, P changes those of the previous frame.
+
+    RECOVERY is a P-frame too, but pictures from there on depend on the state alone and on no picture shown
+    before it (docs/bitstream.md, "Hold"), so that who seeks need draw nothing in front of it.
+    """
 
     I = 0  # noqa: E741  (the name every video codec uses)
     P = 1
+    RECOVERY = 2
 
 
 class Field(NamedTuple):

@@ -28,7 +28,8 @@ class PacketKind(IntEnum):
 
 
 KIND_MASK = 0b0000_0111
-FLAG_KEYFRAME = 0b0000_1000  # side packets only; a video packet's kind says it
+FLAG_KEYFRAME = 0b0000_1000  # of a side packet; a video packet's kind says it
+FLAG_RECOVERY = 0b0000_1000  # of a P-frame: it is a recovery point
 FLAG_PTS = 0b0001_0000
 FLAG_DURATION = 0b0010_0000
 FLAG_DTS = 0b0100_0000  # side packets only
@@ -60,6 +61,7 @@ class Packet:
         payload: access unit (FRAME_HEADER and its sections), or the side codec's bytes.
         duration: ticks, 0 when unknown.
         dts: decoding time of a side packet, None = pts; the video has none, its order is display order.
+        is_recovery: of a P-frame: FrameType.RECOVERY.
     """
 
     stream: int
@@ -68,13 +70,16 @@ class Packet:
     payload: bytes = field(repr=False)
     duration: int = 0
     dts: int | None = None
+    is_recovery: bool = False
 
     @property
     def frame_type(self) -> FrameType | None:
         """FrameType of a video packet, None for a side packet."""
         if self.stream != 0:
             return None
-        return FrameType.I if self.is_keyframe else FrameType.P
+        if self.is_keyframe:
+            return FrameType.I
+        return FrameType.RECOVERY if self.is_recovery else FrameType.P
 
 
 class Clock:
@@ -130,6 +135,8 @@ def pack_packet(packet: Packet, clock: Clock) -> bytes:
         raise ConfigError(f"packet's stream is {packet.stream}; permitted: 0 to {len(clock) - 1}")
     if packet.stream == 0 and packet.dts is not None:
         raise ConfigError("a video packet has a dts; permitted: None, coding order is display order")
+    if packet.is_recovery and (packet.stream or packet.is_keyframe):
+        raise ConfigError("a side packet or an I-frame is a recovery point; permitted: P-frames")
     dts = packet.pts if packet.dts is None else packet.dts
     for name, ticks in (("pts", packet.pts), ("dts", dts), ("duration", packet.duration)):
         if abs(ticks) > MAX_TICKS:
@@ -139,6 +146,7 @@ def pack_packet(packet: Packet, clock: Clock) -> bytes:
         head = PacketKind.SIDE | (FLAG_KEYFRAME if packet.is_keyframe else 0)
     else:
         head = PacketKind.I_FRAME if packet.is_keyframe else PacketKind.P_FRAME
+        head |= FLAG_RECOVERY if packet.is_recovery else 0
     if head == PacketKind.I_FRAME:
         clock.restart()
     expected_pts, expected_duration = clock.predict(packet.stream)
@@ -168,7 +176,7 @@ def unpack_packet(head: int, body: memoryview, clock: Clock, offset: int = 0) ->
     kind = PacketKind(head & KIND_MASK)
     if head & RESERVED:
         raise UnsupportedError("a packet has the reserved bit: a newer gscodec wrote this", offset=offset)
-    if kind != PacketKind.SIDE and head & (FLAG_KEYFRAME | FLAG_DTS):
+    if (kind == PacketKind.I_FRAME and head & FLAG_KEYFRAME) or (kind != PacketKind.SIDE and head & FLAG_DTS):
         raise CorruptError("a video packet has the flags of a side packet", offset=offset)
     values, payload = unpack(_body_fields(head), body, offset)
     stream = values.get("stream", 0)
@@ -183,9 +191,10 @@ def unpack_packet(head: int, body: memoryview, clock: Clock, offset: int = 0) ->
     if max(abs(pts), abs(dts)) > MAX_TICKS:
         raise CorruptError(f"packet's pts {pts} or dts {dts} is beyond ±{MAX_TICKS} ticks", offset=offset)
     clock.advance(stream, pts, duration)
-    is_keyframe = kind == PacketKind.I_FRAME or bool(head & FLAG_KEYFRAME)
+    is_keyframe = kind == PacketKind.I_FRAME or (kind == PacketKind.SIDE and bool(head & FLAG_KEYFRAME))
     side_dts = dts if kind == PacketKind.SIDE else None
-    return Packet(stream, pts, is_keyframe, bytes(payload), duration, side_dts)
+    is_recovery = kind == PacketKind.P_FRAME and bool(head & FLAG_RECOVERY)
+    return Packet(stream, pts, is_keyframe, bytes(payload), duration, side_dts, is_recovery)
 
 
 @cache  # 256 heads

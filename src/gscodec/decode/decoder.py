@@ -19,6 +19,7 @@ from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.raster import Rasterizer, make_rasterizer
 from gscodec.video.frame import VideoFormat
 
+MAX_UNDRAWN = 64  # states that wait to be drawn; each is as large as the Gaussians of a frame
 PROFILES = tuple(range(len(PROFILE_CODES)))
 BLENDS = tuple(range(len(BLEND_CODES)))
 
@@ -113,7 +114,10 @@ class Decoder:
         self._state: AnyState | None = None
         self._background = background
         self._holder = Holder(s.hold)
-        self._restart = True  # what is drawn next follows an I-frame that was not drawn, or is one
+        # Not drawn yet: what is held of them shows in the next picture. Nothing is drawn before it is asked
+        # for, so who seeks does not draw what lies before the last I-frame or recovery point.
+        self._undrawn: list[AnyState] = []
+        self._restart = True  # the first of them is an I-frame or a recovery point
         self._shown: np.ndarray | None = None  # the picture of the last packet, once drawn
         self._n_frames = 0
 
@@ -131,10 +135,11 @@ class Decoder:
             BitstreamError: the payload is damaged, past the limits, or a P-frame without its reference.
         """
         s = self.sequence
-        if s.hold and frame_type != FrameType.I and self._state is not None and self._shown is None:
-            self.render()  # what is shown next depends on it
-        self._shown = None
-        self._restart |= frame_type == FrameType.I
+        if len(self._undrawn) == MAX_UNDRAWN:
+            self._draw()
+        waiting = self._undrawn if s.hold and frame_type == FrameType.P else []
+        self._restart |= frame_type != FrameType.P
+        self._undrawn, self._shown = [], None
         reference, self._state = self._state, None  # after an error only an I-frame can follow
         if frame_type == FrameType.I:
             self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
@@ -142,19 +147,27 @@ class Decoder:
             raise CorruptError("a P-frame without its reference; expected an I-frame", frame=self._n_frames)
         else:
             self._state = self._coder.unpack_pframe(payload, reference)
+        self._undrawn = [*waiting, self._state]
         self._n_frames += 1
         return Gaussians(dequantize(self._state), self._state.is_room)
 
     def render(self) -> np.ndarray:
         """The picture of the last packet, R'G'B' uint8 [H, W, 3]; the caller's own."""
+        self._draw()
         if self._shown is None:
+            raise CorruptError("no I-frame has been decoded yet")
+        return self._shown.copy()
+
+    def _draw(self) -> None:
+        """Draw what was decoded and not drawn, in order."""
+        for state in self._undrawn:
             if self._background is None:
-                self._shown = self._raster.render_rgb8(dequantize(self.state), ground_color(self.state))
+                self._shown = self._raster.render_rgb8(dequantize(state), ground_color(state))
             else:
-                self._shown = self.render_person(self._background)[0]
+                self._shown = self._person(state, self._background)[0]
             self._holder.show(self._shown, self._restart)
             self._restart = False
-        return self._shown.copy()
+        self._undrawn = []
 
     def render_person(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The person alone over one colour, and where the person is; nothing is held.
@@ -165,7 +178,9 @@ class Decoder:
             The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md,
             "Rendering").
         """
-        state = self.state
+        return self._person(self.state, background)
+
+    def _person(self, state: AnyState, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._raster.render_person(
             dequantize(state), state.is_room, background.astype(np.float32), ground_color(state)
         )

@@ -27,7 +27,8 @@ class Holder:
         """Turn a frame's sum into what is shown, in place.
 
         Args:
-            picture: R'G'B' uint8 [H, W, 3]. restart: an I-frame, which is shown as it is.
+            picture: R'G'B' uint8 [H, W, 3]. restart: an I-frame or a recovery point, which
+                are shown as they are.
         """
         if not self._tolerances.any():
             return

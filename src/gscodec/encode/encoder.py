@@ -88,7 +88,8 @@ class Encoder:
 
         Args:
             pixels: R'G'B' uint8 [H, W, 3]. matte: the ROI [H, W], float32 in [0, 1] or uint8 in 255ths.
-            frame_type: I, or P to change only what differs from the frame before (I if there is none).
+            frame_type: I, or P to change only what differs from the frame before (I if there is none), or
+                RECOVERY for a P-frame that holds nothing of the pictures before it.
         Raises:
             FitError: the fit diverged.
         """
@@ -108,10 +109,10 @@ class Encoder:
             made = self._encode_iframe(task)
         else:
             assert self._state is not None
-            made = self._encode_pframe(task, self._state)
+            made = self._encode_pframe(task, self._state, frame_type)
         self._state = made.state
         self._n_frames += 1
-        errors = self._source.show(dequantize(made.state), made.frame_type == FrameType.I)
+        errors = self._source.show(dequantize(made.state), made.frame_type != FrameType.P)
         return EncodedFrame(
             frame_type=made.frame_type,
             payload=made.payload,
@@ -135,7 +136,7 @@ class Encoder:
             self._refitted.restart(task.source.pixels)
         return _Coded(FrameType.I, state, payload, len(state), fitted.iterations)
 
-    def _encode_pframe(self, task: FrameTask, reference: State) -> _Coded:
+    def _encode_pframe(self, task: FrameTask, reference: State, frame_type: FrameType) -> _Coded:
         if self._refitted:
             base = MovedReference(reference)
             updated = refit_pframe(task, reference, self._refitted, self._config.p_iterations)
@@ -151,7 +152,7 @@ class Encoder:
         state = updated.state
         if born is not None:
             n_coded, state = n_coded + len(born), renewed(state, born)
-        return _Coded(FrameType.P, state, payload, n_coded, updated.iterations)
+        return _Coded(frame_type, state, payload, n_coded, updated.iterations)
 
     def _move(self, task: FrameTask, reference: State) -> MovedReference:
         """The reference moved as it pays best, and the search told what is coded of what it had found."""

@@ -114,7 +114,7 @@ class FrameStore(Protocol):
         """Draw what a decoder shows, and keep it; its errors, by the names of encoded.EncodedFrame.
 
         Args:
-            restart: an I-frame, which holds nothing of the frames before.
+            restart: an I-frame or a recovery point, which hold nothing of the frames before.
         """
 
 

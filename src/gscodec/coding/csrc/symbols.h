@@ -81,10 +81,7 @@ inline int64_t root(int64_t x) {
 }
 
 // What l1 would be in steps if the Gaussian were round, squared: 25/36·2^e.
-inline int64_t round_sq(int e) {
-  static const int n = std::getenv("RS") ? std::atoi(std::getenv("RS")) : 25;
-  return n * (int64_t(1) << e) / 36;
-}
+inline int64_t round_sq(int e) { return 25 * (int64_t(1) << e) / 36; }
 inline int round_scale(int e) { return std::max(1, int(root(round_sq(e)))); }
 // A common luma magnitude of energy class e.
 inline int common_luma(int e) { return int(root((int64_t(4) << e) / 5)); }
