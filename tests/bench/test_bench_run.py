@@ -15,6 +15,7 @@ from gscodec.bench import (
     figures,
     measure,
     ondisk,
+    rivals,
     suite_init,
     suite_latency,
     suite_more,
@@ -263,6 +264,32 @@ def test_rival_at_the_same_bytes(make_clip):
     assert coded.n_bytes == sizes[30.5]
     assert 30 <= crf <= 31
     assert match_bytes(rival, planes, Fraction(25), 3, 1)[0] == 51
+
+
+def test_svt_is_found_by_quarters_of_a_crf_beyond_63(make_clip):
+    rival = RIVALS["svt-av1-8-lowdelay"]
+    planes = list(to_yuv(iter(make_clip("noise", *SIZE, 3))))
+    sizes = {crf: encode_rival(rival, planes, Fraction(25), 3, crf).n_bytes for crf in (66.75, 67.0, 67.25)}
+    assert sizes[66.75] > sizes[67.0] > sizes[67.25]
+    assert match_bytes(rival, planes, Fraction(25), 3, sizes[67.0])[0] == 67.0
+    assert match_bytes(rival, planes, Fraction(25), 3, 1)[0] == 70
+
+
+def test_an_svt_that_ignores_its_crf_is_too_old(monkeypatch):
+    unknown = {"preset": "8", "svtav1-params": "lp=1:no-such-thing={crf}"}  # a warning of FFmpeg
+    deaf = replace(RIVALS["svt-av1-8-lowdelay"], options=unknown)
+    monkeypatch.setitem(rivals.USUAL_RIVALS, "svt-av1-8-lowdelay", deaf)
+    monkeypatch.setattr(rivals, "_svt_takes_quarters", rivals._svt_takes_quarters.__wrapped__)
+    with pytest.raises(BackendError, match=r"has no crf 69\.25; pip install -U av"):
+        check_rival("svt-av1-8-lowdelay")
+
+
+def test_tuned_rivals_are_other_streams_without_delay(make_clip):
+    planes = list(to_yuv(iter(make_clip("noise", *SIZE, 6))))
+    for name in ("x264-veryfast-zerolatency", "x265-medium-zerolatency"):
+        plain, tuned = (encode_rival(RIVALS[n], planes, Fraction(25), 3, 36) for n in (name, f"{name}-psnr"))
+        assert plain.payloads != tuned.payloads
+        assert [p.dts for p in tuned.packets] == [p.pts for p in tuned.packets]
 
 
 def test_unknown_encoder_says_what_to_install(monkeypatch):

@@ -16,7 +16,7 @@ from gscodec.bench.measure import OURS, Bench, Planes, measure_nerv, measure_our
 from gscodec.bench.nerv import NERV, WIDTHS
 from gscodec.bench.options import BASELINES, BenchOptions
 from gscodec.bench.published import published_curves
-from gscodec.bench.rivals import RIVALS
+from gscodec.bench.rivals import RIVALS, USUAL_RIVALS
 from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.suite_quick import MASKED
 from gscodec.bench.table import formatted
@@ -62,7 +62,7 @@ def run_rd(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> Iterat
             label = " ".join(f"{name} {value:g}" for name, value in point.items())
             yield measure_ours(bench, clip, PROTOCOL, config, label)
         planes = Planes(clip, PROTOCOL)
-        for name in options.rivals if options.rivals is not None else (*RIVALS, *BASELINES):
+        for name in options.rivals if options.rivals is not None else (*USUAL_RIVALS, *BASELINES):
             if name == NERV:
                 for channels in WIDTHS:
                     yield measure_nerv(bench, clip, PROTOCOL, channels, options.nerv_epochs)
