@@ -16,7 +16,7 @@ import numpy as np
 
 import gscodec
 
-PROTOCOL_VERSION = 2  # raised whenever the way of measuring changes
+PROTOCOL_VERSION = 3  # raised whenever the way of measuring changes
 PACKAGE = Path(gscodec.__file__).parent
 
 
