@@ -15,6 +15,7 @@ from gscodec.bench import (
     figures,
     measure,
     ondisk,
+    rd_whole,
     rivals,
     suite_init,
     suite_latency,
@@ -92,16 +93,65 @@ def test_quick_measures_and_resumes(tmp_path, clip_file, capsys):
 
 def test_rd_refuses_what_it_cannot_say(tmp_path, clip_file, capsys, monkeypatch):
     monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 8}, {"gaussians": 30}))
-    arguments = ["rd", str(clip_file), *FEW]
+    arguments = ["rd", str(clip_file), *FEW, "--protocol", "masked"]
     assert run([*arguments, "--rivals", "x264-veryfast-zerolatency", "--out", str(tmp_path / "out")]) == 0
     assert "no BD-rate: 2 points, at least 3" in capsys.readouterr().out
+
+
+def test_rd_compares_whole_pictures_at_equal_bytes(tmp_path, clip_file, monkeypatch, capsys):
+    monkeypatch.setattr(suite_rd, "POINTS", ())
+    out = tmp_path / "out"
+    assert run(["rd", str(clip_file), *COMMON, "--protocol", "whole", "--out", str(out)]) == 0
+    made = results(out)
+    assert [r.codec for r in made] == ["gscodec", *rd_whole.WHOLE_RIVALS]
+    assert {r.protocol for r in made} == {"whole"}
+    assert all("crf" in r.options for r in made[1:])
+    for rival in made[1:]:
+        shorter = abs(rival.figures["n_bytes"] - made[0].figures["n_bytes"])
+        assert shorter < 0.3 * made[0].figures["n_bytes"]  # of a few hundred bytes
+    assert {"y_psnr_db", "psnr_db", "roi_y_psnr_db"} <= made[0].figures.keys()
+    assert "Whole pictures at default settings and equal bytes" in capsys.readouterr().out
+
+
+def test_suites_that_share_a_folder_have_one_report(tmp_path, clip_file, monkeypatch):
+    monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 30},))
+    out = tmp_path / "out"
+    rival = ("--rivals", "x264-veryfast-zerolatency")
+    quick = ["quick", str(clip_file), *FEW, *rival, "--protocol", "whole", "--gaussians", "30"]
+    assert run([*quick, "--out", str(out), "--no-report"]) == 0
+    assert run(["rd", str(clip_file), *FEW, *rival, "--protocol", "masked", "--out", str(out)]) == 0
+    assert [r.suite for r in results(out)][:2] == ["quick", "quick"]
+    assert {r.suite for r in results(out)} == {"quick", "rd"}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<section id='quick'>" in page
+    assert "<section id='rd'>" in page
+    for text in (page, (out / "report.md").read_text(encoding="utf-8")):
+        assert "quick: command" in text
+        assert "rd: load" in text
+    document = json.loads((out / "results.json").read_text())
+    assert [entry["suite"] for entry in document["runs"]] == ["quick", "rd"]
+    assert document["runs"][0]["cores"] >= 1
+    loads = [entry["load_before"] for entry in document["runs"]]
+    again = len(results(out))
+    assert run([*quick, "--out", str(out), "--no-report"]) == 0
+    assert len(results(out)) == again  # those of quick are replaced, not added
+    runs = {entry["suite"]: entry for entry in json.loads((out / "results.json").read_text())["runs"]}
+    assert runs["quick"]["load_before"] == loads[0]  # nothing was timed anew
+
+
+def test_a_folder_of_something_else_is_refused_before_any_work(tmp_path, clip_file):
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(MediaError, match=r"results\.json: no results\.json of gscodec bench"):
+        run(["quick", str(clip_file), *COMMON, "--out", str(tmp_path)])
+    assert not (tmp_path / "cache").exists()
 
 
 def test_rd_has_the_baselines_as_rivals(tmp_path, clip_file, monkeypatch):
     monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 30},))
     monkeypatch.setattr(suite_rd, "BASELINE_COUNTS", (20, 30))
     out = tmp_path / "out"
-    assert run(["rd", str(clip_file), *FEW, "--rivals", "paper,gaussianimage", "--out", str(out)]) == 0
+    names = ("--protocol", "masked", "--rivals", "paper,gaussianimage")
+    assert run(["rd", str(clip_file), *FEW, *names, "--out", str(out)]) == 0
     made = results(out)
     assert [(r.codec, r.point, r.status) for r in made] == [
         ("gscodec", "gaussians 30", "ok"),
