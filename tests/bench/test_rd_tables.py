@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from bench_rows import row
 
-from gscodec.bench.rd_tables import IN_MOTION, MEASURES, bd_tables, differences, mean_rate
+from gscodec.bench.bdrate import bd_psnr
+from gscodec.bench.rd_tables import IN_MOTION, MEASURES, bd_tables, difference, differences, mean_rate
 from gscodec.bench.rd_whole import QUALITIES, whole_tables
 from gscodec.bench.suite_rd import flicker_table, rd_section
 
@@ -188,3 +189,13 @@ def test_a_rival_that_failed_says_so_in_the_table_of_whole_pictures():
 def test_whole_pictures_are_no_points_of_curves():
     (rate, *_) = bd_tables([*curve(), *curve("x264", rate=20), whole(psnr=99.0), whole("x264", psnr=1.0)])
     assert cells(rate)["RGB-PSNR"] == ["0", "-50.0"]
+
+
+def test_percent_and_decibels_are_taken_over_the_same_qualities():
+    """A last point that costs much and brings little must not drag higher rates into the decibels alone."""
+    ours = [(5, 24), (10, 26), (20, 28), (400, 28.6)]
+    rival = [(10 * 2**i, 24 + 2 * i) for i in range(6)]
+    found = difference(rival, ours, (24.0, 36.0))
+    assert found.span == (24.0, 28.6)
+    assert found.rate < 0 < found.gain
+    assert bd_psnr(rival, ours, (24.0, 36.0)) < 0

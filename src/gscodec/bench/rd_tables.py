@@ -48,7 +48,8 @@ class Difference:
     """This codec against another one on one clip.
 
     Attributes:
-        rate: of bytes at equal quality, percent. gain: of quality at equal bytes, dB.
+        rate: of bytes at equal quality, percent. gain: of quality at equal bytes, dB, over the rates at which
+            the other one has the qualities of `span`; without a span over all rates that both have.
         span: the qualities over which `rate` is taken. missing: what a table shows in place of `rate`, and
             `reason`, in words, why.
     """
@@ -98,7 +99,7 @@ def difference(rival: Curve | None, ours: Curve | None, limits: tuple[float, flo
         missing = "no overlap" if isinstance(refusal, NoOverlap) else "–"
         reasons.append(f"no BD-rate: {refusal}")
     try:
-        gain = bd_psnr(rival, ours, limits)
+        gain = bd_psnr(rival, ours, span or limits)  # at the rates where the same qualities are counted
     except Refused as refusal:
         reasons.append(f"no difference in dB: {refusal}")
     return Difference(rate, gain, span, missing, "; ".join(reasons))

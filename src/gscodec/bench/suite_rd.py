@@ -146,12 +146,10 @@ def rd_section(rows: list[Row]) -> Section:
         )
     )
     whole = [row for row in rows if row.protocol == "whole"]
-    tables = []
+    tables = whole_tables(whole)
     if any(row.protocol == PROTOCOL for row in rows):
-        tables += [*bd_tables(rows), flicker_table(rows), _points_table(rows)]
-    return Section(
-        "rd", "Rate and distortion (Fig. 7)", TEXT, [*tables, *whole_tables(whole)], charts, viewers(whole)
-    )
+        tables = [*bd_tables(rows), *tables, flicker_table(rows), _points_table(rows)]
+    return Section("rd", "Rate and distortion (Fig. 7)", TEXT, tables, charts, viewers(whole))
 
 
 def _external(rows: list[Row], clip: str) -> list[Series]:
