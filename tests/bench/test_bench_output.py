@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 
 import pytest
 from bench_rows import row
 
 from gscodec.bench.against import compare
+from gscodec.bench.markdown import table_markdown, write_markdown
 from gscodec.bench.output import read_results, rows_csv, write_results
 from gscodec.bench.published import external_rows, published_curves, read_published
+from gscodec.bench.section import Section, Table
 from gscodec.bench.suite_quick import mean_rows, quick_section
-from gscodec.bench.suite_rd import bd_tables, flicker_table, limits_of, rd_section
-from gscodec.bench.table import formatted, text_table
+from gscodec.bench.table import best, formatted, marked, text_table
 from gscodec.errors import MediaError
-
-
-def rd_rows():
-    ours = [row(suite="rd", kbit_per_s=10 * 2**i, roi_psnr_db=26 + 1.7 * i, motion=0.5) for i in range(4)]
-    rival = [
-        row("x264", suite="rd", kbit_per_s=20 * 2**i, roi_psnr_db=26 + 1.7 * i, motion=0.5) for i in range(4)
-    ]
-    return [*ours, *rival, row("NeRV", suite="rd", status="not built", note="no such rival yet")]
 
 
 def test_text_table_lines_up():
@@ -47,6 +39,11 @@ def test_quick_section_says_who_is_ahead():
     table, verdict = quick_section(rows).tables
     assert table.lines[2][3] == "failed"
     assert table.notes == ["talk, x265: no libx265"]
+    assert {(i, table.head[j]) for i, j in table.bold if "dB" in table.head[j]} == {
+        (0, "ROI dB"),
+        (0, "whole dB"),
+        (1, "whole dB"),
+    }
     assert verdict.lines == [["talk, masked", "0.50 dB ROI-PSNR ahead of x264, at 0.50 times its rate"]]
 
 
@@ -56,49 +53,37 @@ def test_means_are_over_clips():
     assert mean_rows([row()]) == []
 
 
-def test_bd_tables_have_figures_or_reasons():
-    rate, gain = bd_tables(rd_rows())
-    assert rate.head == ["clip", "dB counted", "x264", "NeRV"]
-    assert rate.lines == [["talk", "26–31", "-50.0", "not built"]]
-    assert gain.lines == [["talk", "26–31", "+1.70", "not built"]]
-    assert rate.notes == []
+def test_the_best_values_of_a_line():
+    assert best([1.0, 3.0, None, 2.999], ".1f") == {1, 3}  # they read the same
+    assert best([1.0, 3.0, None], ".1f", largest=False) == {0}
+    assert best([1.0, None], ".1f") == set()
 
 
-def test_bd_tables_say_what_they_could_not_count():
-    ours = rd_rows()[:4]
-    short = [row("x264", suite="rd", kbit_per_s=20 * 2**i, roi_psnr_db=28 + i) for i in range(3)]
-    assert "counted from 28.0 to 30.0 dB only" in bd_tables([*ours, *short])[0].notes[0]
-    apart = [row("x264", suite="rd", kbit_per_s=9**i, roi_psnr_db=40 + i) for i in range(4)]
-    table = bd_tables([*ours, *apart])[0]
-    assert table.lines[0][2] == "–"
-    assert "share less than" in table.notes[0]
+def test_bold_figures_are_marked_in_markdown_and_terminal():
+    table = Table("t", ["clip", "a", "b"], [["x|y", "1", "2"]], 1, ["why"], {(0, 2)})
+    assert marked(table) == [["x|y", "1", "**2**"]]
+    assert table_markdown(table).splitlines() == [
+        "**t**",
+        "",
+        "| clip | a | b |",
+        "| --- | ---: | ---: |",
+        "| x\\|y | 1 | **2** |",
+        "",
+        "- why",
+    ]
 
 
-def test_a_mean_of_some_clips_says_so():
-    other = [replace(r, clip="other") for r in rd_rows()[:4]]
-    assert bd_tables([*rd_rows(), *other])[0].lines[-1] == ["mean", "", "-50.0 (1)", "–"]
-
-
-def test_flicker_is_compared_over_the_rates_in_common():
-    ours = [row(suite="rd", kbit_per_s=2**i, flicker=1.0 + i) for i in range(4)]
-    rival = [row("x264", suite="rd", kbit_per_s=2**i, flicker=2.0) for i in range(2, 6)]
-    assert flicker_table([*ours, *rival]).lines == [["talk", "3.50 : 2.00"]]
-    assert flicker_table([ours[0], rival[3]]).lines == [["talk", "–"]]
-
-
-def test_strong_motion_counts_elsewhere():
-    assert limits_of([row(motion=5.4)], "talk") == (24.0, 29.0)
-
-
-def test_rd_section_draws_published_points_hollow():
-    charts = {chart.name: chart for chart in rd_section(rd_rows()).charts}
-    assert [series.name for series in charts["rd-talk"].series] == ["gscodec", "x264"]
-    assert any(series.hollow for series in charts["rd-bpp"].series)
+def test_markdown_has_every_section_and_what_was_run(tmp_path):
+    section = Section("rd", "Rate", "what it is", [Table("", ["a"], [["1"]])])
+    write_markdown(tmp_path, [section], [("rd: command", "gscodec bench rd"), ("gpu", "")])
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Rate\n\nwhat it is\n\n| a |" in text
+    assert "- rd: command: gscodec bench rd\n- gpu: –\n" in text
 
 
 def test_results_come_back(tmp_path):
     rows = [row(), row("x264", status="failed", note='says "no",\nloudly')]
-    write_results(tmp_path, rows, {"suite": "quick"})
+    write_results(tmp_path, rows, [])
     assert read_results(tmp_path / "results.json") == rows
     assert json.loads((tmp_path / "results.json").read_text())["environment"]["gscodec"]
     with open(tmp_path / "results.csv", newline="") as file:

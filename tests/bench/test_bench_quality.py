@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gscodec.bench.clips import Clip, mask_room, shortened, shrunk
-from gscodec.bench.quality import Scorer, ms_ssim, ssim_maps
+from gscodec.bench.quality import Scorer, ms_ssim, similarity_db, ssim_maps
 from gscodec.metrics import psnr, squared_error
 from gscodec.video.frame import VideoFormat
 
@@ -73,12 +73,88 @@ def test_flicker_is_change_where_the_source_stands_still(disc):
     assert scorer.figures()["flicker"] == pytest.approx(4, abs=1e-4)
 
 
+def waves(height, width):
+    """Two pictures that everyone can make again, the second with less contrast and a texture of its own."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    a = np.round(127.5 + 60 * np.sin(x / 7) * np.cos(y / 11) + 50 * np.sin((x + 2 * y) / 31))
+    return a, np.clip(np.round(0.9 * a + 10 + 12 * np.sin(x * y / 97)), 0, 255)
+
+
+def ms_ssim_twin(a, b, mask):
+    """MS-SSIM from its definition, window by window, in float64."""
+    line = np.exp(-np.square(np.arange(-5, 6)) / (2 * 1.5**2))
+    window = np.outer(line, line) / line.sum() ** 2
+    product, share = 1.0, mask.astype(np.float64)
+    for scale, exponent in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        total, weights = 0.0, 0.0
+        for i in range(a.shape[0] - 10):
+            for j in range(a.shape[1] - 10):
+                p, q = a[i : i + 11, j : j + 11], b[i : i + 11, j : j + 11]
+                mean_p, mean_q = (window * p).sum(), (window * q).sum()
+                variance = (window * (p - mean_p) ** 2).sum() + (window * (q - mean_q) ** 2).sum()
+                both = (window * (p - mean_p) * (q - mean_q)).sum()
+                value = (2 * both + 7.65**2) / (variance + 7.65**2)
+                if scale == 4:
+                    value *= (2 * mean_p * mean_q + 2.55**2) / (mean_p**2 + mean_q**2 + 2.55**2)
+                total += share[i + 5, j + 5] * value
+                weights += share[i + 5, j + 5]
+        product *= (total / weights) ** exponent
+        a, b, share = (
+            (z[0::2, 0::2] + z[1::2, 0::2] + z[0::2, 1::2] + z[1::2, 1::2]) / 4 if scale < 4 else z
+            for z in (a, b, share)
+        )
+    return product
+
+
+@pytest.mark.parametrize(("size", "value"), [((192, 208), 0.9517706252), ((256, 176), 0.9547289687)])
+def test_ms_ssim_is_that_of_pytorch_msssim(size, value):
+    """The values are those of the Python package pytorch-msssim 1.0.0 in float64."""
+    a, b = (image.astype(np.float32) for image in waves(*size))
+    assert ms_ssim(a, b) == pytest.approx(value, abs=1e-6)
+    assert ms_ssim(a, b, np.ones(size, bool)) == pytest.approx(value, abs=1e-6)
+
+
+def test_ms_ssim_of_a_person_counts_windows_by_their_centre():
+    a, b = waves(176, 176)
+    mask = np.hypot(*(np.mgrid[:176, :176] - 80)) < 45
+    assert ms_ssim(a.astype(np.float32), b.astype(np.float32), mask) == pytest.approx(
+        ms_ssim_twin(a, b, mask), abs=1e-6
+    )
+
+
+def test_ms_ssim_is_not_said_where_it_is_not_defined():
+    a = np.zeros((200, 200), np.float32)
+    corner = np.zeros((200, 200), bool)
+    corner[:60, :60] = True  # at the last scale no window of 11 pixels is centred in it
+    assert ms_ssim(a, a, corner) is None
+    assert ms_ssim(a[:175], a[:175]) is None
+
+
+def test_ms_ssim_in_decibels():
+    assert similarity_db(0.99) == pytest.approx(20)
+    assert similarity_db(0.0) == 0
+    assert similarity_db(1.0) == 99
+
+
+def test_only_the_person_counts_for_the_persons_ms_ssim(rng):
+    roi = np.zeros((200, 240), bool)
+    roi[60:180, 60:120] = True
+    frame = rng.integers(0, 256, (200, 240, 3)).astype(np.uint8)
+    damaged = frame.copy()
+    damaged[:, 208:] = 128  # 88 pixels from the person, as far as windows of the last scale reach
+    scorer = Scorer(small_clip([frame], roi), "whole")
+    scorer.add(damaged)
+    figures = scorer.figures()
+    assert figures["roi_ms_ssim"] == pytest.approx(1)
+    assert figures["ms_ssim"] < 0.99
+    assert figures["roi_ms_ssim_db"] == pytest.approx(similarity_db(figures["roi_ms_ssim"]))
+
+
 def test_ssim_falls_with_noise(rng):
     y = rng.random((200, 220), np.float32) * 255
     noisy = y + rng.normal(0, 20, y.shape).astype(np.float32)
-    everything = np.ones(y.shape, bool)
-    assert ms_ssim(y, y, everything) == pytest.approx(1, abs=1e-6)
-    assert ms_ssim(y, noisy, everything) < 0.99
+    assert ms_ssim(y, y) == pytest.approx(1, abs=1e-6)
+    assert ms_ssim(y, noisy) < 0.99
     assert ssim_maps(y, noisy)[0].mean() < 0.98
 
 

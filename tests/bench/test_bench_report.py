@@ -15,7 +15,7 @@ from bench_rows import row
 
 from gscodec.bench.figures import write_figures
 from gscodec.bench.published import sources_section
-from gscodec.bench.report import error_map, write_report
+from gscodec.bench.report import error_map, table_html, write_report
 from gscodec.bench.section import Chart, Section, Series, Table, Viewer
 from gscodec.bench.svg import chart_svg
 
@@ -71,11 +71,18 @@ def test_page_is_complete_and_needs_no_network(tmp_path):
 def test_page_says_what_was_run_on_which_clips(tmp_path):
     rows = [replace(row(width=64, height=48, n_frames=9), clip_sha256="0123456789abcdef" * 4)]
     rows.append(replace(rows[0], figures={"width": 32, "height": 24, "n_frames": 12}))
-    write_report(tmp_path, rows, [sources_section(["rd"], [])], [], "gscodec bench 'a <b>.mp4'")
+    write_report(
+        tmp_path, rows, [sources_section(["rd"], [])], [], [("quick: command", "gscodec bench 'a <b>.mp4'")]
+    )
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "gscodec bench &#x27;a &lt;b&gt;.mp4&#x27;" in page
     assert "<td>talk</td><td>0123456789abcdef</td><td class=n>64x48</td><td class=n>12</td>" in page
     assert "HiNeRV repository results table" in page
+
+
+def test_the_best_figure_is_bold_in_the_page():
+    html = table_html(Table("", ["clip", "a", "b"], [["<x>", "1", "2"]], 1, [], {(0, 2)}))
+    assert "<td>&lt;x&gt;</td><td class=n>1</td><td class=n><b>2</b></td>" in html
 
 
 def test_figures_of_others_are_those_of_the_suites_that_ran():

@@ -15,6 +15,7 @@ from gscodec.bench import (
     figures,
     measure,
     ondisk,
+    rd_whole,
     suite_init,
     suite_latency,
     suite_more,
@@ -23,10 +24,8 @@ from gscodec.bench import (
 )
 from gscodec.bench.cache import row_from_dict
 from gscodec.bench.command import run
-from gscodec.bench.rivals import RIVALS, check_rival, decode_rival, encode_rival, match_bytes, to_yuv
 from gscodec.config import BACKENDS
 from gscodec.errors import BackendError, ConfigError, MediaError
-from gscodec.metrics import psnr
 from gscodec.splat.raster import usable_backend
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.writer import VideoWriter
@@ -91,16 +90,65 @@ def test_quick_measures_and_resumes(tmp_path, clip_file, capsys):
 
 def test_rd_refuses_what_it_cannot_say(tmp_path, clip_file, capsys, monkeypatch):
     monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 8}, {"gaussians": 30}))
-    arguments = ["rd", str(clip_file), *FEW]
+    arguments = ["rd", str(clip_file), *FEW, "--protocol", "masked"]
     assert run([*arguments, "--rivals", "x264-veryfast-zerolatency", "--out", str(tmp_path / "out")]) == 0
     assert "no BD-rate: 2 points, at least 3" in capsys.readouterr().out
+
+
+def test_rd_compares_whole_pictures_at_equal_bytes(tmp_path, clip_file, monkeypatch, capsys):
+    monkeypatch.setattr(suite_rd, "POINTS", ())
+    out = tmp_path / "out"
+    assert run(["rd", str(clip_file), *COMMON, "--protocol", "whole", "--out", str(out)]) == 0
+    made = results(out)
+    assert [r.codec for r in made] == ["gscodec", *rd_whole.WHOLE_RIVALS]
+    assert {r.protocol for r in made} == {"whole"}
+    assert all("crf" in r.options for r in made[1:])
+    for rival in made[1:]:
+        shorter = abs(rival.figures["n_bytes"] - made[0].figures["n_bytes"])
+        assert shorter < 0.3 * made[0].figures["n_bytes"]  # of a few hundred bytes
+    assert {"y_psnr_db", "psnr_db", "roi_y_psnr_db"} <= made[0].figures.keys()
+    assert "Whole pictures at default settings and equal bytes" in capsys.readouterr().out
+
+
+def test_suites_that_share_a_folder_have_one_report(tmp_path, clip_file, monkeypatch):
+    monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 30},))
+    out = tmp_path / "out"
+    rival = ("--rivals", "x264-veryfast-zerolatency")
+    quick = ["quick", str(clip_file), *FEW, *rival, "--protocol", "whole", "--gaussians", "30"]
+    assert run([*quick, "--out", str(out), "--no-report"]) == 0
+    assert run(["rd", str(clip_file), *FEW, *rival, "--protocol", "masked", "--out", str(out)]) == 0
+    assert [r.suite for r in results(out)][:2] == ["quick", "quick"]
+    assert {r.suite for r in results(out)} == {"quick", "rd"}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<section id='quick'>" in page
+    assert "<section id='rd'>" in page
+    for text in (page, (out / "report.md").read_text(encoding="utf-8")):
+        assert "quick: command" in text
+        assert "rd: load" in text
+    document = json.loads((out / "results.json").read_text())
+    assert [entry["suite"] for entry in document["runs"]] == ["quick", "rd"]
+    assert document["runs"][0]["cores"] >= 1
+    loads = [entry["load_before"] for entry in document["runs"]]
+    again = len(results(out))
+    assert run([*quick, "--out", str(out), "--no-report"]) == 0
+    assert len(results(out)) == again  # those of quick are replaced, not added
+    runs = {entry["suite"]: entry for entry in json.loads((out / "results.json").read_text())["runs"]}
+    assert runs["quick"]["load_before"] == loads[0]  # nothing was timed anew
+
+
+def test_a_folder_of_something_else_is_refused_before_any_work(tmp_path, clip_file):
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(MediaError, match=r"results\.json: no results\.json of gscodec bench"):
+        run(["quick", str(clip_file), *COMMON, "--out", str(tmp_path)])
+    assert not (tmp_path / "cache").exists()
 
 
 def test_rd_has_the_baselines_as_rivals(tmp_path, clip_file, monkeypatch):
     monkeypatch.setattr(suite_rd, "POINTS", ({"gaussians": 30},))
     monkeypatch.setattr(suite_rd, "BASELINE_COUNTS", (20, 30))
     out = tmp_path / "out"
-    assert run(["rd", str(clip_file), *FEW, "--rivals", "paper,gaussianimage", "--out", str(out)]) == 0
+    names = ("--protocol", "masked", "--rivals", "paper,gaussianimage")
+    assert run(["rd", str(clip_file), *FEW, *names, "--out", str(out)]) == 0
     made = results(out)
     assert [(r.codec, r.point, r.status) for r in made] == [
         ("gscodec", "gaussians 30", "ok"),
@@ -238,37 +286,6 @@ def test_missing_matplotlib_leaves_a_report_without_figures(tmp_path, clip_file,
     assert run(["quick", str(clip_file), *COMMON, "--protocol", "whole", "--out", str(out)]) == 0
     assert "pip install" in (out / "report.html").read_text()
     assert "no figures" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", RIVALS)
-def test_rivals_code_and_decode_every_frame(name, make_clip):
-    try:
-        check_rival(name)
-    except BackendError as error:
-        pytest.skip(str(error))
-    frames = make_clip("gradient", *SIZE, 5)
-    coded = encode_rival(RIVALS[name], list(to_yuv(iter(frames))), Fraction(25), 3, 20)
-    decoded = list(decode_rival(RIVALS[name], coded))
-    assert len(decoded) == 5
-    assert psnr(decoded[2], frames[2]) > 25
-    assert [i for i, p in enumerate(coded.packets) if p.is_keyframe] == [0, 3]
-    assert 0 < coded.n_bytes <= sum(p.size for p in coded.packets)
-
-
-def test_rival_at_the_same_bytes(make_clip):
-    rival = RIVALS["x264-veryfast-zerolatency"]
-    planes = list(to_yuv(iter(make_clip("noise", *SIZE, 3))))
-    sizes = {crf: encode_rival(rival, planes, Fraction(25), 3, crf).n_bytes for crf in (30.0, 30.5, 31.0)}
-    crf, coded = match_bytes(rival, planes, Fraction(25), 3, sizes[30.5])
-    assert coded.n_bytes == sizes[30.5]
-    assert 30 <= crf <= 31
-    assert match_bytes(rival, planes, Fraction(25), 3, 1)[0] == 51
-
-
-def test_unknown_encoder_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("gscodec.bench.rivals.av.codecs_available", set())
-    with pytest.raises(BackendError, match="pip install -U av"):
-        check_rival("svt-av1-8-lowdelay")
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_finished(tmp_path, clip_file, monkeypatch, capsys):

@@ -20,6 +20,10 @@ class Refused(Exception):
     """A mean difference cannot be given honestly; the message says why."""
 
 
+class NoOverlap(Refused):
+    """The curves have too little quality in common."""
+
+
 def bd_rate(anchor: Curve, test: Curve, limits: tuple[float, float] | None = None) -> float:
     """Mean difference of rate at equal quality, percent; negative where `test` needs fewer bits.
 
@@ -77,14 +81,14 @@ def common_range(a: np.ndarray, b: np.ndarray, limits: tuple[float, float] | Non
     """Qualities that both curves span, within the limits, dB.
 
     Raises:
-        Refused: less than MIN_OVERLAP_DB.
+        NoOverlap: less than MIN_OVERLAP_DB.
     """
     low, high = max(a[0], b[0]), min(a[-1], b[-1])
     if limits is not None:
         low, high = max(low, limits[0]), min(high, limits[1])
     if high - low < MIN_OVERLAP_DB:
         within = "" if limits is None else f" within {limits[0]:g} to {limits[1]:g} dB"
-        raise Refused(
+        raise NoOverlap(
             f"the curves share less than {MIN_OVERLAP_DB} dB{within}: "
             f"{a[0]:.2f} to {a[-1]:.2f} against {b[0]:.2f} to {b[-1]:.2f}"
         )

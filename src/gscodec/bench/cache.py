@@ -8,15 +8,16 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gscodec
+from gscodec.bench.stopwatch import machine_load
 
-PROTOCOL_VERSION = 2  # raised whenever the way of measuring changes
+PROTOCOL_VERSION = 3  # raised whenever the way of measuring changes
 PACKAGE = Path(gscodec.__file__).parent
 
 
@@ -27,7 +28,7 @@ class Row:
     Attributes:
         status: "ok", "skipped", "not built" or "failed"; `note` says why.
         figures: everything measured, by name with its unit (docs/benchmarking.md lists them).
-        environment: versions, machine, GPU, time of day.
+        environment: versions, machine, GPU, time of day, the load averages before it was measured.
         picture: file below the output folder with one decoded frame, for the report. original: the same
             frame as the codec got it.
     """
@@ -77,7 +78,9 @@ class Cache:
                 return row
             except (ValueError, TypeError):
                 pass  # cut off while it was written
+        load = list(machine_load())  # before the row adds its own
         row = measure(stem)
+        row = replace(row, environment={**row.environment, "load_before": load})
         if row.status == "ok":
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(".part")

@@ -12,9 +12,9 @@ from gscodec.bench.baselines import GAUSSIANIMAGE, PAPER
 from gscodec.bench.cache import Row
 from gscodec.bench.measure import OURS
 from gscodec.bench.nerv import NERV
+from gscodec.bench.rd_tables import PAPERS_RANGE, mean_rate
 from gscodec.bench.section import Section, Table
 from gscodec.bench.suite_quantization import COUNTS, ITERATION_COUNTS, ITERATIONS, point
-from gscodec.bench.suite_rd import bd_tables
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not", "cannot be checked here"
 Answer = tuple[str, str]  # (verdict, ours)
@@ -130,15 +130,16 @@ def _above_nerv(rows: Sequence[Row]) -> Answer:
 
 
 def _below_zero(rows: Sequence[Row], rival: str) -> Answer:
-    """By BD-rate: the mean over the clips, or that of the only one."""
+    """By BD-rate: the mean over the clips where both curves overlap."""
     mine = [r for r in rows if r.suite == "rd"]
-    table = bd_tables(mine)[0] if mine else None
-    if table is None or rival not in table.head or not table.lines:
+    if not any(r.codec == rival and r.protocol == "masked" for r in mine):
         return _needs("rd")
-    value = table.lines[-1][table.head.index(rival)].split()[0]
-    if value == "–":
+    found = mean_rate(mine, rival)
+    if found is None:
         return UNKNOWN, "no BD-rate: the notes of Fig. 7 say why"
-    return _verdict(float(value) < 0), f"BD-rate {value} % against {rival}"
+    value, n, n_clips = found
+    over = f", mean of {n} of {n_clips} clips" if n_clips > 1 else ""
+    return _verdict(value < 0), f"BD-rate {value:+.1f} % against {rival}{over}; {PAPERS_RANGE.name}"
 
 
 def _encode_rate(rows: Sequence[Row]) -> Answer:

@@ -16,11 +16,13 @@ from gscodec.bench.clips import load_clips
 from gscodec.bench.measure import Bench
 from gscodec.bench.ondisk import full_disk_said
 from gscodec.bench.options import BenchOptions, parse_options
-from gscodec.bench.output import read_results, write_results
+from gscodec.bench.output import read_folder, read_results, write_results
 from gscodec.bench.published import external_rows, sources_section
+from gscodec.bench.runs import Run, finished, merged, run_facts, run_notes
 from gscodec.bench.section import Section
+from gscodec.bench.stopwatch import machine_load
 from gscodec.bench.suites import SUITE_TABLE, Suite
-from gscodec.bench.table import row_line, text_table
+from gscodec.bench.table import marked, row_line, text_table
 from gscodec.errors import GscodecError, printable
 
 TIMING_SUITES = ("quick", "latency")  # where our encoding is timed as often as all else
@@ -43,32 +45,36 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(options: BenchOptions, command: str) -> int:
     before = read_results(options.against) if options.against else None
+    earlier, runs = read_folder(options.out)
     external = [row for path in options.external for row in external_rows(path)]
     cache = Cache(options.out, fresh=options.fresh)
     kept = f"what is measured is kept in {cache.folder}: run the same command to go on"
     interrupts.notes[signal.SIGINT] = f"interrupted; {kept}"
     names = [name for name in SUITE_TABLE if options.suite in (name, "all")]
     rows: list[Row] = []
-    sections: list[Section] = []
-    skipped: list[str] = []
-    for name in names:
+    for i, name in enumerate(names):
+        load, n_reused = machine_load(), cache.n_reused
+        skipped: list[str] = []
         try:
             made = _run_suite(SUITE_TABLE[name], name, options, cache, skipped)
         except KeyboardInterrupt:
             _say(f"interrupted; {kept}")
             return 130
         rows += made
-        sections.append(SUITE_TABLE[name].section(made + (external if name in TAKE_EXTERNAL else [])))
-        _print_section(sections[-1])
-        write_results(options.out, rows + external, {"suite": options.suite, "command": command})
-    sections.append(claims_section(rows))
+        _print_section(SUITE_TABLE[name].section(made + (external if name in TAKE_EXTERNAL else [])))
+        last = next((run for run in runs if run.suite == name), None)
+        n_measured = sum(row.status == "ok" for row in made) - (cache.n_reused - n_reused)
+        if last is None or n_measured:  # else the times, and so the load, are those of the earlier run
+            last = finished(name, command, skipped, load)
+        runs = [*(run for run in runs if run.suite != name), replace(last, command=command)]
+        everything = merged(earlier, rows + external, names[: i + 1])
+        write_results(options.out, everything, runs)
     if options.suite == "all":  # the report has them for every suite
-        _print_section(sections[-1])
+        _print_section(claims_section(rows))
     if before is not None:
-        print("\n".join(compare(before, rows)))
+        print("\n".join(compare([row for row in before if row.suite in names], rows)))
     if options.report:
-        sections.append(sources_section(names, external))
-        _write_report(options, rows + external, sections, skipped, command)
+        _write_report(options, everything, runs)
     _say(f"{options.out}/results.json, results.csv; {cache.n_reused} of {len(rows)} rows were cached")
     return 0 if any(row.status == "ok" for row in rows) else 1
 
@@ -106,25 +112,35 @@ def _print_section(section: Section) -> None:
     print(f"\n{section.title}")
     for table in section.tables:
         print(f"\n{table.title}" if table.title else "")
-        print(printable(text_table(table.head, table.lines, table.n_left)))
+        print(printable(text_table(table.head, marked(table), table.n_left)))
         for note in table.notes:
             print(f"  {note}")
     sys.stdout.flush()
 
 
-def _write_report(
-    options: BenchOptions, rows: list[Row], sections: list[Section], notes: list[str], command: str
-) -> None:
+def _write_report(options: BenchOptions, rows: list[Row], runs: list[Run]) -> None:
+    """One report of every suite that has rows in the output folder, whenever it ran."""
     from gscodec.bench.figures import write_figures
+    from gscodec.bench.markdown import write_markdown
     from gscodec.bench.report import write_report
 
+    external = [row for row in rows if row.status == "published"]
+    sections, names = [], []
+    for name, suite in SUITE_TABLE.items():
+        mine = [row for row in rows if row.suite == name and row.status != "published"]
+        if mine:
+            names.append(name)
+            sections.append(suite.section(mine + (external if name in TAKE_EXTERNAL else [])))
+    sections += [claims_section(rows), sources_section(names, external)]
+    notes, facts = run_notes(runs, rows), run_facts(runs)
     try:
         write_figures(options.out, sections)
     except GscodecError as error:
-        notes = [*notes, str(error)]
+        notes.append(str(error))
         _say(f"no figures: {error}")
-    write_report(options.out, rows, sections, notes, command)
-    _say(f"{options.out}/report.html")
+    write_report(options.out, rows, sections, notes, facts)
+    write_markdown(options.out, sections, [*facts, *((n, str(v)) for n, v in environment())])
+    _say(f"{options.out}/report.html, report.md")
 
 
 def _say(line: str) -> None:

@@ -36,6 +36,11 @@ from gscodec.errors import GscodecError
 from gscodec.metrics import bits_per_pixel
 
 OURS = "gscodec"
+# Figures whose windows or pixels reach beyond the person.
+NOT_OVER_BLACK = (
+    *("psnr_db", "y_psnr_db", "ms_ssim", "ms_ssim_db"),
+    *("roi_ssim", "roi_ms_ssim", "roi_ms_ssim_db"),
+)
 
 
 @dataclass(slots=True)
@@ -101,7 +106,7 @@ def measure_ours(
             "p_changed": coded.n_updates / max(1, kinds["P"]["frames"]),
         }
         if over_black:  # only figures of the person's own pixels mean something
-            figures |= dict.fromkeys(("psnr_db", "y_psnr_db", "roi_ssim", "roi_ms_ssim"))
+            figures |= dict.fromkeys(NOT_OVER_BLACK)
         return _row(bench, clip, protocol, codec, point, config.settings(), figures, kept.name)
 
     key = _key(bench, clip, protocol, codec, asdict(config)) | {

@@ -8,23 +8,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from gscodec.bench.cache import Row, environment, row_from_dict
+from gscodec.bench.runs import Run, run_from_dict, runs_to_json
 from gscodec.errors import MediaError
 from gscodec.video.atomic import atomic_path
 
 _PLAIN = ("suite", "clip", "codec", "point", "protocol", "status", "note")
 
 
-def write_results(out: Path, rows: Sequence[Row], facts: dict[str, Any]) -> None:
+def write_results(out: Path, rows: Sequence[Row], runs: Sequence[Run]) -> None:
     """Write results.json and results.csv.
 
     Args:
-        facts: of the whole run, such as BD-rates.
+        runs: of the suites that the rows are of.
     """
     out.mkdir(parents=True, exist_ok=True)
-    document = {"environment": dict(environment()), **facts, "rows": [asdict(row) for row in rows]}
+    document = {
+        "environment": dict(environment()),
+        "runs": runs_to_json(runs),
+        "rows": [asdict(row) for row in rows],
+    }
     _write(out / "results.json", json.dumps(document, indent=1, default=str) + "\n")
     _write(out / "results.csv", rows_csv(rows))
 
@@ -43,13 +47,29 @@ def rows_csv(rows: Sequence[Row]) -> str:
 
 
 def read_results(path: Path) -> list[Row]:
-    """Read an earlier run's results.json.
+    """Read the rows of an earlier run's results.json.
 
     Raises:
         MediaError: it is something else.
     """
+    return _read(path)[0]
+
+
+def read_folder(out: Path) -> tuple[list[Row], list[Run]]:
+    """Read what an output folder has of earlier runs; nothing where there were none.
+
+    Raises:
+        MediaError: its results.json is something else.
+    """
+    path = out / "results.json"
+    return _read(path) if path.exists() else ([], [])
+
+
+def _read(path: Path) -> tuple[list[Row], list[Run]]:
     try:
-        return [row_from_dict(row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row_from_dict(row) for row in document["rows"]]
+        return rows, [run_from_dict(run) for run in document.get("runs", [])]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MediaError(f"{path}: no results.json of gscodec bench ({error})") from error
 

@@ -26,13 +26,13 @@ def write_report(
     rows: Sequence[Row],
     sections: Sequence[Section],
     notes: Sequence[str] = (),
-    command: str = "",
+    facts: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write OUT/report.html.
 
     Args:
         notes: what the reader should know of this run, one line each.
-        command: what was run.
+        facts: names and values that say what was run and where, shown before the versions.
     """
     failed: dict[tuple[str, str], dict[str, None]] = {}  # codec, reason -> clips, each once
     for row in rows:
@@ -49,7 +49,7 @@ def write_report(
         "navigation": navigation,
         "sections": "\n".join(parts),
         "clips": table_html(_clips(rows)),
-        "environment": _environment(command),
+        "environment": _environment(facts),
         "pictures": json.dumps(pictures).replace("</", "<\\/"),
     }.items():
         page = page.replace("{{" + name + "}}", value)
@@ -62,8 +62,11 @@ def table_html(table: Table) -> str:
     figures = ["" if i < table.n_left else " class=n" for i in range(len(table.head))]
     head = "".join(f"<th{kind}>{escape(cell)}</th>" for kind, cell in zip(figures, table.head, strict=True))
     lines = []
-    for line in table.lines:
-        cells = "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(figures, line, strict=True))
+    for i, line in enumerate(table.lines):
+        shown = [
+            f"<b>{escape(cell)}</b>" if (i, j) in table.bold else escape(cell) for j, cell in enumerate(line)
+        ]
+        cells = "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(figures, shown, strict=True))
         lines.append(f"<tr{' class=ours' if 'gscodec' in line else ''}>{cells}</tr>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     title = f"<h3>{escape(table.title)}</h3>" if table.title else ""
@@ -148,8 +151,8 @@ def _clips(rows: Sequence[Row]) -> Table:
     return Table("", ["clip", "SHA-256 begins", "size", "frames"], lines, 2)
 
 
-def _environment(command: str) -> str:
-    facts = [("command", command), *environment()] if command else environment()
+def _environment(facts: Sequence[tuple[str, str]]) -> str:
     return "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>" for name, value in facts
+        f"<tr><td>{escape(name)}</td><td>{escape(str(value) or '–')}</td></tr>"
+        for name, value in (*facts, *environment())
     )

@@ -6,6 +6,7 @@ its text message, one thread (slices for several cost bits), times leave out the
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections import deque
@@ -33,8 +34,10 @@ class Rival:
 
     Attributes:
         encoder: FFmpeg's name. low_delay: each frame comes out before the next goes in.
-        options: of the encoder; "{gop}" stands for the GOP length.
+        options: of the encoder; "{gop}" stands for the GOP length, "{crf}" for the CRF where it is no option
+            of its own.
         coarsest: largest permitted CRF. points: CRF values of a rate-distortion curve.
+        steps: into which the search for a number of bytes divides one CRF.
         dropped: kinds of NAL or OBU units that hold no picture, not counted.
     """
 
@@ -43,6 +46,7 @@ class Rival:
     options: dict[str, str]
     coarsest: float
     points: tuple[float, ...]
+    steps: int = 2
     dropped: str = ""
 
 
@@ -68,45 +72,73 @@ class CodedVideo:
         return sum(sizes) / len(sizes) if sizes else None
 
 
-_X264 = {"x264-params": _FIXED_GOP}
 _X26X_POINTS = (26.0, 30.0, 34.0, 38.0, 42.0, 46.0, 51.0)
-RIVALS = {
-    "x264-veryfast-zerolatency": Rival(
-        "libx264", True, {"preset": "veryfast", "tune": "zerolatency", **_X264}, 51, _X26X_POINTS, "6"
-    ),
-    "x264-medium-zerolatency": Rival(
-        "libx264", True, {"preset": "medium", "tune": "zerolatency", **_X264}, 51, _X26X_POINTS, "6"
-    ),
-    "x264-medium": Rival("libx264", False, {"preset": "medium", **_X264}, 51, _X26X_POINTS, "6"),
-    "x265-medium-zerolatency": Rival(
-        "libx265",
-        True,
-        {
-            "preset": "medium",
-            "tune": "zerolatency",
-            "x265-params": _FIXED_GOP + ":info=0:log-level=none:pools=1:frame-threads=1",
-        },
-        51,
-        _X26X_POINTS,
-        "39-40",
-    ),
-    "svt-av1-8-lowdelay": Rival(
-        "libsvtav1",
-        True,
-        {"preset": "8", "svtav1-params": "pred-struct=1:keyint={gop}:scd=0:lp=1"},
-        63,
-        (30.0, 38.0, 46.0, 52.0, 58.0, 63.0),
-        "2",
-    ),
+_SVT_POINTS = (30.0, 38.0, 46.0, 52.0, 58.0, 63.0, 66.5, 70.0)
+
+
+def _x264(preset: str, tune: str = "") -> Rival:
+    """x264 with a fixed GOP; its tunes can be combined, and without "zerolatency" it looks ahead."""
+    tunes = {"tune": tune} if tune else {}
+    options = {"preset": preset, **tunes, "x264-params": _FIXED_GOP}
+    return Rival("libx264", "zerolatency" in tune, options, 51, _X26X_POINTS, 2, "6")
+
+
+def _x265(tune: str, params: str = "") -> Rival:
+    params = f"{_FIXED_GOP}:info=0:log-level=none:pools=1:frame-threads=1{params}"
+    options = {"preset": "medium", "tune": tune, "x265-params": params}
+    return Rival("libx265", True, options, 51, _X26X_POINTS, 2, "39-40")
+
+
+def _svt(low_delay: bool, tune: int) -> Rival:
+    structure = 1 if low_delay else 2
+    # Its own parameter takes quarters of a CRF, up to 70; the option of FFmpeg whole ones, up to 63.
+    params = f"pred-struct={structure}:keyint={{gop}}:scd=0:lp=1:tune={tune}:crf={{crf}}"
+    options = {"preset": "8", "svtav1-params": params}
+    return Rival("libsvtav1", low_delay, options, 70, _SVT_POINTS, 4, "2")
+
+
+# x265 takes one tune alone; these are the settings of its "zerolatency".
+_X265_NO_DELAY = ":bframes=0:b-adapt=0:rc-lookahead=0:cutree=0"
+USUAL_RIVALS = {
+    "x264-veryfast-zerolatency": _x264("veryfast", "zerolatency"),
+    "x264-medium-zerolatency": _x264("medium", "zerolatency"),
+    "x264-medium": _x264("medium"),
+    "x265-medium-zerolatency": _x265("zerolatency"),
+    "svt-av1-8-lowdelay": _svt(True, 1),
 }
+# The same encoders told what to care for. Only --rivals asks for them.
+TUNED_RIVALS = {
+    "x264-veryfast-zerolatency-psnr": _x264("veryfast", "psnr,zerolatency"),
+    "x264-medium-zerolatency-psnr": _x264("medium", "psnr,zerolatency"),
+    "x264-medium-psnr": _x264("medium", "psnr"),
+    "x265-medium-zerolatency-psnr": _x265("psnr", _X265_NO_DELAY),
+    "svt-av1-8-lowdelay-vq": _svt(True, 0),
+    "svt-av1-8": _svt(False, 1),
+    "svt-av1-8-vq": _svt(False, 0),
+}
+RIVALS = USUAL_RIVALS | TUNED_RIVALS
 _FILTERS = {"libx264": "h264", "libx265": "hevc", "libsvtav1": "av1"}
 
 
 def check_rival(name: str) -> None:
-    """Raise BackendError where the FFmpeg inside PyAV has no such encoder."""
+    """Raise BackendError where the FFmpeg inside PyAV has no such encoder, or one that is too old."""
     encoder = RIVALS[name].encoder
     if encoder not in av.codecs_available:
         raise BackendError(f"the FFmpeg inside PyAV {av.__version__} has no {encoder}; pip install -U av")
+    if encoder == "libsvtav1" and not _svt_takes_quarters():
+        raise BackendError(f"the SVT-AV1 inside PyAV {av.__version__} has no crf 69.25; pip install -U av")
+
+
+@functools.cache
+def _svt_takes_quarters() -> bool:
+    """Whether SVT-AV1 obeys quarters of a CRF up to 70; FFmpeg goes on where it does not know a parameter."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 64), np.uint8)
+    rival = USUAL_RIVALS["svt-av1-8-lowdelay"]
+    try:
+        sizes = [encode_rival(rival, [noise], Fraction(25), 1, crf).n_bytes for crf in (30.25, 69.25)]
+    except BackendError:
+        return False
+    return sizes[0] > 2 * sizes[1]
 
 
 def to_yuv(pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -150,7 +182,7 @@ def encode_rival(
         context.width, context.height, context.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
         context.time_base, context.framerate = 1 / fps, fps
         context.gop_size, context.thread_count = gop, 1
-        context.options = {k: v.format(gop=gop) for k, v in rival.options.items()} | {"crf": f"{crf:g}"}
+        context.options = _options(rival, gop, crf)
         packets, lap = clocked(lambda: [p for frame in (*frames, None) for p in context.encode(frame)])
     except (av.FFmpegError, ValueError) as error:
         raise BackendError(f"{rival.encoder} cannot encode this: {error}") from error
@@ -174,28 +206,34 @@ def decode_rival_lap(rival: Rival, coded: CodedVideo) -> Lap:
 def match_bytes(
     rival: Rival, planes: Sequence[np.ndarray] | np.ndarray, fps: Fraction, gop: int, n_bytes: int
 ) -> tuple[float, CodedVideo]:
-    """Find the CRF, in steps of a half, whose file is nearest in size to `n_bytes`.
+    """Find the CRF, in the rival's steps, whose file is nearest in size to `n_bytes`.
 
     Returns:
         (CRF, its stream); the coarsest CRF where even that needs more.
     """
     tried: dict[float, CodedVideo] = {}
 
-    def at(half_steps: int) -> CodedVideo:
-        crf = half_steps / 2
+    def at(step: int) -> CodedVideo:
+        crf = step / rival.steps
         if crf not in tried:
             tried[crf] = encode_rival(rival, planes, fps, gop, crf)
         return tried[crf]
 
-    low, high = 2, int(rival.coarsest * 2)  # the finer of the two needs more bytes
+    low, high = rival.steps, int(rival.coarsest * rival.steps)  # the finer of the two needs more bytes
     while high - low > 1:
         middle = (low + high) // 2
         if at(middle).n_bytes > n_bytes:
             low = middle
         else:
             high = middle
-    nearest = min((low, high), key=lambda steps: abs(math.log(at(steps).n_bytes / n_bytes)))
-    return nearest / 2, at(nearest)
+    nearest = min((low, high), key=lambda step: abs(math.log(at(step).n_bytes / n_bytes)))
+    return nearest / rival.steps, at(nearest)
+
+
+def _options(rival: Rival, gop: int, crf: float) -> dict[str, str]:
+    said = any("{crf}" in text for text in rival.options.values())
+    options = rival.options if said else {**rival.options, "crf": "{crf}"}
+    return {name: text.format(gop=gop, crf=f"{crf:g}") for name, text in options.items()}
 
 
 def _decoded(rival: Rival, coded: CodedVideo) -> Iterator[Any]:

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of text; the first `n_left` columns are words, the others figures."""
+    """A table of text; the first `n_left` columns are words, the others figures.
+
+    Attributes:
+        bold: (line, column) of the best figures, whoever has them.
+    """
 
     title: str
     head: list[str]
     lines: list[list[str]]
     n_left: int = 1
     notes: list[str] = field(default_factory=list)
+    bold: set[tuple[int, int]] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,3 +24,11 @@ def clocked(function: Callable[[], T]) -> tuple[T, Lap]:
     wall, cpu = time.perf_counter(), time.process_time()
     result = function()
     return result, Lap(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def machine_load() -> tuple[float, ...]:
+    """Load averages over 1, 5 and 15 minutes; empty where the system keeps none."""
+    try:
+        return tuple(round(value, 2) for value in os.getloadavg())
+    except (AttributeError, OSError):  # Windows has no such function
+        return ()

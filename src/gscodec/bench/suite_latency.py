@@ -18,7 +18,7 @@ from gscodec.bench.clips import Clip, shortened, write_raw
 from gscodec.bench.measure import OURS, Bench, Planes, measure_figures, measure_ours
 from gscodec.bench.options import BASELINES, BenchOptions
 from gscodec.bench.published import read_published
-from gscodec.bench.rivals import RIVALS
+from gscodec.bench.rivals import USUAL_RIVALS
 from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.suite_quick import MASKED
 from gscodec.bench.table import formatted
@@ -64,7 +64,7 @@ def run_latency(bench: Bench, clips: Iterator[Clip], options: BenchOptions) -> I
             yield from _other_backends(bench, clip, options)
         planes = Planes(clip, "masked")
         if medium is not None and medium.status == "ok":
-            for name in options.rivals or (*RIVALS, *BASELINES):
+            for name in options.rivals or (*USUAL_RIVALS, *BASELINES):
                 n_bytes = medium.figures["n_bytes"]
                 yield measure_other(bench, clip, "masked", name, planes, options, n_bytes)
         yield measure_figures(bench, clip, "commands", "", {}, partial(_commands, clip, bench.files_folder()))

@@ -19,7 +19,7 @@ from gscodec.bench.measure import OURS, Bench, Planes, measure_ours
 from gscodec.bench.options import BASELINES, BenchOptions
 from gscodec.bench.section import Chart, Section, Series, Table
 from gscodec.bench.suite_quick import MASKED, viewers
-from gscodec.bench.table import formatted, rows_table
+from gscodec.bench.table import best, formatted, rows_table
 from gscodec.config import EncoderConfig, encoder_config
 
 N_FRAMES, GOP = 60, 60
@@ -89,7 +89,10 @@ def _bits_tables(clip: str, rows: list[Row]) -> list[Table]:
     codecs = (OURS, ALONE, PAPER, GAUSSIANIMAGE)
     bpp = {(row.codec, row.point): row.figures["bpp"] for row in rows}
     quality = {(row.codec, row.point): row.figures["roi_psnr_db"] for row in rows}
-    rates, values = [], []
+    rates: list[list[str]] = []
+    values: list[list[str]] = []
+    fewest: set[tuple[int, int]] = set()
+    highest: set[tuple[int, int]] = set()
     for count in COUNTS:
         found = [bpp.get((codec, f"N {count}")) for codec in codecs]
         if not any(found):
@@ -101,15 +104,16 @@ def _bits_tables(clip: str, rows: list[Row]) -> list[Table]:
             mine = found[codecs.index(codec)]
             saved = 100 * (mine / theirs - 1) if mine and theirs else None
             cells.append(formatted(saved, "+.1f"))
+        decibels = [quality.get((codec, f"N {count}")) for codec in codecs]
+        fewest |= {(len(rates), 1 + i) for i in best(found, ".4f", largest=False)}
+        highest |= {(len(values), 1 + i) for i in best(decibels, ".2f")}
         rates.append([str(count), *cells])
-        values.append(
-            [str(count), *(formatted(quality.get((codec, f"N {count}")), ".2f") for codec in codecs)]
-        )
+        values.append([str(count), *(formatted(value, ".2f") for value in decibels)])
     saving = [f"{codec}: % of {GAUSSIANIMAGE}" for codec in (OURS, PAPER)]
     head = ["N", OURS, "… I-frames only", PAPER, GAUSSIANIMAGE, "56 bits each", *saving]
     return [
-        Table(f"{clip}, bits per pixel", head, rates, 1),
-        Table(f"{clip}, ROI-PSNR of the same files, dB", head[:5], values, 1),
+        Table(f"{clip}, bits per pixel", head, rates, 1, [], fewest),
+        Table(f"{clip}, ROI-PSNR of the same files, dB", head[:5], values, 1, [], highest),
     ]
 
 

@@ -21,6 +21,14 @@ QUICK_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("p_bytes", "P B", ".0f"),
     ("n_gaussians", "N", ".0f"),
 )
+# Figures that codecs contend for at the same bytes, and whether the largest is best.
+LARGEST_IS_BEST = {
+    "roi_psnr_db": True,
+    "psnr_db": True,
+    "encode_fps": True,
+    "encode_cpu_ms": False,
+    "decode_fps": True,
+}
 
 
 def figure(row: Row, name: str, form: str) -> str:
@@ -42,6 +50,23 @@ def row_cells(row: Row, columns: Sequence[tuple[str, str, str]]) -> list[str]:
     if row.status not in ("ok", "published"):
         return [row.status, *[""] * (len(columns) - 1)]
     return [figure(row, name, form) for name, _, form in columns]
+
+
+def best(values: Sequence[float | None], form: str, *, largest: bool = True) -> set[int]:
+    """Where the best of some values stands, every place that shows the same; of one alone, nowhere."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return set()
+    shown = format(max(known) if largest else min(known), form)
+    return {i for i, value in enumerate(values) if value is not None and format(value, form) == shown}
+
+
+def marked(table: Table) -> list[list[str]]:
+    """The lines of a table with asterisks around what is bold, for terminals and Markdown."""
+    return [
+        [f"**{cell}**" if (i, j) in table.bold else cell for j, cell in enumerate(line)]
+        for i, line in enumerate(table.lines)
+    ]
 
 
 def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], n_left: int = 1) -> str:
@@ -67,7 +92,20 @@ def rows_table(
         for name, row in zip(names, rows, strict=True)
     ]
     notes = list(dict.fromkeys(f"{row.clip}, {row.codec}: {row.note}" for row in rows if row.note))
-    return Table(title, head, lines, 3, notes)
+    return Table(title, head, lines, 3, notes, _best_cells(rows, columns))
+
+
+def _best_cells(rows: Sequence[Row], columns: Sequence[tuple[str, str, str]]) -> set[tuple[int, int]]:
+    """The best of each column among the codecs on the same pictures of a clip."""
+    bold = set()
+    for clip, protocol in dict.fromkeys((row.clip, row.protocol) for row in rows):
+        group = [i for i, r in enumerate(rows) if (r.clip, r.protocol, r.status) == (clip, protocol, "ok")]
+        for j, (name, _, form) in enumerate(columns):
+            if name in LARGEST_IS_BEST:
+                values = [rows[i].figures.get(name) for i in group]
+                places = best(values, form, largest=LARGEST_IS_BEST[name])
+                bold |= {(group[place], 3 + j) for place in places}
+    return bold
 
 
 def row_line(row: Row) -> str:
