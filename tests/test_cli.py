@@ -81,6 +81,7 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
         "gaussians": 17,
         "init": "random",
         "iterations": 4,
+        "noise_iterations": 0,  # any other goes with the other blend alone
         "target_psnr": 20.0,
         "bitrate": None,
         "deadline_ms": None,
@@ -106,6 +107,11 @@ def test_every_encoder_setting_has_an_option_that_reaches_it(clip, tmp_path):
             args += [option.opts[0], str(changed[field.name])]
     done = succeed("encode", clip, tmp_path / "a.gsv", "--json", *args)
     assert json.loads(done.stdout)["options"] == {"preset": "medium", **changed}
+    found = []
+    for n in ("0", "3"):
+        options = ("-y", "--iterations", "2", "--frames", "1", "--noise-iterations", n, "--json")
+        found.append(json.loads(succeed("encode", clip, tmp_path / "a.gsv", *options).stdout)["iterations"])
+    assert found == [2, 5]
 
 
 def test_every_option_has_help():

@@ -19,7 +19,7 @@ STATED = [
     ("fitting.md", r"widened by ([\d.]+) under the sum", WIDEN),
     ("fitting.md", r"under the sum \(([\d.]+) normalised\)", iframe.NORMALISED_WIDEN),
     ("fitting.md", r"colours are solved by (\d+) sweeps", iframe.COLOR_SWEEPS),
-    ("fitting.md", r"default is ([\d.]+); at", NORMALISED.detail),
+    ("fitting.md", r"default under the normalised blend is ([\d.]+); at", NORMALISED.detail),
     ("fitting.md", r"\n([\d.]+) is kept\. Person and room", frame_store.MATTE_WEIGHT),
     ("bits.md", r"normalised, 0 \| (\d) \(kept\)", NORMALISED.hold),
     ("bits.md", r"(\d\.\d+), 0\.05 \(kept for `--background none`", settings.BLACK_SHARE),

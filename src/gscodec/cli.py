@@ -56,6 +56,7 @@ _ENCODER_HELP = {
     "init": ("MODE", f"Where Gaussians start: {', '.join(config.INIT_MODES)}."),
     "detail": ("SHARE", "Superpixels of 0: equal area, 1: equal detail."),
     "iterations": ("N", "Most steps to fit an I-frame."),
+    "noise_iterations": ("N", "Then steps with the noise of rounding, with --blend normalised."),
     "p_iterations": ("N", "Most steps to fit a P-frame, with --update refit."),
     "plateau": ("SHARE", "End a fit when ten steps gain less than this share."),
     "target_psnr": ("DB", "ROI-PSNR to reach, instead of --crf."),

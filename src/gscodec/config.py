@@ -56,8 +56,9 @@ class EncoderConfig:
 
     # How it is fitted
     init: str = "superpixels"
-    detail: float = 1.5  # 0: superpixels of equal area; 1: of equal gradient energy
+    detail: float = 1.0  # 0: superpixels of equal area; 1: of equal gradient energy
     iterations: int = 150  # I-frame, upper bound
+    noise_iterations: int = 0  # of an I-frame, after those: with the noise of rounding; blend normalised only
     p_iterations: int = 20  # P-frame, upper bound, where `refits`
     plateau: float = 0.0  # a fit ends when ten steps gain less than this share of its loss; 0: never
     target_psnr: float | None = None  # ROI-PSNR the decoded clip is to have, dB, instead of crf
@@ -107,6 +108,11 @@ class EncoderConfig:
         _within("matte-every", self.matte_every, 1, 1 << 16)
         _within("gop", self.gop_length, 1, 1 << 16)
         _within("iterations", self.iterations, 0, 100_000)
+        _within("noise-iterations", self.noise_iterations, 0, 100_000)
+        if self.noise_iterations and self.blend_used == "sum":
+            raise ConfigError(
+                f"--noise-iterations {self.noise_iterations} does not go with --blend sum; permitted: 0"
+            )
         _within("p-iterations", self.p_iterations, 0, 100_000)
         _within("background-share", self.background_share, 0.0, 0.9)
         _within("background-weight", self.background_weight, 0.0, 1.0)
@@ -167,6 +173,8 @@ class EncoderConfig:
             idle |= {"update_passes"}
         if self.profile != "default":
             idle |= {"polish_passes"}
+        if self.blend_used == "sum":
+            idle |= {"noise_iterations"}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in idle}
 
     def device_numbers(self) -> tuple[int, ...]:
@@ -204,15 +212,28 @@ class EncoderConfig:
 PRESET_VALUES: dict[str, dict[str, Any]] = {
     "realtime": {
         "iterations": 30,
+        "noise_iterations": 0,
         "polish_passes": 1,
         "update_passes": 1,
         "matte_every": 4,
         "births": False,
         "motion_pixels": 6_000,
     },
-    "fast": {"iterations": 60, "polish_passes": 2, "update_passes": 2},
-    "medium": {"iterations": 150, "polish_passes": 4, "update_passes": 3, "open_gop": True},
-    "slow": {"iterations": 600, "polish_passes": 10, "update_passes": 6, "open_gop": True},
+    "fast": {"iterations": 60, "noise_iterations": 60, "polish_passes": 2, "update_passes": 2},
+    "medium": {
+        "iterations": 150,
+        "noise_iterations": 300,
+        "polish_passes": 4,
+        "update_passes": 3,
+        "open_gop": True,
+    },
+    "slow": {
+        "iterations": 150,
+        "noise_iterations": 1200,
+        "polish_passes": 10,
+        "update_passes": 6,
+        "open_gop": True,
+    },
 }
 # What a preset adds for P-frames that are fitted and not updated greedily.
 REFIT_VALUES: dict[str, dict[str, Any]] = {
@@ -246,7 +267,13 @@ PROFILE_VALUES: dict[str, dict[str, Any]] = {
 # What a blend changes. Sums tremble more, so that more is held, and do not draw a room for so little.
 BLEND_VALUES: dict[str, dict[str, Any]] = {
     "normalised": {},
-    "sum": {"background_share": 0.15, "background_weight": 0.05, "hold": 5},
+    "sum": {
+        "background_share": 0.15,
+        "background_weight": 0.05,
+        "hold": 5,
+        "detail": 1.5,
+        "noise_iterations": 0,
+    },
 }
 BASELINE_PRESETS: dict[str, dict[str, Any]] = {
     "realtime": {"iterations": 100, "p_iterations": 15},

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from gscodec.analysis.motion import MotionEstimator
+from gscodec.bench.democlip import demo_frames
 from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.coding.quantize import dequantize, quantize_colors
 from gscodec.config import EncoderConfig, encoder_config
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoder import Encoder
+from gscodec.encode.lagrangian import lagrangian
 from gscodec.encode.rate import RateControl, starting_crf
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.splat.raster import FitResult, FitSchedule, make_rasterizer
@@ -26,7 +28,7 @@ from gscodec.splat.raster import FitResult, FitSchedule, make_rasterizer
 SIZE = WIDTH, HEIGHT = 96, 80
 FULL = np.ones((HEIGHT, WIDTH), np.float32)
 LEFT = np.where(np.arange(WIDTH) < WIDTH // 2, FULL, 0).astype(np.float32)  # the person's half
-PLAIN = EncoderConfig(gaussians=60, quality=1.0, iterations=40, motion=False, births=False)
+PLAIN = EncoderConfig(gaussians=60, quality=1.0, iterations=40, detail=1.5, motion=False, births=False)
 
 
 def texture(seed: int = 0, margin: int = 40) -> np.ndarray:
@@ -181,6 +183,27 @@ def test_a_higher_offset_is_a_smaller_gop(gaussians: int | None) -> None:
     for of_kind in zip(*sizes, strict=True):
         assert of_kind[0] > of_kind[1] > of_kind[2]
         assert of_kind[0] > 1.03 * of_kind[2]
+
+
+# Noise
+
+
+def test_noise_pays_where_more_steps_do_not() -> None:
+    """D + λR of an I-frame after as many steps more, with the noise of rounding and without."""
+    pixels, matte = next(iter(demo_frames(1, 640, 360)))
+    matte = matte.astype(np.float32)
+
+    def cost(iterations: int, noise_iterations: int) -> float:
+        config = EncoderConfig(crf=30.0, iterations=iterations, noise_iterations=noise_iterations)
+        raster = make_rasterizer("cpu", 640, 360, 1, blend=config.blend_used)
+        frame = Encoder(config, raster).encode(pixels, matte, FrameType.I)
+        room = config.background_weight * (frame.error - frame.roi_error)
+        quality = config.operating_point(640 * 360)[1]
+        lambda_ = lagrangian(quality, 1.0, 0.0, config.blend_used).iframe
+        return (frame.roi_error + room) / 255**2 + lambda_ * 8 * len(frame.payload)
+
+    few, many, noisy = cost(150, 0), cost(450, 0), cost(150, 300)
+    assert noisy < 0.96 * min(few, many)
 
 
 # Motion

@@ -41,6 +41,7 @@ CLIP = synthetic_clip("disc", WIDTH, HEIGHT, 5)
 FAST = EncoderConfig(
     gaussians=30,
     quality=1.2,
+    detail=1.5,
     iterations=12,
     p_iterations=4,
     polish_passes=1,

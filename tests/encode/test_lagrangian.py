@@ -7,13 +7,15 @@ from dataclasses import astuple
 import pytest
 
 from gscodec.coding.quantize import COLOR_STEP
+from gscodec.config import BLENDS
 from gscodec.encode.lagrangian import LAMBDA_BIRTH, LAMBDA_I, LAMBDA_P, lagrangian
 
 
-def test_lambda_is_a_factor_times_the_square_of_the_step() -> None:
+@pytest.mark.parametrize("blend", BLENDS)
+def test_lambda_is_a_factor_times_the_square_of_the_step(blend: str) -> None:
     unit = (COLOR_STEP * 1.5) ** 2
-    expected = [factor * unit for factor in (LAMBDA_I["sum"], LAMBDA_P, LAMBDA_BIRTH)]
-    assert astuple(lagrangian(1.5, 1.0, 0.0, "sum")) == pytest.approx(expected)
+    expected = [factor * unit for factor in (LAMBDA_I[blend], LAMBDA_P[blend], LAMBDA_BIRTH[blend])]
+    assert astuple(lagrangian(1.5, 1.0, 0.0, blend)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("scale", "offset", "ratio"), [(3.0, 0.0, 3.0), (1.0, 5.0, 2.0), (1.0, -10.0, 0.25)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gscodec.splat.raster import FitSchedule
@@ -79,3 +79,9 @@ def fit_schedule(
         deadline_s=share * budget.seconds_left(),
         plateau=stop.plateau,
     )
+
+
+def slowed(schedule: FitSchedule, first: float, last: float) -> FitSchedule:
+    """The schedule with rates that fall from a share `first` of themselves to a share `last`."""
+    rates = {name: first * getattr(schedule, name) for name in ("rate_mean", "rate_shape", "rate_color")}
+    return replace(schedule, **rates, rate_weight=first * schedule.rate_weight, final_rate=last / first)

@@ -1,13 +1,21 @@
 """An I-frame: superpixels -> fitted Gaussians -> integers that pay for their bits.
 
-The room's Gaussians are fitted before the person's and once more after them: fitted together they would help
-to draw the person, and the person alone could not be drawn without them. Colours are solved for exactly (the
-sum is linear in them) before the fit and again after the geometry has been rounded, so that they make good
-what rounding did. A pursuit then changes single symbols where D + λR falls (rdo/rates.py, docs/bits.md).
+Colours are solved for exactly (the picture is linear in them) before the fit and again after the geometry has
+been rounded, so that they make good what rounding did. A pursuit then changes single symbols where D + λR
+falls (rdo/rates.py, docs/bits.md).
+
+Under the sum the room's Gaussians are fitted before the person's and once more after them: fitted together
+they would help to draw the person, and the person alone could not be drawn without them.
+
+Under the normalised blend a fit that goes on finds ever sharper balances between neighbours, which rounding
+and motion destroy: 600 plain steps make larger files than 150 (docs/bits.md, "Noise"). So most steps draw
+every parameter with uniform noise as wide as its step, as learned codecs do it (Ballé, Laparra, Simoncelli,
+"End-to-end optimized image compression", 2017), and end where being off by half a step costs little.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,6 +47,9 @@ RIDGE = 1e-3
 NORMALISED_WIDEN = 1.25  # of segments, where superpixel.WIDEN is for the sum: means do not ripple
 ROOM_TIME = 0.2  # of the time left to an I-frame, for each of the room's two fits
 FINER = 1.4  # steps of normalised geometry, where those of colour are the sum's: docs/bits.md, "Steps"
+NOISE_CHUNK = 25  # steps between looks at the classes
+NOISE_RATES = 0.5, 0.05  # of the usual rates, at the begin and at the end of the steps with noise
+NOISE_S = 0.01  # a shorter while would not be worth beginning
 POLISH_S = 0.006  # a shorter polish would only draw the picture
 
 
@@ -50,7 +61,8 @@ class IFrameSettings:
         init, seed: where the fit starts (analysis.superpixel).
         room_share: of the Gaussians, for the room; 0: it is not coded.
         separate_room: fit the room by itself.
-        iterations: of the person's fit, upper bound. polish_passes: of the pursuit, upper bound.
+        iterations: of the person's fit, upper bound. noise_iterations: of the fit with noise.
+        polish_passes: of the pursuit, upper bound.
     """
 
     init: str
@@ -58,6 +70,7 @@ class IFrameSettings:
     room_share: float
     separate_room: bool
     iterations: int
+    noise_iterations: int
     polish_passes: int
 
 
@@ -97,6 +110,7 @@ def fit_iframe(
     is_separate = is_room_fixed and len(room_indices) > 0
     person = np.flatnonzero(~start.is_room).astype(np.uint32) if is_separate else None
     iterations = _fit(task, settings, start, person, room_indices if is_separate else None)
+    iterations += _fit_with_noise(task, start, settings.noise_iterations, quality)
     state = _rounded(task, start, person, quality)
     if settings.polish_passes and task.budget.allows(POLISH_S):
         arrays = _symbol_arrays(state, task.size, is_room_fixed, coder.iframe_base)
@@ -131,6 +145,35 @@ def _fit(
     return result.iterations
 
 
+def _fit_with_noise(task: FrameTask, start: Gaussians, n_steps: int, quality: float) -> int:
+    """Go on with a fit of normalised Gaussians, in place, under the noise of their rounding; steps taken.
+
+    How wide a step is depends on the Gaussian's classes, which its parameters decide: they are taken anew for
+    every NOISE_CHUNK steps.
+    """
+    random = np.random.default_rng(0)
+    taken = 0
+    while taken < n_steps and task.budget.allows(NOISE_S):
+        width = _unrounded(task, start, quality)[1]
+
+        def noisy(now: np.ndarray, _: np.ndarray, width: np.ndarray = width) -> np.ndarray:
+            drawn = now + width * (random.random(now.shape, np.float32) - np.float32(0.5))
+            drawn[:, [L1, L3]] = np.maximum(drawn[:, [L1, L3]], MIN_SCALE)
+            return drawn
+
+        n = min(NOISE_CHUNK, n_steps - taken)
+        rates = _falling(taken / n_steps), _falling((taken + n) / n_steps)
+        task.fit(task.source.target(), start.params, None, n, 1.0, start.is_room, noisy, rates)
+        taken += n
+    return taken
+
+
+def _falling(phase: float) -> float:
+    """Share of the usual rates after a share `phase` of the steps with noise: a cosine."""
+    low, high = NOISE_RATES[1], NOISE_RATES[0]
+    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * phase))
+
+
 def _room_alone(task: FrameTask, settings: IFrameSettings, params: np.ndarray) -> np.ndarray:
     """The room's Gaussians, float32 [n, 8], fitted to a picture that is black where the person is."""
     room = np.ascontiguousarray(params)
@@ -144,11 +187,7 @@ def _room_alone(task: FrameTask, settings: IFrameSettings, params: np.ndarray) -
 def _rounded(task: FrameTask, fitted: Gaussians, person: np.ndarray | None, quality: float) -> State:
     """The fitted Gaussians as integers, colours solved for again with the geometry as it was rounded."""
     params, everything = fitted.params, slice(None)
-    is_normalised = task.raster.blend == "normalised"
-    contrasts = FINER * task.source.contrasts(params) if is_normalised else None
-    size_class, energy_class = classify(params, quality, contrasts)
-    state = State(np.zeros(params.shape, np.int32), size_class, energy_class, fitted.is_room, quality)
-    state.ground = task.source.ground
+    state, _ = _unrounded(task, fitted, quality)
     quantize_geometry(params, state, everything, task.size)
     quantize_colors(params, state, everything)
     if state.is_normalised:
@@ -157,6 +196,16 @@ def _rounded(task: FrameTask, fitted: Gaussians, person: np.ndarray | None, qual
     task.raster.solve_colors(task.source.target(), rounded, person, COLOR_SWEEPS, RIDGE)
     quantize_colors(rounded, state, everything)
     return take(state, canonical_order(state))
+
+
+def _unrounded(task: FrameTask, fitted: Gaussians, quality: float) -> tuple[State, np.ndarray]:
+    """The state with the fitted Gaussians' classes and no symbols yet; its steps, float32 as params."""
+    is_normalised = task.raster.blend == "normalised"
+    contrasts = FINER * task.source.contrasts(fitted.params) if is_normalised else None
+    size_class, energy_class = classify(fitted.params, quality, contrasts)
+    state = State(np.zeros(fitted.params.shape, np.int32), size_class, energy_class, fitted.is_room, quality)
+    state.ground = task.source.ground
+    return state, affine_arrays(state, task.size)[0].astype(np.float32)
 
 
 def _normalised_start(params: np.ndarray, ground: np.ndarray) -> np.ndarray:  # [N, 8] -> [N, 9]

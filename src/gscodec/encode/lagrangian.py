@@ -8,8 +8,8 @@ from gscodec.coding.quantize import COLOR_STEP
 
 # In units of COLOR_STEP²·quality², the square of a colour's step: docs/bits.md, "Lambda".
 LAMBDA_I = {"sum": 1.0, "normalised": 0.55}
-LAMBDA_P = 0.5
-LAMBDA_BIRTH = 1.0  # of Gaussians born in P-frames
+LAMBDA_P = {"sum": 0.5, "normalised": 0.65}
+LAMBDA_BIRTH = {"sum": 1.0, "normalised": 0.8}  # of Gaussians born in P-frames
 CRF_PER_DOUBLING = 5.0  # λ doubles when a GOP's crf is moved by that much
 
 
@@ -34,4 +34,4 @@ def lagrangian(quality: float, scale: float, crf_offset: float, blend: str) -> L
     def of(factor: float) -> float:
         return factor * scale * step * step * 2.0 ** (crf_offset / CRF_PER_DOUBLING)
 
-    return Lagrangian(of(LAMBDA_I[blend]), of(LAMBDA_P), of(LAMBDA_BIRTH))
+    return Lagrangian(of(LAMBDA_I[blend]), of(LAMBDA_P[blend]), of(LAMBDA_BIRTH[blend]))

@@ -27,6 +27,7 @@ def iframe_settings(config: EncoderConfig) -> IFrameSettings:
         room_share=room_share(config),
         separate_room=config.separate_room,
         iterations=config.iterations,
+        noise_iterations=config.noise_iterations,
         polish_passes=config.polish_passes,
     )
 

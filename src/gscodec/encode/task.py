@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.encode.budget import Budget, StopRule, fit_schedule
+from gscodec.encode.budget import Budget, StopRule, fit_schedule, slowed
 from gscodec.encode.frame_store import FrameStore
 from gscodec.encode.lagrangian import Lagrangian
 from gscodec.errors import FitError
 from gscodec.rdo.pursuit import Effort
-from gscodec.splat.raster import FitResult, Rasterizer
+from gscodec.splat.raster import FitResult, Project, Rasterizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class FrameTask:
         iterations: int,
         share: float = 1.0,
         is_room: np.ndarray | None = None,
+        project: Project | None = None,
+        rates: tuple[float, float] | None = None,
     ) -> FitResult:
         """Move the active Gaussians towards the target, in place.
 
@@ -58,11 +60,15 @@ class FrameTask:
             active: uint32 indices; None: all. iterations: upper bound.
             share: of the time that is left under --deadline.
             is_room: bool [N], under the normalised blend.
+            project: what is drawn in place of the Gaussians (raster.Project).
+            rates: shares of their usual values at which rates begin and end; None: as they usually do.
         Raises:
             FitError: the fit diverged.
         """
         schedule = fit_schedule(iterations, self.stop, self.budget, share, self.raster.blend)
-        result = self.raster.fit(target, params, active, schedule, is_room=is_room)
+        if rates is not None:
+            schedule = slowed(schedule, *rates)
+        result = self.raster.fit(target, params, active, schedule, project, is_room=is_room)
         if not result.finite or not math.isfinite(result.loss):
             raise FitError(
                 f"the fit of frame {self.number} diverged at iteration {result.iterations}; "
