@@ -342,6 +342,8 @@ def test_pictures_from_a_recovery_point_on_need_none_before_it() -> None:
     np.testing.assert_array_equal(seeking.render(), pictures[4])
     assert n_drawn == 3
     assert [frame.frame_type for frame in frames] == list(types)
+    wanted = [((p.astype(int) - pixels) ** 2).sum() for p, pixels in zip(pictures, CLIP, strict=True)]
+    assert [frame.error for frame in frames] == wanted
     fresh = Decoder(header, backend="cpu", threads=1)
     for frame in frames[:3]:
         fresh.decode(frame.payload, frame.frame_type)
