@@ -169,18 +169,17 @@ def make_rasterizer(
     Raises:
         ConfigError: unknown name. BackendError: that backend cannot run here; says what to do.
     """
-    name = usable_backend(name, warn, blend)
+    name = usable_backend(name, warn)
     if name == "cuda":
         return _load(name).make(width, height, place or Place(), blend)
     return _load(name).make(width, height, threads or os.cpu_count() or 1, blend)
 
 
-def usable_backend(name: str, warn: Callable[[str], None] | None = None, blend: str = "sum") -> str:
+def usable_backend(name: str, warn: Callable[[str], None] | None = None) -> str:
     """What `auto` comes to on this machine: cuda where its kernels load, else cpu; other names stay.
 
     Args:
         warn: gets one line if a GPU is there but unusable.
-        blend: of gaussians.BLENDS; the GPU draws sums only.
     Raises:
         ConfigError: unknown name.
     """
@@ -188,10 +187,7 @@ def usable_backend(name: str, warn: Callable[[str], None] | None = None, blend: 
         if name not in MODULES:
             raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(MODULES)}")
         return name
-    gpu = os.path.exists("/dev/nvidiactl")
-    if gpu and blend != "sum" and warn:
-        warn(f"the GPU's kernels know no {blend} blend yet, taking the CPU; --blend sum can use the GPU")
-    if gpu and blend == "sum":  # looked at first: importing CUDA's packages costs a second
+    if os.path.exists("/dev/nvidiactl"):  # looked at first: importing CUDA's packages costs a second
         try:
             _load("cuda").check()
             return "cuda"
