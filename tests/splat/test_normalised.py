@@ -8,7 +8,7 @@ from scenes import needles, random_gaussians
 
 from conftest import CPU_BACKENDS, FAST_BACKENDS, open_backend
 from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
-from gscodec.splat.raster import FitSchedule
+from gscodec.splat.raster import FitSchedule, Noise
 
 torch = pytest.importorskip("torch")
 raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
@@ -17,6 +17,7 @@ from gscodec.rdo import rates  # noqa: E402
 from gscodec.splat.raster_torch import TorchRasterizer  # noqa: E402
 
 W, H, N = 45, 37, 60
+MIN_SCALE = raster_cpu.MIN_SCALE
 
 
 @pytest.fixture(params=FAST_BACKENDS)
@@ -125,6 +126,48 @@ def test_five_steps_follow_the_twin(fast, twin, rng: np.random.Generator, subset
     if subset is not None:
         others = np.setdiff1d(np.arange(N), subset)
         np.testing.assert_array_equal(ends[0][others], start[others])
+
+
+def test_noise_costs_what_its_width_says(fast, rng: np.random.Generator) -> None:
+    """Colours off by uniform noise: Σ d² is Σ width²/12 of what each colour weighs, and nothing moves."""
+    params = gaussians(rng)
+    width = np.zeros_like(params)
+    width[:, COLOR] = rng.uniform(0.05, 0.3, (N, 3))
+    ones = np.ones((H, W), np.float32)
+    core = raster_cpu.CpuRasterizer(W, H, blend="normalised")
+    picture = core.render(params)
+    area = core.canvas.curvatures(core.target(picture, ones), params)[:, :1]
+    expected = float((area * width[:, COLOR].astype(np.float64) ** 2 / 12).sum())
+    target, noise = fast.target(picture, ones), Noise(width, np.random.default_rng(1), MIN_SCALE)
+    drawn = params.copy()
+    losses = [fast.fit(target, drawn, None, FitSchedule(0), noise).loss for _ in range(60)]
+    assert np.mean(losses) == pytest.approx(expected, rel=0.1)
+    assert np.std(losses) > 0.02 * expected  # another noise every time
+    np.testing.assert_array_equal(drawn, params)
+
+
+@pytest.mark.parametrize("matted", [False, True])
+def test_a_fit_goes_on_under_noise(fast, rng: np.random.Generator, matted: bool) -> None:
+    """Noise of no width changes nothing; of some, the fit still ends nearer to the target."""
+    start, is_room = gaussians(rng), rng.random(N) < 0.4
+    term = (matte(), 0.5) if matted else ()
+    target = fast.target(rng.uniform(0, 1, (H, W, 3)).astype(np.float32), np.ones((H, W), np.float32), *term)
+    ends = []
+    for width in (None, 0.0, 0.05):
+        noise = (
+            Noise(np.full_like(start, width), np.random.default_rng(1), MIN_SCALE)
+            if width is not None
+            else None
+        )
+        fitted = start.copy()
+        fast.fit(target, fitted, None, FitSchedule(6), noise, is_room=is_room)
+        ends.append(fitted)
+    assert np.median(np.abs(ends[0] - ends[1])) < 1e-4
+    assert np.median(np.abs(ends[0] - ends[2])) > 1e-4
+    before, after = (
+        fast.fit(target, p.copy(), None, FitSchedule(0), is_room=is_room) for p in (start, ends[2])
+    )
+    assert after.loss < 0.8 * before.loss
 
 
 def test_the_matte_draws_the_alpha(fast, rng: np.random.Generator) -> None:

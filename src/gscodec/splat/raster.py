@@ -53,6 +53,26 @@ Project = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """A Project: what is drawn is off by uniform noise, another in every iteration.
+
+    Attributes:
+        width: of the noise, float32 [n, 8 or 9]: at most half of it either way.
+        random: where it comes from. The GPU makes its own, from a seed that this gives.
+        least_scale: l1 and l3 are not drawn below it, pixels.
+    """
+
+    width: np.ndarray
+    random: np.random.Generator
+    least_scale: float
+
+    def __call__(self, now: np.ndarray, _: np.ndarray) -> np.ndarray:
+        drawn = now + self.width * (self.random.random(now.shape, np.float32) - np.float32(0.5))
+        drawn[:, [2, 4]] = np.maximum(drawn[:, [2, 4]], np.float32(self.least_scale))
+        return np.asarray(drawn, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class FitResult:
     """What a fit did: steps taken, Σ weight·d² and ROI mean squared error at the last evaluation."""
 

@@ -6,6 +6,7 @@ latency); many share it (the most pictures a second). raster.CudaRasterizer is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from gscodec.splat.cuda.scene import (
     room_for,
 )
 from gscodec.splat.gaussians import COLOR, OPPONENT_FROM_RGB, RGB_FROM_OPPONENT
-from gscodec.splat.raster import FitResult, FitSchedule
+from gscodec.splat.raster import FitResult, FitSchedule, Noise
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # (Kr, Kb) of H.273's matrices
 
@@ -226,15 +227,16 @@ class CudaBatch:
         sweeps: int = 0,
         ridge: float = 0.0,
         is_room: Rooms | None = None,
+        noise: Sequence[Noise] | None = None,
     ) -> list[FitResult]:
         """Move the active Gaussians of each picture towards its target, in place (raster.Rasterizer.fit).
 
         Args:
             sweeps, ridge: solve_colors first; both in one go, which spares a way to the host and back.
-            is_room: where the target has mattes.
+            is_room: where the target has mattes. noise: of each picture's active Gaussians.
         """
         return cuda_fit.fit(
-            self, target, params, active, schedule, sweeps=sweeps, ridge=ridge, is_room=is_room
+            self, target, params, active, schedule, sweeps=sweeps, ridge=ridge, is_room=is_room, noise=noise
         )
 
     def solve_colors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,16 @@ from gscodec.splat.cuda.params import (
     channels_of,
     tile_height,
 )
-from gscodec.splat.cuda.scene import Active, CudaGaussians, CudaTarget, Params, Rooms, columns_of
-from gscodec.splat.raster import FitResult, FitSchedule, Project
+from gscodec.splat.cuda.scene import (
+    Active,
+    CudaGaussians,
+    CudaTarget,
+    Params,
+    Rooms,
+    columns_of,
+    expect_shape,
+)
+from gscodec.splat.raster import FitResult, FitSchedule, Noise, Project
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda.batch import CudaBatch
@@ -67,6 +76,7 @@ def fit(
     sweeps: int = 0,
     ridge: float = 0.0,
     is_room: Rooms | None = None,
+    noise: Sequence[Noise] | None = None,
     team: int = 0,
     group_size: int = 0,
 ) -> list[FitResult]:
@@ -81,7 +91,7 @@ def fit(
     job = _set_up(batch, target, params, active, team, group_size, is_room if target.mattes else None)
     if sweeps:
         _solve(job, sweeps, ridge)
-    outcome = _fit(job, schedule, target.roi_pixels.address)
+    outcome = _fit(job, schedule, target.roi_pixels.address, noise)
     fitted = _download(job)
     outcomes = work.download(outcome, np.empty(job.n, OUTCOME))
     work.wait()
@@ -169,10 +179,15 @@ def losses_of(batch: CudaBatch, residual: int, pictures: int) -> np.ndarray:
     return work.download(p.losses, np.empty((pictures, 2)))
 
 
-def _fit(job: _Job, schedule: FitSchedule, roi_pixels: int) -> int:
+def _fit(job: _Job, schedule: FitSchedule, roi_pixels: int, noise: Sequence[Noise] | None = None) -> int:
     """Launch a fit; the address of its OUTCOMEs."""
     work, n = job.batch.work, job.n
     p = FitParams(roi_pixels=roi_pixels)
+    if noise is not None:
+        widths = np.concatenate([one.width for one in noise]).astype(np.float32, copy=False)
+        expect_shape("noise", widths, (job.placed.total, columns_of(job.placed.channels)))
+        p.noise = work.upload("noise", widths)
+        p.seed = int(noise[0].random.integers(1 << 32))
     kernel = _share(p, job, "fit", job.placed.channels, MARGIN)
     p.momentum = work.buffer("momentum", 2 * _row_bytes(job))
     p.empty = work.buffer("empty", n * job.placed.tiles * 8 * 8)

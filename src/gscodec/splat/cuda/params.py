@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_double, c_float, c_int, c_void_p
+from ctypes import c_double, c_float, c_int, c_uint, c_void_p
 
 # csrc/raster.cuh, csrc/fit_pass.cuh
 WARPS = 8
@@ -127,6 +127,8 @@ class FitParams(ctypes.Structure):
         ("group_size", c_int),
         ("groups", c_int),
         ("iterations", c_int),
+        ("seed", c_uint),
+        ("noise", c_void_p),
         ("rate_mean", c_float),
         ("rate_shape", c_float),
         ("rate_color", c_float),

@@ -12,7 +12,7 @@ from gscodec.splat.cuda.batch import CudaBatch
 from gscodec.splat.cuda.driver import device, n_devices
 from gscodec.splat.cuda.params import channels_of
 from gscodec.splat.cuda.scene import CudaTarget
-from gscodec.splat.raster import FitResult, FitSchedule, Place, Project
+from gscodec.splat.raster import FitResult, FitSchedule, Noise, Place, Project
 
 __all__ = ["CudaRasterizer", "check", "make", "n_devices"]
 
@@ -71,10 +71,11 @@ class CudaRasterizer:
         project: Project | None = None,
         is_room: np.ndarray | None = None,
     ) -> FitResult:
-        if project is not None:
+        noise = [project] if isinstance(project, Noise) else None
+        if project is not None and noise is None:
             return cuda_fit.fit_drawn(self.batch, target, params, active, schedule, project)
         rooms = None if is_room is None else [is_room]
-        return self.batch.fit(target, [params], [active], schedule, is_room=rooms)[0]
+        return self.batch.fit(target, [params], [active], schedule, is_room=rooms, noise=noise)[0]
 
     def solve_colors(
         self, target: CudaTarget, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float

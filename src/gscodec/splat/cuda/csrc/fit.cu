@@ -34,6 +34,8 @@ struct FitParams {
   unsigned* arrived;           // [groups], zero at the launch
   int group_size, groups;      // blocks of a group; groups
   int iterations;
+  unsigned seed;       // of the noise
+  const float* noise;  // [total, PARAMS], or null: width of uniform noise on what is drawn, another every iteration
   float rate_mean, rate_shape, rate_color, rate_weight, beta1, beta2, plateau;
   const float4* schedule;  // [iterations + 1]: share of rates, 1 / (1 - beta1^t), 1 / (1 - beta2^t), plain Adam
   double target_mse;
@@ -103,6 +105,26 @@ struct Rates {
   bool plain;  // Adam on (mean, L, colour) instead of a Gaussian's own frame
 };
 
+// Uniform in [-0.5, 0.5), for a number of an iteration: a permuted congruential generator (O'Neill, 2014) as a hash.
+GS_DEVICE float uniform_at(unsigned seed, int iteration, int number) {
+  unsigned x = seed + unsigned(iteration) * 2654435769u + unsigned(number) * 747796405u;
+  x = x * 747796405u + 2891336453u;
+  x = ((x >> ((x >> 28) + 4)) ^ x) * 277803737u;
+  x = (x >> 22) ^ x;
+  return float(x >> 8) * (1.0f / 16777216.0f) - 0.5f;
+}
+
+// Prepares Gaussian i with parameters `now` to be drawn in an iteration, with that iteration's noise; returns its box.
+GS_DEVICE short4 prepare_noisy(const FitParams& p, int i, int iteration, float now[PARAMS]) {
+  if (p.noise) {
+    for (int j = 0; j < PARAMS; ++j)
+      now[j] += p.noise[(long long)PARAMS * i + j] * uniform_at(p.seed, iteration, PARAMS * i + j);
+    now[2] = fmaxf(now[2], MIN_SCALE);
+    now[4] = fmaxf(now[4], MIN_SCALE);
+  }
+  return prepare_gaussian(p.scene, i, now);
+}
+
 GS_DEVICE float clamp(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
 
 // One step of Gaussian i in its own frame (fit.cpp, step()): sets the picture's flags.
@@ -155,7 +177,7 @@ GS_DEVICE void step(const FitParams& p, int i, const Rates& rates, float limit, 
     weight = clamp(weight, -MAX_LOG_WEIGHT, MAX_LOG_WEIGHT);
   }
   store_row(p.scene.params, i, now);
-  const short4 box = prepare_gaussian(p.scene, i, now);
+  const short4 box = prepare_noisy(p, i, it + 1, now);
   if (!(check == 0.0f)) flags[0] = it + 2;  // blocks that have not looked yet must not stop before the others
   if (strayed(p.lists, box, anchor)) flags[2] = 1;
 }
@@ -170,8 +192,8 @@ GS_DEVICE void start_fit(const FitParams& p, const Group& group, const Picture& 
     const int to = picture.first + i;
     float now[PARAMS], check = 0.0f;
     load_row(p.scene.params, to, now);
-    prepare_gaussian(p.scene, to, now);
     for (int j = 0; j < PARAMS; ++j) check += 0.0f * now[j];
+    prepare_noisy(p, to, 0, now);
     store_row(p.gradient, to, zero);
     store_row(p.momentum, to, zero);
     store_row(p.momentum, total + to, zero);
