@@ -30,19 +30,19 @@ FAST_BACKENDS = (
 CLIP_KINDS = ("disc", "gradient", "noise")
 
 
-def open_backend(name: str) -> MakeRasterizer:
+def open_backend(name: str, blend: str = "sum") -> MakeRasterizer:
     """A function (width, height, threads=1) -> Rasterizer, or a skipped test that says why there is none.
 
     Args:
         name: torch, cuda, gsplat, or cpu-ISA for one build of the native kernels.
     """
     if not name.startswith("cpu-"):
-        make: MakeRasterizer = partial(_make_named, name)
+        make: MakeRasterizer = partial(_make_named, name, blend)
     else:
         raster_cpu = pytest.importorskip(
             "gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError
         )
-        make = partial(_make_cpu, raster_cpu.CpuRasterizer, name.removeprefix("cpu-"))
+        make = partial(_make_cpu, raster_cpu.CpuRasterizer, name.removeprefix("cpu-"), blend)
     try:
         make(8, 8)
     except (BackendError, ValueError) as error:
@@ -50,12 +50,12 @@ def open_backend(name: str) -> MakeRasterizer:
     return make
 
 
-def _make_named(name: str, width: int, height: int, threads: int = 1) -> Rasterizer:
-    return make_rasterizer(name, width, height, threads)
+def _make_named(name: str, blend: str, width: int, height: int, threads: int = 1) -> Rasterizer:
+    return make_rasterizer(name, width, height, threads, blend=blend)
 
 
-def _make_cpu(kind: type, isa: str, width: int, height: int, threads: int = 1) -> Rasterizer:
-    return kind(width, height, threads, isa)
+def _make_cpu(kind: type, isa: str, blend: str, width: int, height: int, threads: int = 1) -> Rasterizer:
+    return kind(width, height, threads, isa, blend)
 
 
 @pytest.fixture(params=[pytest.param("torch", id="torch"), *FAST_BACKENDS])

@@ -12,7 +12,7 @@ from coding_states import assert_same
 from conftest import open_backend
 from gscodec.bench.democlip import demo_frames
 from gscodec.config import ConfigError, encoder_config
-from gscodec.container.headers import ENTROPY_CODES, SEQUENCE_HEADER, FrameType
+from gscodec.container.headers import BLEND_CODES, ENTROPY_CODES, SEQUENCE_HEADER, FrameType
 from gscodec.decode.decoder import Decoder
 from gscodec.encoders import make_encoder
 from gscodec.metrics import psnr_db
@@ -32,6 +32,7 @@ GPU_BACKENDS = (
 MODES: tuple[dict[str, Any], ...] = (
     {"preset": "fast"},
     {"preset": "fast", "background": "none", "stability": 0.0},
+    {"preset": "fast", "blend": "sum"},
     {"preset": "fast", "update": "refit", "entropy": "ans"},
     {"preset": "realtime", "profile": "paper", "iterations": 30, "quantization": "qat"},
 )
@@ -39,8 +40,8 @@ MODES: tuple[dict[str, Any], ...] = (
 
 def encoded(backend: str, mode: dict[str, Any]) -> tuple[list[Any], list[Any], dict[str, Any], float]:
     """Coded frames, the encoder's states, the sequence header, and ROI-PSNR by the encoder's count."""
-    raster = open_backend("cpu-baseline" if backend == "cpu" else backend)(*SIZE)
     config = encoder_config(gaussians=80, gop_length=3, backend=backend, **mode)
+    raster = open_backend("cpu-baseline" if backend == "cpu" else backend, config.blend_used)(*SIZE)
     encoder = make_encoder(config, raster)
     frames, states = [], []
     for (pixels, matte), kind in zip(CLIP, TYPES, strict=True):
@@ -51,11 +52,12 @@ def encoded(backend: str, mode: dict[str, Any]) -> tuple[list[Any], list[Any], d
     header["quality_q8"] = round(getattr(states[0], "quality", 1.0) * 256)
     header["profile"] = ("default", "paper").index(config.profile)
     header["entropy"] = ENTROPY_CODES.index(config.entropy)
+    header["blend"] = BLEND_CODES.index(config.blend_used)
     db = psnr_db(sum(f.roi_error for f in frames), sum(f.roi_samples for f in frames))
     return frames, states, header, db
 
 
-@pytest.mark.parametrize("mode", MODES, ids=["default", "person", "refit", "paper"])
+@pytest.mark.parametrize("mode", MODES, ids=["default", "person", "sum", "refit", "paper"])
 @pytest.mark.parametrize("backend", GPU_BACKENDS)
 def test_streams_of_a_gpu_decode_on_the_cpu_and_the_other_way_round(
     backend: str, mode: dict[str, Any]

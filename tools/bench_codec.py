@@ -14,12 +14,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from gscodec.analysis.matting import make_matter
-from gscodec.config import DecoderLimits, encoder_config
+from gscodec.config import BLENDS, DecoderLimits, encoder_config
 from gscodec.container.container import GsvReader
 from gscodec.container.headers import FrameType
 from gscodec.container.packet import Packet
@@ -40,15 +41,15 @@ def roi_of(clip: Path) -> str:
     return str(matte) if matte.exists() else "auto"
 
 
-def live(clip: Path, backend: str, preset: str, gop: int) -> str:
+def live(clip: Path, backend: str, preset: str, gop: int, blend: str) -> str:
     """One encoder, frame after frame."""
     matter, frames = make_matter(roi_of(clip)), []
     for item in open_video(clip, max_frames=LIVE_FRAMES):
         if isinstance(item, Frame):
             frames.append((item.pixels, matter.codes(item.pixels)))
     height, width = frames[0][0].shape[:2]
-    config = encoder_config(preset, backend=backend, gop_length=gop)
-    raster = make_rasterizer(backend, width, height)
+    config = encoder_config(preset, backend=backend, gop_length=gop, blend=blend)
+    raster = make_rasterizer(backend, width, height, blend=blend)
     for _ in range(2):  # the second time everything is compiled and warm
         encoder, seconds, coded = Encoder(config, raster), [], []
         for i, (pixels, matte) in enumerate(frames):
@@ -65,9 +66,11 @@ def live(clip: Path, backend: str, preset: str, gop: int) -> str:
     )
 
 
-def offline(clip: Path, backend: str, preset: str, gop: int, threads: int, out: Path) -> str:
+def offline(clip: Path, backend: str, preset: str, gop: int, threads: int, blend: str, out: Path) -> str:
     """From file to file."""
-    config = encoder_config(preset, backend=backend, roi=roi_of(clip), gop_length=gop, threads=threads)
+    config = encoder_config(
+        preset, backend=backend, roi=roi_of(clip), gop_length=gop, threads=threads, blend=blend
+    )
     tally = encode_file(clip, out, config)
     return (
         f"off-line {preset} GOP {gop}, {threads or 'all'} threads: {tally.fps:.0f} FPS, "
@@ -119,18 +122,20 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--backend", nargs="+", default=["cpu"])
     parser.add_argument("--presets", nargs="+", default=["realtime", "medium"])
+    parser.add_argument("--blends", nargs="+", default=list(BLENDS))
     parser.add_argument("--gop", type=int, default=30)
     parser.add_argument("--threads", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.gsv"
         for clip in options.clips:
-            for backend in options.backend:
-                print(f"{clip.stem}, {backend}", flush=True)
+            for backend, blend in product(options.backend, options.blends):
+                print(f"{clip.stem}, {backend}, {blend}", flush=True)
                 for preset in options.presets:
-                    print("  " + live(clip, backend, preset, LIVE_FRAMES), flush=True)
+                    print("  " + live(clip, backend, preset, LIVE_FRAMES, blend), flush=True)
                     for threads in options.threads:
-                        print("  " + offline(clip, backend, preset, options.gop, threads, out), flush=True)
+                        line = offline(clip, backend, preset, options.gop, threads, blend, out)
+                        print("  " + line, flush=True)
                 for line in to_pixels(out, backend):
                     print("  " + line, flush=True)
 

@@ -3,8 +3,9 @@
     python tools/bench_cuda.py prepare clip.mp4 starts.npz --gaussians 1000 --every 5
     python tools/bench_cuda.py run starts.npz [more.npz ...]
 
-`prepare` needs no GPU: it finds mattes and starts. `run` needs one. The clip's path is kept relative to the
-.npz. docs/performance.md, section "CUDA", has figures.
+`prepare` needs no GPU: it finds mattes and starts. `run` needs one, and takes in turns what is drawn and
+fitted: sums, means, and means whose alpha is fitted to the matte (`--kinds sum normalised matted`). The path
+of the clip is kept relative to the .npz. docs/performance.md, section "CUDA", has figures.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from bench_cuda_clip import Case, prepare
+from bench_cuda_clip import KINDS, Case, prepare
 from gscodec.splat.raster import FitSchedule
 
 TARGET_MSE = 1e-3  # 30 dB
@@ -88,20 +90,28 @@ def reached_pairs(params: np.ndarray, width: int, height: int) -> float:
 
 
 def per_round(batch: Any, case: Case, count: int, what: str, **settings: int) -> float:
-    """Seconds of one iteration of a fit, or of one sweep of a solve, of `count` pictures at once."""
+    """Seconds of one iteration of a fit, or of one sweep of a solve, of `count` pictures at once.
+
+    Args:
+        what: sweep, iteration, or standing: an iteration in which nothing moves, of the sum's start whatever
+            the blend, so that blends are compared by what they do and not by how large Gaussians become.
+    """
     from gscodec.splat.cuda import fit as cuda_fit
 
     def call(rounds: int) -> None:
         copies = [p.copy() for p in params]
-        if what == "iteration":
-            cuda_fit.fit(batch, target, copies, None, FitSchedule(rounds), **settings)
+        if what != "sweep":
+            rooms = [np.zeros(len(p), bool) for p in copies]
+            schedule = (
+                case.schedule(rounds) if what == "iteration" else FitSchedule(rounds, 0, 0, 0, rate_weight=0)
+            )
+            cuda_fit.fit(batch, target, copies, None, schedule, is_room=rooms, **settings)
         else:
             cuda_fit.solve_colors(batch, target, copies, None, rounds, RIDGE, **settings)
 
     picks = case.picks(count)
-    pixels = np.stack([case.frames[case.index[i]] for i in picks])
-    target = batch.target(pixels, np.stack([case.weights[i] for i in picks]))
-    params = [case.starts[i].copy() for i in picks]
+    target = case.target(batch, picks)
+    params = [(case.of_the_sum if what == "standing" else case.starts)[i].copy() for i in picks]
     batch.solve_colors(target, params, None, SWEEPS, RIDGE)
     times = []
     for rounds in (10, 50):
@@ -126,20 +136,21 @@ def run_kernels(case: Case, batch: Any, byte_rate: float, flop_rate: float) -> N
         for team in (1, 4):
             sweep = per_round(batch, case, count, "sweep", team=team) / count
             seconds = per_round(batch, case, count, "iteration", team=team) / count
+            standing = per_round(batch, case, count, "standing", team=team) / count
             print(
                 f"  {count} picture(s), {team} warp(s) a strip: sweep {1e6 * sweep:.2f} us, iteration "
                 f"{1e6 * seconds:.2f} us a picture ({100 * floor_flops / seconds:.0f} % arithmetic, "
-                f"{100 * floor_bytes / seconds:.0f} % bytes)"
+                f"{100 * floor_bytes / seconds:.0f} % bytes), of the sum's start {1e6 * standing:.2f} us"
             )
 
 
 def run_iframe(case: Case, batch: Any) -> None:
     """Latency of one I-frame to 30 dB, from the picture in host memory to fitted parameters there."""
-    pixels, weight = case.frames[case.index[0]][None], case.weights[0][None]
     state: dict[str, Any] = {}
+    rooms = [np.zeros(len(case.starts[0]), bool)]
 
     def upload() -> None:
-        state["target"] = batch.target(pixels, weight)
+        state["target"] = case.target(batch, [0])
 
     def solve() -> None:
         state["params"] = [case.starts[0].copy()]
@@ -147,15 +158,18 @@ def run_iframe(case: Case, batch: Any) -> None:
 
     def fit() -> Any:
         params = [state["params"][0].copy()]
-        return batch.fit(state["target"], params, None, FitSchedule(400, target_mse=TARGET_MSE))[0]
+        schedule = case.schedule(400, target_mse=TARGET_MSE)
+        return batch.fit(state["target"], params, None, schedule, is_room=rooms)[0]
 
     parts = [best_of(9, part) for part in (upload, solve, fit)]
 
     def all_of_it() -> Any:
         upload()
         params = [case.starts[0].copy()]
-        schedule = FitSchedule(400, target_mse=TARGET_MSE)
-        return batch.fit(state["target"], params, None, schedule, sweeps=SWEEPS, ridge=RIDGE)[0]
+        schedule = case.schedule(400, target_mse=TARGET_MSE)
+        return batch.fit(state["target"], params, None, schedule, sweeps=SWEEPS, ridge=RIDGE, is_room=rooms)[
+            0
+        ]
 
     total, result = best_of(9, all_of_it)
     names = ("upload", "solve", "fit")
@@ -174,12 +188,13 @@ def run_batches(case: Case, batch: Any) -> None:
         picks = case.picks(count)
         pixels = np.stack([case.frames[case.index[i]] for i in picks])
         weights = np.stack([case.weights[i] for i in picks])
-        target = batch.target(pixels, weights)
+        target = case.target(batch, picks)
 
         def fit(target: Any = target, picks: list[int] = picks) -> Any:
             params = [case.starts[i].copy() for i in picks]
-            schedule = FitSchedule(400, target_mse=TARGET_MSE)
-            return batch.fit(target, params, None, schedule, sweeps=SWEEPS, ridge=RIDGE)
+            rooms = [np.zeros(len(p), bool) for p in params]
+            schedule = case.schedule(400, target_mse=TARGET_MSE)
+            return batch.fit(target, params, None, schedule, sweeps=SWEEPS, ridge=RIDGE, is_room=rooms)
 
         locked = [pinned_array(a.shape, a.dtype) for a in (pixels, weights)]
         locked[0][:], locked[1][:] = pixels, weights
@@ -198,18 +213,17 @@ def run_devices(case: Case, count: int = 132, rounds: int = 6) -> None:
     from gscodec.splat.cuda.driver import n_devices
 
     picks = case.picks(count)
-    pixels = np.stack([case.frames[case.index[i]] for i in picks])
-    weights = np.stack([case.weights[i] for i in picks])
 
     def fit_often(ordinal: int, ready: threading.Barrier) -> None:
-        batch = CudaBatch(case.width, case.height, ordinal)
-        target = batch.target(pixels, weights)
+        batch = CudaBatch(case.width, case.height, ordinal, blend=case.blend)
+        target = case.target(batch, picks)
+        rooms = [np.zeros(len(case.starts[i]), bool) for i in picks]
         for i in range(-1, rounds):
             if i == 0:
                 ready.wait()
             params = [case.starts[i].copy() for i in picks]
-            schedule = FitSchedule(400, target_mse=TARGET_MSE)
-            batch.fit(target, params, None, schedule, sweeps=SWEEPS, ridge=RIDGE)
+            schedule = case.schedule(400, target_mse=TARGET_MSE)
+            batch.fit(target, params, None, schedule, sweeps=SWEEPS, ridge=RIDGE, is_room=rooms)
         ready.wait()
 
     for devices in range(1, n_devices() + 1):
@@ -249,7 +263,7 @@ def run_gops(case: Case, batch: Any, n_frames: int = 300, gop: int = 5) -> None:
             ]
             n_active += [len(a) for a in active]
         begin = time.perf_counter()
-        schedule = FitSchedule(20 if step else 400, target_mse=TARGET_MSE)
+        schedule = case.schedule(20 if step else 400, target_mse=TARGET_MSE)
         sweeps = 3 if step else SWEEPS
         results = batch.fit(target, params, active, schedule, sweeps=sweeps, ridge=RIDGE)
         fit_s += time.perf_counter() - begin
@@ -275,13 +289,13 @@ def run_live(case: Case, batch: Any) -> None:
     weight = case.weights[0][None]
     target = batch.target(case.frames[0][None], weight)
     batch.solve_colors(target, params, None, SWEEPS, RIDGE)
-    batch.fit(target, params, None, FitSchedule(60))
+    batch.fit(target, params, None, case.schedule(60))
     times = []
     for before, now in zip(case.frames, case.frames[1:], strict=False):
         active = [changed(before, now, params[0])]
         begin = time.perf_counter()
         target = batch.target(now[None], weight)
-        batch.fit(target, params, active, FitSchedule(20), sweeps=3, ridge=RIDGE)
+        batch.fit(target, params, active, case.schedule(20), sweeps=3, ridge=RIDGE)
         batch.render_rgb8(params)
         times.append(time.perf_counter() - begin)
     print(
@@ -337,14 +351,17 @@ def run(options: argparse.Namespace) -> None:
     )
     byte_rate, flop_rate = ceilings(batch)
     print(f"ceilings: {byte_rate / 1e12:.2f} TB/s, {flop_rate / 1e12:.1f} TFLOP/s of multiply-adds")
-    for path in options.starts:
-        case = Case(path)
-        batch = CudaBatch(case.width, case.height)
+    for path, kind in product(options.starts, options.kinds):
+        case = Case(path, kind)
+        batch = CudaBatch(case.width, case.height, blend=case.blend)
         run_kernels(case, batch, byte_rate, flop_rate)
         run_iframe(case, batch)
         run_batches(case, batch)
         if len(case.frames) > 50:
             run_devices(case)
+        if kind == "matted":  # what follows is drawn, and fitted without a matte: as above
+            continue
+        if len(case.frames) > 50:
             run_gops(case, batch)
             run_live(case, batch)
         run_decode(case, batch)
@@ -366,6 +383,7 @@ def main() -> None:
     one.set_defaults(call=prepare)
     two = commands.add_parser("run")
     two.add_argument("starts", type=Path, nargs="+")
+    two.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     two.set_defaults(call=run)
     options = parser.parse_args()
     options.call(options)

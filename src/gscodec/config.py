@@ -155,11 +155,7 @@ class EncoderConfig:
             return f"--profile {self.profile}"
         if self.entropy != "adaptive":
             return f"--entropy {self.entropy}"
-        if self.update != "greedy":
-            return f"--update {self.update}"
-        if self.devices:
-            return f"--devices {self.devices}"
-        return "--backend cuda" if self.backend == "cuda" else ""  # its kernels draw sums only, so far
+        return "" if self.update == "greedy" else f"--update {self.update}"
 
     @property
     def refits(self) -> bool:

@@ -119,9 +119,8 @@ def encode_file(
     config.validate()
     _refuse_gsv(source)
     tally, began = Tally(), time.perf_counter()
-    blend = config.blend_used
-    tally.backend = usable_backend(config.backend, tally.warnings.append, blend)
-    config = replace(config, backend=tally.backend, blend=blend)
+    tally.backend = usable_backend(config.backend, tally.warnings.append)
+    config = replace(config, backend=tally.backend)
     matter = make_matter(config.roi, matte_model=config.matte_model)
     threads = config.threads or os.cpu_count() or 1
     with (

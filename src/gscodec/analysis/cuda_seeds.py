@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+from ctypes import c_float, c_int, c_void_p
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gscodec.splat.cuda.params import THREADS, SeedParams
+from gscodec.splat.cuda.params import THREADS
 from gscodec.splat.cuda.scene import expect_shape
 
 if TYPE_CHECKING:
@@ -14,6 +16,33 @@ if TYPE_CHECKING:
 
 BLOCK = 4  # csrc/seeds.cu
 SEED_BYTES, SUMS_BYTES = 32, 16
+
+
+class SeedParams(ctypes.Structure):
+    """Field for field as in csrc/seeds.cu."""
+
+    _fields_ = [
+        ("target", c_void_p),
+        ("region", c_void_p),
+        ("counts", c_void_p),
+        ("density", c_void_p),
+        ("gradients", c_void_p),
+        ("before", c_void_p),
+        ("chunks", c_void_p),
+        ("sums", c_void_p),
+        ("seeds", c_void_p),
+        ("nearest", c_void_p),
+        ("labels", c_void_p),
+        ("arrived", c_void_p),
+        ("regions", c_int),
+        ("n_seeds", c_int),
+        ("width", c_int),
+        ("height", c_int),
+        ("side", c_int),
+        ("n_chunks", c_int),
+        ("group_size", c_int),
+        ("detail", c_float),
+    ]
 
 
 def nearest_seeds(

@@ -2,45 +2,89 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
+from ctypes import c_float, c_int, c_void_p
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gscodec.analysis.cuda_seeds import nearest_seeds
 from gscodec.decode.show import tolerances
-from gscodec.encode.frame_store import FrameSettings, look_at, roi_of
+from gscodec.encode.frame_store import MATTE_WEIGHT, FrameSettings, contrasts_of, ground_of, look_at, roi_of
 from gscodec.rdo import rates
-from gscodec.rdo.cuda_pursuit import pursue
+from gscodec.rdo.cuda_pursuit import curvatures, pursue
 from gscodec.rdo.pursuit import Effort, SymbolArrays
-from gscodec.splat.cuda.fit import losses_of, macros
-from gscodec.splat.cuda.params import (
-    THREADS,
-    DrawParams,
-    HoldParams,
-    LookParams,
-    MatteParams,
-    ScoreParams,
-)
+from gscodec.splat._native import GROUND
+from gscodec.splat.cuda.fit import losses_of, sources
+from gscodec.splat.cuda.params import THREADS, DrawParams, channels_of
 from gscodec.splat.cuda.scene import CudaTarget
-from gscodec.splat.gaussians import COLOR, OPPONENT_FROM_RGB
+from gscodec.splat.gaussians import COLOR, OPPONENT_FROM_RGB, opponent_from_rgb
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda.batch import CudaBatch
 
-# Kernels that a frame store and what works on it need; compiled all at once when one is made.
-KERNELS = ("splat/cuda/raster", "encode/frame_store", "rdo/pursuit", "analysis/seeds")
 MATRIX = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
+
+
+# Structs of parameters, field for field as in csrc/frame_store.cu.
+
+
+class MatteParams(ctypes.Structure):
+    _fields_ = [("values", c_void_p), ("codes", c_void_p)]
+
+
+class LookParams(ctypes.Structure):
+    _fields_ = [
+        ("rgb", c_void_p),
+        ("matte", MatteParams),
+        ("luma_before", c_void_p),
+        ("shown", c_void_p),
+        ("target", c_void_p),
+        ("matte_out", c_void_p),
+        ("luma", c_void_p),
+        ("roi_pixels", c_void_p),
+        ("pixels", c_int),
+        ("mask", c_int),
+        ("background_weight", c_float),
+        ("stability", c_float),
+        ("ground", c_float * 3),
+        ("matrix", c_float * 9),
+    ]
+
+
+class HoldParams(ctypes.Structure):
+    _fields_ = [
+        ("shown", c_void_p),
+        ("picture", c_void_p),
+        ("pixels", c_int),
+        ("restart", c_int),
+        ("tolerance", c_int * 3),
+    ]
+
+
+class ScoreParams(ctypes.Structure):
+    _fields_ = [
+        ("shown", c_void_p),
+        ("rgb", c_void_p),
+        ("matte", MatteParams),
+        ("sums", c_void_p),
+        ("pixels", c_int),
+    ]
 
 
 def cuda_frame_store(settings: FrameSettings, raster: Any) -> CudaFrameStore:
     """The store of a CudaRasterizer, with all kernels that it will need compiled."""
     batch = raster.batch
+    matted = channels_of(batch.blend, has_person=batch.blend != "sum")
+    channels = sorted({batch.channels, matted})
     batch.device.prepare(
         [
-            ("splat/cuda/raster", {"rows": batch.rows(1)}),
-            *((kernel, {} if kernel == "encode/frame_store" else {"rows": 4}) for kernel in KERNELS),
-            ("splat/cuda/fit", macros(batch)),
+            *(("splat/cuda/raster", {"rows": batch.rows(1), "channels": n}) for n in channels),
+            *sources(batch),
+            ("rdo/pursuit", {"rows": 4, "channels": matted}),
+            ("encode/frame_store", {}),
+            ("analysis/seeds", {"rows": 4}),
         ]
     )
     return CudaFrameStore(settings, batch)
@@ -53,25 +97,28 @@ class CudaFrameStore:
         self._settings, self._batch, self._work = settings, batch, batch.work
         self._n_pixels = batch.width * batch.height
         self.pixels = np.empty(0, np.uint8)
-        self.ground = np.zeros(3, np.uint8)  # sums are counted from black
+        self.ground = np.zeros(3, np.uint8)
+        self._ground = np.zeros(3, np.float32)  # the same in opponent units
         self._roi = np.empty(0, np.uint8)  # the matte as it came
-        self._looked: tuple[np.ndarray, np.ndarray] | None = None
         take = self._work.take
         self._source, self._matte = take(self._n_pixels * 3), take(self._n_pixels * 4)
         self._target = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
+        if batch.blend == "normalised":
+            self._target.mattes, self._target.matte_weight = take(self._n_pixels * 4), MATTE_WEIGHT
         self._even = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
-        self._sum, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
+        self._drawn, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
         self._tolerances = tolerances(settings.hold).tolist()
         self._is_shown, self._has_target = False, True
 
     @property
     def picture(self) -> np.ndarray:
-        return self._look()[0]
+        return look_at(self.pixels, self._roi, self._settings)[0] - self._ground
 
     @property
     def matte(self) -> np.ndarray:
-        return self._look()[1]
+        roi = self._roi
+        return roi.astype(np.float32) / 255 if roi.dtype == np.uint8 else roi
 
     @property
     def person(self) -> np.ndarray:
@@ -80,7 +127,10 @@ class CudaFrameStore:
     def take(self, pixels: np.ndarray, matte: np.ndarray, starts_gop: bool) -> None:
         if not self._has_target:
             self.make_target()  # the next frame asks for this one's luma
-        self.pixels, self._roi, self._looked = pixels, roi_of(matte), None
+        if starts_gop and self._batch.blend == "normalised":
+            self.ground = ground_of(pixels)
+            self._ground = opponent_from_rgb(self.ground)
+        self.pixels, self._roi = pixels, roi_of(matte)
         self._has_target = False
         self._lumas = self._lumas[1], self._lumas[0]
         work = self._work
@@ -98,7 +148,9 @@ class CudaFrameStore:
         self._has_target = True
 
     def contrasts(self, params: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(params[:, COLOR], axis=1)
+        if self._batch.blend == "sum":
+            return np.linalg.norm(params[:, COLOR], axis=1)
+        return contrasts_of(curvatures(self._batch, self._target, params))
 
     def target(self) -> CudaTarget:
         return self._target
@@ -114,18 +166,18 @@ class CudaFrameStore:
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         batch, n = self._batch, len(candidates)
         placed = batch.place_as("candidates", candidates)
-        rest = self._work.buffer("candidates' rest", n * self._n_pixels * 16)
-        batch.draw(placed, DrawParams(target=self._target.pixels.address, rest=rest, one_target=1))
-        found = losses_of(batch, rest, n)
+        residual = self._work.buffer("candidates' residuals", n * self._n_pixels * 16)
+        batch.draw(placed, DrawParams(target=self._target.pixels.address, residual=residual, one_target=1))
+        found = losses_of(batch, residual, n)
         self._work.wait()
         return [float(loss) for loss in found[:, 0]]
 
     def residual(self, params: np.ndarray) -> np.ndarray:
         batch, work = self._batch, self._work
         placed = batch.place_as("candidates", [params])
-        rest = work.buffer("candidates' rest", self._n_pixels * 16)
-        batch.draw(placed, DrawParams(target=self._target.pixels.address, rest=rest, one_target=1))
-        found = work.download(rest, np.empty((batch.height, batch.width, 4), np.float32))
+        residual = work.buffer("candidates' residuals", self._n_pixels * 16)
+        batch.draw(placed, DrawParams(target=self._target.pixels.address, residual=residual, one_target=1))
+        found = work.download(residual, np.empty((batch.height, batch.width, 4), np.float32))
         work.wait()
         return found.copy()  # the download's own memory is used again
 
@@ -135,13 +187,41 @@ class CudaFrameStore:
         tables = (rates.UPDATE_RATES, rates.UPDATE_GROUPS)
         if change_costs is None:
             tables = (rates.INTRA_RATES, rates.INTRA_GROUPS)
-        target = self._target.pixels.address
-        return pursue(self._batch, target, arrays, *tables, change_costs, effort, lambda_).passes
+        return pursue(self._batch, self._target, arrays, *tables, change_costs, effort, lambda_).passes
+
+    def drawn_at(
+        self, params: np.ndarray, residual: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        batch, work = self._batch, self._work
+        address = work.buffer("candidates' residuals", self._n_pixels * 16)
+        batch.draw(batch.place_as("candidates", [params]), DrawParams(sums=address))
+        sums = work.download(address, np.empty((batch.height, batch.width, 4), np.float32))
+        work.wait()
+        found = sums[rows, columns]
+        return found[:, :3] / (found[:, 3:] + np.float32(GROUND)), found[:, 3]
+
+    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
+        active = np.arange(first, len(params), dtype=np.uint32)
+        self._batch.solve_colors(self._target, [params], [active], sweeps, ridge)
+
+    def polish_newborn(
+        self,
+        arrays: SymbolArrays,
+        others: np.ndarray,
+        others_room: np.ndarray,
+        effort: Effort,
+        lambda_: float,
+    ) -> None:
+        tables = (rates.INTRA_RATES, rates.NEWBORN_GROUPS)
+        beside = {"others": others, "others_room": others_room}
+        pursue(self._batch, self._target, arrays, *tables, None, effort, lambda_, **beside)
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         work, batch = self._work, self._batch
-        batch.draw(batch.place_as("drawn", [params]), DrawParams(rgb=self._sum.address))
-        held = HoldParams(shown=self._shown.address, sum=self._sum.address, pixels=self._n_pixels)
+        drawn = DrawParams(rgb=self._drawn.address)
+        batch.set_grounds(drawn, self._ground[None])
+        batch.draw(batch.place_as("drawn", [params]), drawn)
+        held = HoldParams(shown=self._shown.address, picture=self._drawn.address, pixels=self._n_pixels)
         held.restart, held.tolerance[:] = int(restart or not self._is_shown), self._tolerances
         self._launch("hold", held)
         self._is_shown = True
@@ -162,13 +242,9 @@ class CudaFrameStore:
     def _look_at(self, target: CudaTarget, p: LookParams) -> None:
         p.rgb, p.matte, p.target = self._source.address, self._matte_on_card(), target.pixels.address
         p.roi_pixels, p.pixels, p.matrix[:] = target.roi_pixels.address, self._n_pixels, MATRIX
+        p.matte_out, p.ground[:] = target.mattes and target.mattes.address, self._ground.tolist()
         self._work.zero(p.roi_pixels, 4)
         self._launch("look", p)
-
-    def _look(self) -> tuple[np.ndarray, np.ndarray]:
-        if self._looked is None:
-            self._looked = look_at(self.pixels, self._roi, self._settings)[:2]
-        return self._looked
 
     def _matte_on_card(self) -> MatteParams:
         address = self._matte.address

@@ -14,7 +14,7 @@ import numpy as np
 
 from gscodec.analysis.seeds import nearest_seeds
 from gscodec.decode.show import Holder
-from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
+from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_iframe, polish_newborn, update_pframe
 from gscodec.splat import _native
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
@@ -83,7 +83,7 @@ class FrameStore(Protocol):
         """The frame as a target of which every pixel counts alike; valid until the next one.
 
         Args:
-            room_only: where the person is it is black.
+            room_only: where the person is it is the ground's colour, black under the sum.
         """
 
     def nearest_seeds(self, region: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -109,6 +109,22 @@ class FrameStore(Protocol):
         Args:
             change_costs: bits of saying that a Gaussian of a P-frame changes, float32 [N]; None: an I-frame.
         """
+
+    def drawn_at(
+        self, params: np.ndarray, residual: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """This and the next two: rdo.births.Surroundings, for the target; only under the normalised blend."""
+
+    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None: ...
+
+    def polish_newborn(
+        self,
+        arrays: SymbolArrays,
+        others: np.ndarray,
+        others_room: np.ndarray,
+        effort: Effort,
+        lambda_: float,
+    ) -> None: ...
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         """Draw what a decoder shows, and keep it; its errors, by the names of encoded.EncodedFrame.
@@ -142,7 +158,7 @@ class CpuFrameStore:
     def take(self, pixels: np.ndarray, matte: np.ndarray, starts_gop: bool) -> None:
         self._picture_before, self.pixels = self.picture, pixels
         if starts_gop and self._raster.blend == "normalised":
-            self.ground = np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
+            self.ground = ground_of(pixels)
             self._ground = opponent_from_rgb(self.ground)
         self.picture, self.matte, self._weight = look_at(pixels, matte, self._settings)
         self.picture -= self._ground
@@ -176,9 +192,7 @@ class CpuFrameStore:
         return nearest_seeds(self.picture, self._settings.detail)(region, counts)
 
     def contrasts(self, params: np.ndarray) -> np.ndarray:
-        found = self._core.canvas.curvatures(self._target, params).astype(np.float64)
-        area, moved = found[:, 0], found[:, 5] + found[:, 6]
-        return np.sqrt(np.maximum(moved, 0) * _native.WEIGHT_ENERGY / np.maximum(area, 1e-9))
+        return contrasts_of(self._core.canvas.curvatures(self._target, params))
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
@@ -192,6 +206,26 @@ class CpuFrameStore:
         if change_costs is None:
             return polish_iframe(self._core, self._target, arrays, effort, lambda_).passes
         return update_pframe(self._core, self._target, arrays, change_costs, effort, lambda_).passes
+
+    def drawn_at(
+        self, params: np.ndarray, residual: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        shown = self._target_arrays[0][rows, columns] - residual[rows, columns, :3]
+        return shown, self._core.canvas.weights(params)[rows, columns]
+
+    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
+        active = np.arange(first, len(params), dtype=np.uint32)
+        self._core.solve_colors(self._target, params, active, sweeps, ridge)
+
+    def polish_newborn(
+        self,
+        arrays: SymbolArrays,
+        others: np.ndarray,
+        others_room: np.ndarray,
+        effort: Effort,
+        lambda_: float,
+    ) -> None:
+        polish_newborn(self._core, self._target, arrays, effort, lambda_, others, others_room)
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         self._shown = self._raster.render_rgb8(params, self._ground)
@@ -227,6 +261,18 @@ def look_at(
     if not settings.is_room_coded:
         picture *= np.minimum(1.0, 2.0 * matte)[:, :, None]
     return picture, matte, loss_weight(matte, settings.room_weight)
+
+
+def ground_of(pixels: np.ndarray) -> np.ndarray:  # [H, W, 3] -> [3]
+    """The mean R'G'B' of a frame, uint8: what a GOP that it begins counts its colours from."""
+    return np.rint(pixels.mean(axis=(0, 1))).astype(np.uint8)
+
+
+def contrasts_of(curvatures: np.ndarray) -> np.ndarray:  # [N, 10] -> [N]
+    """FrameStore.contrasts of Gaussians whose second derivatives were gathered (kernels.h, Curvature)."""
+    found = curvatures.astype(np.float64)
+    area, moved = found[:, 0], found[:, 5] + found[:, 6]
+    return np.sqrt(np.maximum(moved, 0) * _native.WEIGHT_ENERGY / np.maximum(area, 1e-9))
 
 
 def roi_of(matte: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W]

@@ -41,6 +41,7 @@ from gscodec.coding.quantize import (
 from gscodec.encode.task import FrameTask
 from gscodec.rdo.pursuit import SymbolArrays
 from gscodec.splat.gaussians import CHOLESKY, COLOR, Gaussians, opponent_from_rgb
+from gscodec.splat.raster import Noise
 
 COLOR_SWEEPS = 8  # conjugate gradients before the fit, and again after rounding its geometry
 RIDGE = 1e-3
@@ -155,15 +156,10 @@ def _fit_with_noise(task: FrameTask, start: Gaussians, n_steps: int, quality: fl
     taken = 0
     while taken < n_steps and task.budget.allows(NOISE_S):
         width = _unrounded(task, start, quality)[1]
-
-        def noisy(now: np.ndarray, _: np.ndarray, width: np.ndarray = width) -> np.ndarray:
-            drawn = now + width * (random.random(now.shape, np.float32) - np.float32(0.5))
-            drawn[:, [L1, L3]] = np.maximum(drawn[:, [L1, L3]], MIN_SCALE)
-            return drawn
-
+        noise = Noise(width, random, MIN_SCALE)
         n = min(NOISE_CHUNK, n_steps - taken)
         rates = _falling(taken / n_steps), _falling((taken + n) / n_steps)
-        task.fit(task.source.target(), start.params, None, n, 1.0, start.is_room, noisy, rates)
+        task.fit(task.source.target(), start.params, None, n, 1.0, start.is_room, noise, rates)
         taken += n
     return taken
 

@@ -15,7 +15,6 @@ import numpy as np
 from gscodec.coding.adaptive import Motion
 from gscodec.coding.frames import FrameCoder, MotionCoder
 from gscodec.coding.quantize import State, affine_arrays, dequantize
-from gscodec.encode.frame_store import MATTE_WEIGHT
 from gscodec.encode.task import FrameTask
 from gscodec.rdo import rates
 from gscodec.rdo.births import Births
@@ -113,8 +112,7 @@ def find_births(task: FrameTask, state: State, births: Births, is_room_coded: bo
     effort = task.effort(BIRTH_PASSES)
     lambda_ = task.lagrangian.birth
     if state.is_normalised:
-        goal = task.source.picture, np.ascontiguousarray(residual[:, :, 3]), task.source.matte, MATTE_WEIGHT
-        born = births.find_among(residual, matte, state, params, goal, effort, lambda_, most)
+        born = births.find_among(residual, matte, state, params, task.source, effort, lambda_, most)
     else:
         born = births.find(residual, matte, state.quality, effort, lambda_, most)
     return born if len(born) else None

@@ -6,6 +6,8 @@ leave of the picture, and those that do not pay for their bits are dropped again
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from gscodec.coding.frames import iframe_base
@@ -33,15 +35,41 @@ SWEEPS, RIDGE = 8, 1e-3  # of the colours of candidates
 SHARE = 2.0  # weight of a candidate under the normalised blend, over that of what is there
 
 
+class Surroundings(Protocol):
+    """The target that newborns are to help to reach, and those alive (encode.frame_store.FrameStore)."""
+
+    def drawn_at(
+        self, params: np.ndarray, residual: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What Gaussians show at pixels, counted from the ground, float32 [n, 3], and Σ weight, float32 [n].
+
+        Args:
+            residual: target minus that picture, float32 [H, W, 4].
+        """
+
+    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
+        """Set the colours of params[first:] to weighted least squares beside the others, in place."""
+
+    def polish_newborn(
+        self,
+        arrays: SymbolArrays,
+        others: np.ndarray,
+        others_room: np.ndarray,
+        effort: Effort,
+        lambda_: float,
+    ) -> None:
+        """pursuit.polish_newborn in the target, beside others that stay as they are."""
+
+
 class Births:
-    """Looks for newborns of frames of one size. Its arithmetic is the processor's, whatever draws.
+    """Looks for newborns of frames of one size.
 
     A search that finds nothing is not repeated at once: what appears stays for a few frames.
     """
 
     def __init__(self, size: tuple[int, int], blend: str) -> None:
         self._size = size
-        self._core = CpuRasterizer(*size, blend=blend)
+        self._core = CpuRasterizer(*size, blend=blend)  # under the sum, whatever draws
         self._limit = 0  # visible Gaussians that the GOP's frames may have
         self._wait = 0  # P-frames until the next search
 
@@ -97,7 +125,7 @@ class Births:
         matte: np.ndarray | None,
         state: State,
         alive: np.ndarray,
-        goal: tuple[np.ndarray, np.ndarray, np.ndarray, float],
+        surroundings: Surroundings,
         effort: Effort,
         lambda_: float,
         most: int,
@@ -107,18 +135,14 @@ class Births:
         Args:
             residual, matte, lambda_, most: as for `find`.
             state, alive: those alive, and their params [N, 9].
-            goal: picture, counted from the ground colour, weights, matte and its weight, as
-                raster.Rasterizer.target takes them.
         """
         found = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
         n = len(found)
         column, row = (np.clip(found[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
         is_room = np.zeros(n, bool) if matte is None else matte[row, column] < 0.5
-        picture = goal[0]
-        shown = picture[row, column] - residual[row, column, :3]
         params = np.concatenate([found, np.zeros((n, 1), np.float32)], axis=1)
         if n:
-            before = self._core.canvas.weights(alive)[row, column]
+            shown, before = surroundings.drawn_at(alive, residual, row, column)
             params[:, LOG_WEIGHT] = np.log2(np.maximum(before, 2.0**-6) * SHARE)
             params[:, COLOR] = shown + found[:, COLOR] * (1 + 1 / SHARE)
         size_class, energy_class = classify(params, state.quality, np.linalg.norm(found[:, COLOR], axis=1))
@@ -128,17 +152,15 @@ class Births:
         quantize_weights(params, born, everything)
         quantize_geometry(params, born, everything, self._size)
         if n:
-            target = self._core.target(*goal)
             together = np.concatenate([alive, dequantize(born)])
             together[len(alive) :, COLOR] = params[:, COLOR]
-            active = np.arange(len(alive), len(together), dtype=np.uint32)
-            self._core.solve_colors(target, together, active, SWEEPS, RIDGE)
+            surroundings.solve_newborn(together, len(alive), SWEEPS, RIDGE)
             base = born.symbols.copy()
             quantize_colors(np.concatenate([params[:, :5], shown], axis=1), born, everything)
             base[:, COLOR] = born.symbols[:, COLOR]
             quantize_colors(together[len(alive) :], born, everything)
             arrays = SymbolArrays(born.symbols, base, *affine_arrays(born, self._size), born.is_room)
-            polish_newborn(self._core, target, arrays, effort, lambda_, alive, state.is_room)
+            surroundings.polish_newborn(arrays, alive, state.is_room, effort, lambda_)
         return self._kept(born)
 
     def _kept(self, born: State) -> State:

@@ -53,6 +53,26 @@ Project = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """A Project: what is drawn is off by uniform noise, another in every iteration.
+
+    Attributes:
+        width: of the noise, float32 [n, 8 or 9]: at most half of it either way.
+        random: where it comes from. The GPU makes its own, from a seed that this gives.
+        least_scale: l1 and l3 are not drawn below it, pixels.
+    """
+
+    width: np.ndarray
+    random: np.random.Generator
+    least_scale: float
+
+    def __call__(self, now: np.ndarray, _: np.ndarray) -> np.ndarray:
+        drawn = now + self.width * (self.random.random(now.shape, np.float32) - np.float32(0.5))
+        drawn[:, [2, 4]] = np.maximum(drawn[:, [2, 4]], np.float32(self.least_scale))
+        return np.asarray(drawn, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class FitResult:
     """What a fit did: steps taken, Σ weight·d² and ROI mean squared error at the last evaluation."""
 
@@ -169,18 +189,17 @@ def make_rasterizer(
     Raises:
         ConfigError: unknown name. BackendError: that backend cannot run here; says what to do.
     """
-    name = usable_backend(name, warn, blend)
+    name = usable_backend(name, warn)
     if name == "cuda":
         return _load(name).make(width, height, place or Place(), blend)
     return _load(name).make(width, height, threads or os.cpu_count() or 1, blend)
 
 
-def usable_backend(name: str, warn: Callable[[str], None] | None = None, blend: str = "sum") -> str:
+def usable_backend(name: str, warn: Callable[[str], None] | None = None) -> str:
     """What `auto` comes to on this machine: cuda where its kernels load, else cpu; other names stay.
 
     Args:
         warn: gets one line if a GPU is there but unusable.
-        blend: of gaussians.BLENDS; the GPU draws sums only.
     Raises:
         ConfigError: unknown name.
     """
@@ -188,10 +207,7 @@ def usable_backend(name: str, warn: Callable[[str], None] | None = None, blend: 
         if name not in MODULES:
             raise ConfigError(f"--backend {name!r} is unknown; permitted: auto, {', '.join(MODULES)}")
         return name
-    gpu = os.path.exists("/dev/nvidiactl")
-    if gpu and blend != "sum" and warn:
-        warn(f"the GPU's kernels know no {blend} blend yet, taking the CPU; --blend sum can use the GPU")
-    if gpu and blend == "sum":  # looked at first: importing CUDA's packages costs a second
+    if os.path.exists("/dev/nvidiactl"):  # looked at first: importing CUDA's packages costs a second
         try:
             _load("cuda").check()
             return "cuda"

@@ -1,7 +1,7 @@
-// What an encoder does with whole frames on the GPU: targets from source frames, losses, scores.
+// What an encoder does with whole frames on the GPU: targets from source frames, scores.
 //
-// Around the fit an encoder passes over whole frames: colours into the sum's opponent space and weights from the matte
-// (look), what a decoder will show (hold), how good that is (score, loss). Each is one pass without neighbours, a
+// Around the fit an encoder passes over whole frames: colours into their opponent space and weights from the matte
+// (look), what a decoder will show (hold), how good that is (score). Each is one pass without neighbours, a
 // thread a pixel, bound by memory alone; what matters is that no picture crosses the bus for it.
 //
 // Invariant: `shown` is what a decoder that draws with these kernels shows, code value for code value.
@@ -23,18 +23,20 @@ struct LookParams {
   const float* luma_before;    // [H, W]: luma of the frame before, in opponent colours
   const unsigned char* shown;  // [H, W, 3]: what a decoder showed then
   float4* target;              // [H, W]: Y, U, V, weight
+  float* matte_out;            // [H, W]: the matte in [0, 1], or null
   float* luma;                 // [H, W], or null
   unsigned* roi_pixels;        // zero at the launch: pixels whose weight is above a half
   int pixels;
-  int mask;  // 1 makes what is not the person's black, -1 what is
+  int mask;  // 1 makes what is not the person's black; -1 what is the ground's colour
   float background_weight, stability;
-  float matrix[9];  // the sum's colours from R'G'B' codes, row by row
+  float ground[3];  // what the target's colours are counted from, in its space
+  float matrix[9];  // the target's colours from R'G'B' codes, row by row
 };
 
 struct HoldParams {
-  unsigned char* shown;      // [H, W, 3]: what a decoder shows, of the frame before and then of this one
-  const unsigned char* sum;  // [H, W, 3]
-  int pixels, restart;       // restart: not 0 shows the sum as it is
+  unsigned char* shown;          // [H, W, 3]: what a decoder shows, of the frame before and then of this one
+  const unsigned char* picture;  // [H, W, 3]: as it is drawn
+  int pixels, restart;           // restart: not 0 shows the picture as it is
   int tolerance[3];
 };
 
@@ -43,12 +45,6 @@ struct ScoreParams {
   Matte matte;
   unsigned long long* sums;  // [3], zero at the launch: squared error inside the ROI, its pixels, over all
   int pixels;
-};
-
-struct LossParams {
-  const float4* rest;  // [pictures, H, W]: target minus the sum, weight
-  double2* losses;     // [pictures], zero at the launch: Σ weight·d², Σ over the ROI of d²
-  int pixels, pictures;
 };
 
 GS_DEVICE float clamp01(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
@@ -68,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
     float c[3];
     to_opponent(p.matrix, p.rgb + 3ll * i, c);
     const float m = matte_at(p.matte, i);
-    const float person = fminf(1.0f, 2.0f * m), kept = p.mask > 0 ? person : p.mask < 0 ? 1.0f - person : 1.0f;
+    const float person = fminf(1.0f, 2.0f * m), kept = p.mask > 0 ? person : 1.0f;
     for (int k = 0; k < 3; ++k) c[k] *= kept;
     float weight = p.background_weight + (1.0f - p.background_weight) * clamp01(2.0f * m - 0.5f);
     const float luma = c[0];
@@ -79,7 +75,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
       for (int k = 0; k < 3; ++k) c[k] += s / (1.0f + s) * (d[k] - c[k]);
       weight *= 1.0f + s;
     }
-    p.target[i] = {c[0], c[1], c[2], weight};
+    const float room = p.mask < 0 ? 1.0f - person : 1.0f;
+    p.target[i] = {room * (c[0] - p.ground[0]), room * (c[1] - p.ground[1]), room * (c[2] - p.ground[2]), weight};
+    if (p.matte_out) p.matte_out[i] = m;
     if (p.luma) p.luma[i] = luma;
     inside += weight > 0.5f;
   }
@@ -92,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) hold(const HoldParams p) {
   for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS)
     for (int k = 0; k < 3; ++k) {
       const long long at = 3ll * i + k;
-      const int s = p.sum[at], t = p.tolerance[k], low = s - t, high = s + t;
+      const int s = p.picture[at], t = p.tolerance[k], low = s - t, high = s + t;
       int shown = p.restart ? s : int(p.shown[at]);
       shown = shown < low ? low : shown > high ? high : shown;
       p.shown[at] = (unsigned char)shown;
@@ -117,26 +115,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) score(const ScoreParams p)
     unsigned long long sum = sums[k];
     for (int bit = 16; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
     if (lane_id() == 0 && sum) atomicAdd(p.sums + k, sum);
-  }
-}
-
-// Grid (any, pictures).
-extern "C" __global__ void __launch_bounds__(THREADS) loss(const LossParams p) {
-  const float4* rest = p.rest + (long long)blockIdx.y * p.pixels;
-  double sum = 0.0, roi = 0.0;
-  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
-    const float4 r = rest[i];
-    const float square = r.x * r.x + r.y * r.y + r.z * r.z;
-    sum += double(r.w * square);
-    roi += r.w > 0.5f ? double(square) : 0.0;
-  }
-  for (int bit = 16; bit >= 1; bit /= 2) {
-    sum += __shfl_xor_sync(ALL, sum, bit);
-    roi += __shfl_xor_sync(ALL, roi, bit);
-  }
-  if (lane_id() == 0) {
-    atomicAdd(&p.losses[blockIdx.y].x, sum);
-    atomicAdd(&p.losses[blockIdx.y].y, roi);
   }
 }
 

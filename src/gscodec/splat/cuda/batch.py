@@ -6,6 +6,7 @@ latency); many share it (the most pictures a second). raster.CudaRasterizer is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from gscodec.splat.cuda.params import (
     DrawParams,
     GatherParams,
     TargetParams,
+    channels_of,
     tile_height,
 )
 from gscodec.splat.cuda.scene import (
@@ -28,12 +30,14 @@ from gscodec.splat.cuda.scene import (
     CudaPictures,
     CudaTarget,
     Params,
+    Rooms,
+    columns_of,
     expect_shape,
     place,
     room_for,
 )
-from gscodec.splat.gaussians import N_PARAMS, OPPONENT_FROM_RGB, RGB_FROM_OPPONENT
-from gscodec.splat.raster import FitResult, FitSchedule
+from gscodec.splat.gaussians import COLOR, OPPONENT_FROM_RGB, RGB_FROM_OPPONENT
+from gscodec.splat.raster import FitResult, FitSchedule, Noise
 
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # (Kr, Kb) of H.273's matrices
 
@@ -41,8 +45,13 @@ LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # (Kr, Kb) 
 class CudaBatch:
     """Draws and fits batches of pictures of one size. Not for concurrent calls; one per thread is fine."""
 
-    def __init__(self, width: int, height: int, ordinal: int = 0, sharers: int = 1) -> None:
+    def __init__(
+        self, width: int, height: int, ordinal: int = 0, sharers: int = 1, blend: str = "sum"
+    ) -> None:
         """`ordinal`: number of the GPU. `sharers`: batches that work on it at the same time.
+
+        Args:
+            blend: of gaussians.BLENDS.
 
         Raises:
             ConfigError: a size that cannot be drawn. BackendError: no GPU, or none that can be used.
@@ -51,16 +60,25 @@ class CudaBatch:
             raise ConfigError(
                 f"a picture of {width}x{height} pixels cannot be drawn; permitted: 1..{MAX_SIDE}"
             )
-        self.width, self.height, self.sharers = width, height, sharers
+        self.width, self.height, self.sharers, self.blend = width, height, sharers, blend
+        self.channels = channels_of(blend)
         self.device: Device = device(ordinal)
         self.work = Workspace(self.device)
 
-    def target(self, pictures: np.ndarray, weights: np.ndarray) -> CudaTarget:
+    def target(
+        self,
+        pictures: np.ndarray,
+        weights: np.ndarray,
+        mattes: np.ndarray | None = None,
+        matte_weight: float = 0.0,
+    ) -> CudaTarget:
         """Prepare pictures for fitting.
 
         Args:
             pictures: uint8 R'G'B' or float32 opponent colours [B, H, W, 3].
             weights: float32, or uint8 in 255ths, [B, H, W].
+            mattes: float32 [B, H, W]: the person's share of each pixel, and what a squared difference from
+                it weighs; only under the normalised blend.
         """
         count = len(pictures)
         size = (count, self.height, self.width)
@@ -70,6 +88,12 @@ class CudaBatch:
         made = CudaTarget(
             self.width, self.height, count, work.take(count * n_pixels * 16), work.take(count * 4)
         )
+        if mattes is not None:
+            if self.blend == "sum":
+                raise ValueError("only the normalised blend can fit a matte")
+            expect_shape("mattes", mattes, size)
+            made.mattes, made.matte_weight = work.take(count * n_pixels * 4), matte_weight
+            work.send(made.mattes.address, [np.ascontiguousarray(mattes, np.float32)])
         p = TargetParams(
             target=made.pixels.address, roi_pixels=made.roi_pixels.address, pictures=count, pixels=n_pixels
         )
@@ -83,13 +107,14 @@ class CudaBatch:
             p.weight = work.upload("weights", weights.astype(np.float32, copy=False))
         p.matrix[:] = (OPPONENT_FROM_RGB / np.float32(255)).reshape(-1).tolist()
         work.zero(p.roi_pixels, count * 4)
-        kernel = self.device.kernel("splat/cuda/raster", "load_target", rows=self.rows(count))
-        work.launch(kernel, (min(256, -(-n_pixels // THREADS)), count), p)
+        work.launch(
+            self.kernel("load_target", self.rows(count)), (min(256, -(-n_pixels // THREADS)), count), p
+        )
         work.wait()
         return made
 
     def render(self, params: Params) -> np.ndarray:
-        """The sums, float32 [B, H, W, 3]."""
+        """The pictures, float32 [B, H, W, 3]; means are counted from the ground."""
         work = self.work
         shape = (len(params), self.height, self.width, 3)
         p = DrawParams(picture=work.buffer("drawn", 4 * int(np.prod(shape))))
@@ -99,36 +124,64 @@ class CudaBatch:
         return found.copy()
 
     def render_rgb8(
-        self, params: Params, background: np.ndarray | None = None
+        self,
+        params: Params,
+        background: np.ndarray | None = None,
+        *,
+        grounds: np.ndarray | None = None,
+        is_room: Rooms | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """8-bit R'G'B' [B, H, W, 3]; over `background` (R'G'B' in [0, 1]) with its alpha, uint8 [B, H, W]."""
+        """8-bit R'G'B' [B, H, W, 3]; over `background` (R'G'B' in [0, 1]) with its alpha, uint8 [B, H, W].
+
+        Args:
+            grounds: opponent colours [B, 3] that the Gaussians' are counted from; None: black.
+            is_room: under the normalised blend, whose Gaussians only take their share of the alpha.
+        """
         work = self.work
         shape = (len(params), self.height, self.width, 3)
         p = DrawParams(rgb=work.buffer("drawn", int(np.prod(shape))))
         if background is not None:
             p.alpha = work.buffer("alpha", int(np.prod(shape[:3])))
             p.background[:] = [255.0 * float(x) for x in background]
-        self.draw(self.place(params), p)
+        self.set_grounds(p, grounds)
+        if background is None or self.blend == "sum":
+            placed = self.place(params)
+        else:
+            rooms = [np.zeros(len(x), bool) for x in params] if is_room is None else is_room
+            colors = [_without_colors(x, room) for x, room in zip(params, rooms, strict=True)]
+            placed = self.place_as("drawn", colors, is_room=rooms)
+        self.draw(placed, p)
         rgb = work.download(p.rgb, np.empty(shape, np.uint8))
         alpha = None if background is None else work.download(p.alpha, np.empty(shape[:3], np.uint8))
         work.wait()
         return rgb.copy(), None if alpha is None else alpha.copy()
 
-    def draw_rgb8(self, params: Params | CudaGaussians, out: CudaPictures | None = None) -> CudaPictures:
+    def draw_rgb8(
+        self,
+        params: Params | CudaGaussians,
+        out: CudaPictures | None = None,
+        grounds: np.ndarray | None = None,
+    ) -> CudaPictures:
         """8-bit R'G'B' [B, H, W, 3], left on the card; does not wait. `out` is used again if it fits."""
         placed = self.place(params)
         out = self._room(out, (len(placed.counts), self.height, self.width, 3))
-        self.draw(placed, DrawParams(rgb=out.buffer.address))
+        p = DrawParams(rgb=out.buffer.address)
+        self.set_grounds(p, grounds)
+        self.draw(placed, p)
         self.work.flush()
         return out
 
     def draw_nv12(
-        self, params: Params | CudaGaussians, matrix: str = "bt709", out: CudaPictures | None = None
+        self,
+        params: Params | CudaGaussians,
+        matrix: str = "bt709",
+        out: CudaPictures | None = None,
+        grounds: np.ndarray | None = None,
     ) -> CudaPictures:
         """NV12 of limited range, left on the card; does not wait.
 
         Args:
-            matrix: bt601 or bt709.
+            matrix: bt601 or bt709. grounds: as for render_rgb8.
         Returns:
             uint8 [B, H + ceil(H / 2), W rounded up to even].
         """
@@ -136,29 +189,31 @@ class CudaBatch:
         pitch = self.width + self.width % 2
         out = self._room(out, (len(placed.counts), self.height + (self.height + 1) // 2, pitch))
         p = DrawParams(nv12=out.buffer.address, pitch=pitch)
+        self.set_grounds(p, grounds)
         p.luma[:], p.chroma_b[:], p.chroma_r[:] = limited_range(matrix)
         self.draw(placed, p)
         self.work.flush()
         return out
 
     def gradients(self, params: Params, residuals: np.ndarray) -> list[np.ndarray]:
-        """The eight sums per Gaussian of each picture, for ∂loss/∂picture = residuals [B, H, W, 3]."""
+        """The sums of gaussian.h per Gaussian of each picture, for ∂loss/∂picture = residuals."""
         expect_shape("residuals", residuals, (len(params), self.height, self.width, 3))
         work = self.work
         placed = self.place(params)
         self._prepare(placed)
         return self.gather(
-            placed, GatherParams(residual=work.upload("pictures", residuals.astype(np.float32)))
+            placed, GatherParams(by_picture=work.upload("pictures", residuals.astype(np.float32)))
         )
 
     def gather(self, placed: CudaGaussians, p: GatherParams) -> list[np.ndarray]:
-        """The eight sums per Gaussian of what was prepared or drawn, for the residual that `p` names."""
-        work = self.work
-        p.scene, p.gradient = placed.scene, work.buffer("gradient", placed.total * 32)
-        work.zero(p.gradient, placed.total * 32)
+        """The sums per Gaussian of what was prepared or drawn, for what `p` names."""
+        work, n_params = self.work, columns_of(placed.channels)
+        n_bytes = placed.total * n_params * 4
+        p.scene, p.gradient = placed.scene, work.buffer("gradient", n_bytes)
+        work.zero(p.gradient, n_bytes)
         self._launch("gather", placed, (placed.tiles, placed.scene.pictures), p)
         self._launch("finish_gradients", placed, (-(-placed.total // THREADS), 1), p)
-        found = work.download(p.gradient, np.empty((placed.total, N_PARAMS), np.float32))
+        found = work.download(p.gradient, np.empty((placed.total, n_params), np.float32))
         work.wait()
         return np.split(found.copy(), np.cumsum(placed.counts)[:-1])
 
@@ -171,13 +226,18 @@ class CudaBatch:
         *,
         sweeps: int = 0,
         ridge: float = 0.0,
+        is_room: Rooms | None = None,
+        noise: Sequence[Noise] | None = None,
     ) -> list[FitResult]:
         """Move the active Gaussians of each picture towards its target, in place (raster.Rasterizer.fit).
 
         Args:
             sweeps, ridge: solve_colors first; both in one go, which spares a way to the host and back.
+            is_room: where the target has mattes. noise: of each picture's active Gaussians.
         """
-        return cuda_fit.fit(self, target, params, active, schedule, sweeps=sweeps, ridge=ridge)
+        return cuda_fit.fit(
+            self, target, params, active, schedule, sweeps=sweeps, ridge=ridge, is_room=is_room, noise=noise
+        )
 
     def solve_colors(
         self, target: CudaTarget, params: Params, active: Active | None, sweeps: int, ridge: float
@@ -193,14 +253,24 @@ class CudaBatch:
         """Send Gaussians to the card, to be drawn once or often; valid until the next are drawn or placed."""
         return params if isinstance(params, CudaGaussians) else self.place_as("drawn", params)
 
-    def place_as(self, name: str, params: Params, *, rows: int = 0) -> CudaGaussians:
-        """The same in buffers of another name (scene.place)."""
-        rows = rows or self.rows(len(params))
-        return place(self.work, self.width, self.height, params, name, rows=rows)
+    def place_as(
+        self, name: str, params: Params, *, rows: int = 0, is_room: Rooms | None = None
+    ) -> CudaGaussians:
+        """The same in buffers of another name (scene.place).
 
-    def room_for(self, name: str, counts: list[int]) -> CudaGaussians:
+        Args:
+            is_room: has the kernels tell the person from the room; only under the normalised blend.
+        """
+        rows = rows or self.rows(len(params))
+        channels = channels_of(self.blend, is_room is not None)
+        return place(
+            self.work, self.width, self.height, params, name, rows=rows, channels=channels, is_room=is_room
+        )
+
+    def room_for(self, name: str, counts: list[int], has_person: bool = False) -> CudaGaussians:
         """Buffers of that name for Gaussians that the card makes (scene.room_for)."""
-        return room_for(self.work, self.width, self.height, counts, name, rows=self.rows(len(counts)))
+        rows, channels = self.rows(len(counts)), channels_of(self.blend, has_person)
+        return room_for(self.work, self.width, self.height, counts, name, rows=rows, channels=channels)
 
     def draw(self, placed: CudaGaussians, p: DrawParams) -> None:
         """Draw what was placed into whatever `p` names; does not wait."""
@@ -208,6 +278,20 @@ class CudaBatch:
         p.matrix[:] = (RGB_FROM_OPPONENT * np.float32(255)).reshape(-1).tolist()
         self._prepare(placed)
         self._launch("draw", placed, (placed.tiles, placed.scene.pictures), p)
+
+    def kernel(self, name: str, rows: int, channels: int = 0) -> int:
+        """A kernel of csrc/raster.cu; 0 channels: those of this batch's blend."""
+        return self.device.kernel("splat/cuda/raster", name, rows=rows, channels=channels or self.channels)
+
+    def set_grounds(self, p: DrawParams, grounds: np.ndarray | None) -> None:
+        """Have `p` count colours from grounds, opponent colours [B, 3]; None: from black."""
+        if grounds is None or self.blend == "sum":
+            return
+        codes = np.asarray(grounds, np.float32) @ (RGB_FROM_OPPONENT.T * np.float32(255))
+        if len(codes) == 1:  # travels with the launch
+            p.ground[:] = codes[0].tolist()
+        else:
+            p.grounds = self.work.upload("grounds", codes)
 
     def _room(self, out: CudaPictures | None, shape: tuple[int, ...]) -> CudaPictures:
         if out is not None and out.shape == shape:
@@ -226,7 +310,14 @@ class CudaBatch:
             self._launch("list_cells", placed, (scene.cells_x * scene.cells_y, scene.pictures), scene)
 
     def _launch(self, name: str, placed: CudaGaussians, grid: tuple[int, int], p: Any) -> None:
-        self.work.launch(self.device.kernel("splat/cuda/raster", name, rows=placed.rows), grid, p)
+        self.work.launch(self.kernel(name, placed.rows, placed.channels), grid, p)
+
+
+def _without_colors(params: np.ndarray, is_room: np.ndarray) -> np.ndarray:  # [N, 9], [N] -> [N, 9]
+    """The same with no colours in the room: its weights count, its colours do not."""
+    found = params.copy()
+    found[is_room, COLOR] = 0
+    return found
 
 
 def limited_range(matrix: str) -> tuple[list[float], list[float], list[float]]:

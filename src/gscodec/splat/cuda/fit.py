@@ -1,13 +1,15 @@
-"""Fits and colour solves of a batch: what csrc/fit.cu needs set up, one launch each."""
+"""Fits and colour solves of a batch: what csrc/fit.cu and csrc/solve.cu need set up, one launch each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gscodec.errors import BackendError
 from gscodec.splat._native import MIN_SCALE
 from gscodec.splat.cuda.hosted_fit import fit_projected
 from gscodec.splat.cuda.params import (
@@ -21,17 +23,28 @@ from gscodec.splat.cuda.params import (
     Lists,
     LossParams,
     SolveParams,
+    Targets,
+    channels_of,
     tile_height,
 )
-from gscodec.splat.cuda.scene import Active, CudaGaussians, CudaTarget, Params
-from gscodec.splat.gaussians import N_PARAMS
-from gscodec.splat.raster import FitResult, FitSchedule, Project
+from gscodec.splat.cuda.scene import (
+    Active,
+    CudaGaussians,
+    CudaTarget,
+    Params,
+    Rooms,
+    columns_of,
+    expect_shape,
+)
+from gscodec.splat.raster import FitResult, FitSchedule, Noise, Project
 
 if TYPE_CHECKING:
     from gscodec.splat.cuda.batch import CudaBatch
 
 MARGIN = 4  # pixels a Gaussian may wander, besides an eighth of its size, before tiles are listed again
-BLOCKS = {1: 4, 4: 3}  # wanted on a multiprocessor, by warps of a strip: more blocks leave fewer registers
+# Blocks wanted on a multiprocessor, by warps of a strip and by what is summed of a pixel: more leave fewer
+# registers, and a mean has more to keep.
+BLOCKS = {"fit": {1: {3: 4, 4: 4, 5: 3}, 4: {3: 3, 4: 2, 5: 2}}, "solve": {1: {3: 4, 4: 4}, 4: {3: 3, 4: 3}}}
 LIST_CAPACITY = 1024  # Gaussians near a tile; where there are more, its strips look at all
 OUTCOME = np.dtype([("loss", "f8"), ("roi_mse", "f8"), ("iterations", "i4"), ("finite", "i4")])
 
@@ -42,7 +55,7 @@ class _Job:
 
     batch: CudaBatch
     placed: CudaGaussians
-    pixels: int  # address of the targets minus what stands still
+    targets: Targets
     gradient: int
     lists: Lists
     team: int  # warps of a strip
@@ -62,6 +75,8 @@ def fit(
     *,
     sweeps: int = 0,
     ridge: float = 0.0,
+    is_room: Rooms | None = None,
+    noise: Sequence[Noise] | None = None,
     team: int = 0,
     group_size: int = 0,
 ) -> list[FitResult]:
@@ -71,11 +86,13 @@ def fit(
         team, group_size: warps of a strip, 1 or 4; blocks of a picture; 0 chooses.
     """
     work = batch.work
-    job = _set_up(batch, target, params, active, team, group_size)
+    if target.mattes is not None and is_room is None:
+        raise ValueError("the target has a matte, so is_room must be given")
+    job = _set_up(batch, target, params, active, team, group_size, is_room if target.mattes else None)
     if sweeps:
         _solve(job, sweeps, ridge)
-    outcome = _fit(job, schedule, target.roi_pixels.address)
-    fitted = work.download(job.placed.scene.params, np.empty((job.placed.total, N_PARAMS), np.float32))
+    outcome = _fit(job, schedule, target.roi_pixels.address, noise)
+    fitted = _download(job)
     outcomes = work.download(outcome, np.empty(job.n, OUTCOME))
     work.wait()
     results = [
@@ -99,9 +116,9 @@ def solve_colors(
 ) -> list[float]:
     """CudaBatch.solve_colors; keywords as in `fit`."""
     work = batch.work
-    job = _set_up(batch, target, params, active, team, group_size)
+    job = _set_up(batch, target, params, active, team, group_size, None)
     loss = _solve(job, sweeps, ridge)
-    solved = work.download(job.placed.scene.params, np.empty((job.placed.total, N_PARAMS), np.float32))
+    solved = _download(job)
     losses = work.download(loss, np.empty(job.n, np.float64))
     work.wait()
     _write_back(solved, job.placed, params, active, [True] * job.n)
@@ -116,20 +133,29 @@ def fit_drawn(
     schedule: FitSchedule,
     project: Project,
 ) -> FitResult:
-    """raster.Rasterizer.fit with a projection: an iteration goes to the host and back."""
+    """raster.Rasterizer.fit with a projection: an iteration goes to the host and back.
+
+    Raises:
+        BackendError: the target has a matte, or Gaussians stand still under the normalised blend.
+    """
     work = batch.work
-    moving, pixels = _split(batch, target, [params], [active])
+    if batch.blend != "sum" and (target.mattes is not None or active is not None):
+        raise BackendError(
+            "--backend cuda fits learned steps to a matte, or of some Gaussians, under --blend sum only; "
+            "take --backend cpu"
+        )
+    moving, targets, _ = _split(batch, target, [params], [active], None)
     now = moving[0] if active is not None else moving[0].copy()
-    rest = work.buffer("drawn rest", batch.width * batch.height * 16)
+    residual = work.buffer("drawn residual", batch.width * batch.height * 16)
     roi_pixels = work.download(target.roi_pixels.address, np.empty(1, np.uint32))
     work.wait()
     roi_values = max(1.0, 3.0 * float(roi_pixels[0]))
 
     def evaluate(drawn: np.ndarray) -> tuple[float, float, np.ndarray]:
         placed = batch.place_as("drawn", [drawn])
-        batch.draw(placed, DrawParams(target=pixels, rest=rest))
-        losses = losses_of(batch, rest, 1)
-        (gradient,) = batch.gather(placed, GatherParams(rest=rest))
+        batch.draw(placed, DrawParams(target=targets.pixels, residual=residual))
+        losses = losses_of(batch, residual, 1)
+        (gradient,) = batch.gather(placed, GatherParams(residual=residual))
         return float(losses[0, 0]), float(losses[0, 1]) / roi_values, gradient
 
     limits = (MIN_SCALE, float(max(batch.width, batch.height)))
@@ -139,30 +165,36 @@ def fit_drawn(
     return result
 
 
-def losses_of(batch: CudaBatch, rest: int, pictures: int) -> np.ndarray:
+def losses_of(batch: CudaBatch, residual: int, pictures: int) -> np.ndarray:
     """Σ weight·d² and Σ over the ROI of d², float64 [pictures, 2]; valid from the next `wait` on.
 
     Args:
-        rest: address of target minus sum, weight, float32 [pictures, H, W, 4].
+        residual: address of target minus picture, weight, float32 [pictures, H, W, 4].
     """
     work, n_pixels = batch.work, batch.width * batch.height
-    p = LossParams(rest=rest, pixels=n_pixels, pictures=pictures)
+    p = LossParams(residual=residual, pixels=n_pixels, pictures=pictures)
     p.losses = work.buffer("losses", pictures * 16)
     work.zero(p.losses, pictures * 16)
-    kernel = batch.device.kernel("encode/frame_store", "loss")
-    work.launch(kernel, (min(256, -(-n_pixels // THREADS)), pictures), p)
+    work.launch(batch.kernel("loss", batch.rows(pictures)), (min(256, -(-n_pixels // THREADS)), pictures), p)
     return work.download(p.losses, np.empty((pictures, 2)))
 
 
-def _fit(job: _Job, schedule: FitSchedule, roi_pixels: int) -> int:
+def _fit(job: _Job, schedule: FitSchedule, roi_pixels: int, noise: Sequence[Noise] | None = None) -> int:
     """Launch a fit; the address of its OUTCOMEs."""
     work, n = job.batch.work, job.n
     p = FitParams(roi_pixels=roi_pixels)
-    kernel = _share(p, job, "fit", MARGIN)
-    p.momentum = work.buffer("momentum", job.placed.total * 64)
+    if noise is not None:
+        widths = np.concatenate([one.width for one in noise]).astype(np.float32, copy=False)
+        expect_shape("noise", widths, (job.placed.total, columns_of(job.placed.channels)))
+        p.noise = work.upload("noise", widths)
+        p.seed = int(noise[0].random.integers(1 << 32))
+    kernel = _share(p, job, "fit", job.placed.channels, MARGIN)
+    p.momentum = work.buffer("momentum", 2 * _row_bytes(job))
     p.empty = work.buffer("empty", n * job.placed.tiles * 8 * 8)
     p.outcome = work.buffer("outcome", n * OUTCOME.itemsize)
-    for field in ("iterations", "rate_mean", "rate_shape", "rate_color", "beta1", "beta2", "plateau"):
+    for field in ("iterations", "beta1", "beta2", "plateau"):
+        setattr(p, field, getattr(schedule, field))
+    for field in ("rate_mean", "rate_shape", "rate_color", "rate_weight"):
         setattr(p, field, getattr(schedule, field))
     p.target_mse, p.deadline_s = schedule.target_mse, schedule.deadline_s
     p.schedule = work.upload("schedule", _schedule(schedule))
@@ -179,8 +211,8 @@ def _solve(job: _Job, sweeps: int, ridge: float) -> int:
     """Launch a colour solve; the address of the losses before it, float64."""
     work, n = job.batch.work, job.n
     p = SolveParams(sweeps=sweeps, ridge=ridge)
-    kernel = _share(p, job, "solve", 0)
-    p.rest = work.buffer("normal rest", job.placed.total * 16)
+    kernel = _share(p, job, "solve", job.batch.channels, 0)  # colours know no matte
+    p.normal = work.buffer("normal equations", job.placed.total * 32)
     n_dots = n * (sweeps + 1) * 12 * 8
     p.loss = work.buffer("sums of solves", n * 8 + n_dots + 4 * p.groups)
     p.dots, p.arrived = p.loss + n * 8, p.loss + n * 8 + n_dots
@@ -203,20 +235,41 @@ def _schedule(schedule: FitSchedule) -> np.ndarray:  # [iterations + 1, 4]
 
 
 def _set_up(
-    batch: CudaBatch, target: CudaTarget, params: Params, active: Active | None, team: int, group_size: int
+    batch: CudaBatch,
+    target: CudaTarget,
+    params: Params,
+    active: Active | None,
+    team: int,
+    group_size: int,
+    is_room: Rooms | None,
 ) -> _Job:
-    """Place the active Gaussians and make room for what fits and solves both need."""
+    """Place the active Gaussians and make room for what fits and solves both need.
+
+    Args:
+        is_room: where a matte is to be fitted.
+    """
     work = batch.work
-    moving, pixels = _split(batch, target, params, active)
-    placed = batch.place_as("fitted", moving, rows=4)
+    moving, targets, rooms = _split(batch, target, params, active, is_room)
+    placed = batch.place_as("fitted", moving, rows=4, is_room=rooms)
     n = len(params)
     team = team or _team(batch, n * placed.tiles)
     lists = Lists(capacity=max(1, min(LIST_CAPACITY, max(placed.counts, default=0))))
     lists.indices = work.buffer("tile lists", n * placed.tiles * team * lists.capacity * 4)
     lists.counts = work.buffer("tile counts", n * placed.tiles * team * 4)
     lists.anchors = work.buffer("anchors", placed.total * 8)
-    gradient = work.buffer("gradient", placed.total * 32)
-    return _Job(batch, placed, pixels, gradient, lists, team, group_size)
+    gradient = work.buffer("gradient", 4 * placed.total * columns_of(placed.channels))
+    return _Job(batch, placed, targets, gradient, lists, team, group_size)
+
+
+def _row_bytes(job: _Job) -> int:
+    """Bytes of all Gaussians' params."""
+    return 4 * job.placed.total * columns_of(job.placed.channels)
+
+
+def _download(job: _Job) -> np.ndarray:
+    """The Gaussians as they are by then, float32 [total, 8 or 9]; valid from the next `wait` on."""
+    shape = job.placed.total, columns_of(job.placed.channels)
+    return job.batch.work.download(job.placed.scene.params, np.empty(shape, np.float32))
 
 
 def _team(batch: CudaBatch, tiles: int) -> int:
@@ -224,18 +277,25 @@ def _team(batch: CudaBatch, tiles: int) -> int:
     return 1 if 8 * tiles >= 64 * WARPS * batch.device.n_multiprocessors else 4
 
 
-def macros(batch: CudaBatch) -> dict[str, int]:
-    """Those with which csrc/fit.cu is compiled for a single picture."""
+def sources(batch: CudaBatch) -> list[tuple[str, dict[str, int]]]:
+    """What a single picture is solved and fitted with, with its macros: for Device.prepare."""
     team = _team(batch, -(-batch.width // TILE_W) * -(-batch.height // tile_height(4)))
-    return {"team": team, "blocks": BLOCKS[team]}
+    fitted = channels_of(batch.blend, has_person=batch.blend != "sum")
+    return [_source("solve", team, batch.channels), _source("fit", team, fitted)]
 
 
-def _share(p: Any, job: _Job, name: str, margin: int) -> Any:
+def _source(name: str, team: int, channels: int) -> tuple[str, dict[str, int]]:
+    macros = {"team": team, "blocks": BLOCKS[name][team][channels], "channels": channels}
+    return f"splat/cuda/{name}", macros
+
+
+def _share(p: Any, job: _Job, name: str, channels: int, margin: int) -> Any:
     """Fill in what both kernels take, and how the card is shared; the kernel."""
     device = job.batch.device
     job.lists.margin = margin
-    p.scene, p.lists, p.target, p.gradient = job.placed.scene, job.lists, job.pixels, job.gradient
-    kernel = device.kernel("splat/cuda/fit", name, team=job.team, blocks=BLOCKS[job.team])
+    p.scene, p.lists, p.targets, p.gradient = job.placed.scene, job.lists, job.targets, job.gradient
+    source, macros = _source(name, job.team, channels)
+    kernel = device.kernel(source, name, **macros)
     # Launches that want the whole card would wait for each other, and for pursuits.
     resident = max(1, device.resident_blocks(kernel) // job.batch.sharers)
     strips = 8 * job.placed.tiles
@@ -260,19 +320,26 @@ def _groups(resident: int, pictures: int, strips: int, teams: int, wanted: int) 
 
 
 def _split(
-    batch: CudaBatch, target: CudaTarget, params: Params, active: Active | None
-) -> tuple[list[np.ndarray], int]:
-    """The active Gaussians, and the address of the targets minus what the others draw."""
+    batch: CudaBatch, target: CudaTarget, params: Params, active: Active | None, is_room: Rooms | None
+) -> tuple[list[np.ndarray], Targets, list[np.ndarray] | None]:
+    """The active Gaussians, what they are to look like beside the others, which are the room's."""
     if (target.width, target.height) != (batch.width, batch.height):
         raise ValueError(
             f"the target is {target.width}x{target.height}, expected {batch.width}x{batch.height}"
         )
     if target.pictures != len(params):
         raise ValueError(f"the target has {target.pictures} pictures, expected {len(params)}")
+    for p, room in zip(params, is_room or (), strict=is_room is not None):
+        if len(room) != len(p):
+            raise ValueError(f"is_room has another length: {len(room)}, expected {len(p)}")
+    targets = Targets(pixels=target.pixels.address, matte_weight=target.matte_weight)
+    if target.mattes is not None:
+        targets.mattes = target.mattes.address
     if active is None or all(a is None for a in active):
-        return list(params), target.pixels.address
+        return list(params), targets, None if is_room is None else list(is_room)
     moving, others = [], []
-    for p, index in zip(params, active, strict=True):
+    rooms, other_rooms = [], []
+    for i, (p, index) in enumerate(zip(params, active, strict=True)):
         index = np.arange(len(p)) if index is None else index
         if len(index) and (index.min() < 0 or index.max() >= len(p)):
             raise IndexError("an active index is past the last Gaussian")
@@ -280,12 +347,25 @@ def _split(
         still[index] = False
         moving.append(p[index])
         others.append(p[still])
+        if is_room is not None:
+            rooms.append(is_room[i][index])
+            other_rooms.append(is_room[i][still])
+    moving_rooms = None if is_room is None else rooms
     if not sum(map(len, others)):
-        return moving, target.pixels.address
-    placed = batch.place_as("still", others)
-    rest = batch.work.buffer("rest", len(params) * batch.width * batch.height * 16)
-    batch.draw(placed, DrawParams(target=target.pixels.address, rest=rest))
-    return moving, rest
+        return moving, targets, moving_rooms
+    placed = batch.place_as("still", others, is_room=None if is_room is None else other_rooms)
+    n_pixels = len(params) * batch.width * batch.height
+    drawn = batch.work.buffer("still pictures", n_pixels * 16)
+    if batch.blend == "sum":  # what is left for the others to draw is a target like any other
+        batch.draw(placed, DrawParams(target=target.pixels.address, residual=drawn))
+        targets.pixels = drawn
+        return moving, targets, moving_rooms
+    sums = DrawParams(sums=drawn)
+    targets.others = drawn
+    if is_room is not None:
+        sums.persons = targets.others_person = batch.work.buffer("still persons", n_pixels * 4)
+    batch.draw(placed, sums)
+    return moving, targets, moving_rooms
 
 
 def _write_back(

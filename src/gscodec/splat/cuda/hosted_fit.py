@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gscodec.splat.gaussians import CHOLESKY, COLOR, MEAN
+from gscodec.splat._native import MAX_LOG_WEIGHT
+from gscodec.splat.gaussians import CHOLESKY, COLOR, LOG_WEIGHT, MEAN
 from gscodec.splat.raster import FitResult, FitSchedule, Project
 
-# Params float32 [n, 8] -> Σ weight·d², the ROI's mean squared error, the gradient in each Gaussian's frame.
+# Params float32 [n, 8 or 9] -> Σ weight·d², the ROI's mean squared error, gradient in each Gaussian's frame.
 Evaluate = Callable[[np.ndarray], tuple[float, float, np.ndarray]]
 
 
@@ -28,13 +29,14 @@ def fit_projected(
     """Move Gaussians, in place, so that what `project` makes of them comes near a target.
 
     Args:
-        params: float32 [n, 8]. limits: least l1 and l3, and largest factor, pixels.
+        params: float32 [n, 8 or 9]. limits: least l1 and l3, and largest factor, pixels.
     """
     now = params.astype(np.float64)
     first, second = np.zeros_like(now), np.zeros_like(now)
     plain = np.zeros_like(params)
     loss_before = math.inf
-    rates = np.repeat([schedule.rate_mean, schedule.rate_shape, schedule.rate_color], [2, 3, 3])
+    of_groups = [schedule.rate_mean, schedule.rate_shape, schedule.rate_color, schedule.rate_weight]
+    rates = np.repeat(of_groups, [2, 3, 3, 1])[: params.shape[1]]
     for iteration in range(schedule.iterations + 1):
         drawn = project(now.astype(np.float32), plain)
         loss, roi_mse, natural = evaluate(drawn)
@@ -57,11 +59,12 @@ def fit_projected(
         now = moved(now, step) if schedule.natural else now + step
         now[:, [2, 4]] = np.clip(now[:, [2, 4]], *limits)
         now[:, 3] = np.clip(now[:, 3], -limits[1], limits[1])
+        now[:, LOG_WEIGHT:] = np.clip(now[:, LOG_WEIGHT:], -MAX_LOG_WEIGHT, MAX_LOG_WEIGHT)
     params[...] = now
     return FitResult(iteration, loss, roi_mse, finite=True)
 
 
-def plain_gradient(params: np.ndarray, natural: np.ndarray) -> np.ndarray:  # [n, 8], [n, 8] -> [n, 8]
+def plain_gradient(params: np.ndarray, natural: np.ndarray) -> np.ndarray:  # [n, 8 or 9] twice -> the same
     """The gradient with respect to (mean, L, colour) from the one in each Gaussian's own frame, float32."""
     l1, l2, l3 = params[:, CHOLESKY].T.astype(np.float64)
     g = natural.astype(np.float64)
@@ -73,12 +76,12 @@ def plain_gradient(params: np.ndarray, natural: np.ndarray) -> np.ndarray:  # [n
     return g.astype(np.float32)
 
 
-def moved(params: np.ndarray, step: np.ndarray) -> np.ndarray:  # [n, 8], [n, 8] -> [n, 8]
-    """After a step in their own frame: μ += L·(A, B), L <- L·[[e^C, 0], [D, e^E]], colour += step."""
+def moved(params: np.ndarray, step: np.ndarray) -> np.ndarray:  # [n, 8 or 9] twice -> the same
+    """After a step in their own frame: μ += L·(A, B), L <- L·[[e^C, 0], [D, e^E]], others += step."""
     l1, l2, l3 = params[:, CHOLESKY].T
     grow1, grow3 = np.exp(step[:, 2]), np.exp(step[:, 4])
     out = params.copy()
     out[:, MEAN] += np.stack([l1 * step[:, 0], l2 * step[:, 0] + l3 * step[:, 1]], axis=1)
     out[:, CHOLESKY] = np.stack([l1 * grow1, l2 * grow1 + l3 * step[:, 3], l3 * grow3], axis=1)
-    out[:, COLOR] += step[:, COLOR]
+    out[:, COLOR.start :] += step[:, COLOR.start :]
     return out

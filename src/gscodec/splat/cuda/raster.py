@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.errors import BackendError
 from gscodec.splat.cuda import fit as cuda_fit
 from gscodec.splat.cuda.batch import CudaBatch
 from gscodec.splat.cuda.driver import device, n_devices
+from gscodec.splat.cuda.params import channels_of
 from gscodec.splat.cuda.scene import CudaTarget
-from gscodec.splat.raster import FitResult, FitSchedule, Place, Project
+from gscodec.splat.raster import FitResult, FitSchedule, Noise, Place, Project
 
 __all__ = ["CudaRasterizer", "check", "make", "n_devices"]
 
@@ -20,18 +20,18 @@ __all__ = ["CudaRasterizer", "check", "make", "n_devices"]
 class CudaRasterizer:
     """raster.Rasterizer on one GPU; docstrings there."""
 
-    backend, blend = "cuda", "sum"
+    backend = "cuda"
 
-    def __init__(self, width: int, height: int, place: Place | None = None) -> None:
-        self.width, self.height = width, height
+    def __init__(self, width: int, height: int, place: Place | None = None, blend: str = "sum") -> None:
+        self.width, self.height, self.blend = width, height, blend
         place = place or Place()
-        self.batch = CudaBatch(width, height, place.ordinal, place.sharers)
+        self.batch = CudaBatch(width, height, place.ordinal, place.sharers, blend)
 
     def render(self, params: np.ndarray) -> np.ndarray:
         return self.batch.render([params])[0]
 
     def render_rgb8(self, params: np.ndarray, ground: np.ndarray | None = None) -> np.ndarray:
-        return self.batch.render_rgb8([params])[0][0]
+        return self.batch.render_rgb8([params], grounds=_of_one(ground))[0][0]
 
     def render_person(
         self,
@@ -40,7 +40,12 @@ class CudaRasterizer:
         background: np.ndarray,
         ground: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        pixels, alpha = self.batch.render_rgb8([params[~is_room]], background)
+        if self.blend == "sum":
+            pixels, alpha = self.batch.render_rgb8([params[~is_room]], background)
+        else:
+            pixels, alpha = self.batch.render_rgb8(
+                [params], background, grounds=_of_one(ground), is_room=[is_room]
+            )
         assert alpha is not None
         return pixels[0], alpha[0]
 
@@ -55,7 +60,7 @@ class CudaRasterizer:
         matte_weight: float = 0.0,
     ) -> CudaTarget:
         """`picture` may also be 8-bit R'G'B', a quarter of the bytes to send."""
-        return self.batch.target(picture[None], weight[None])
+        return self.batch.target(picture[None], weight[None], _of_one(matte), matte_weight)
 
     def fit(
         self,
@@ -66,9 +71,11 @@ class CudaRasterizer:
         project: Project | None = None,
         is_room: np.ndarray | None = None,
     ) -> FitResult:
-        if project is not None:
+        noise = [project] if isinstance(project, Noise) else None
+        if project is not None and noise is None:
             return cuda_fit.fit_drawn(self.batch, target, params, active, schedule, project)
-        return self.batch.fit(target, [params], [active], schedule)[0]
+        rooms = None if is_room is None else [is_room]
+        return self.batch.fit(target, [params], [active], schedule, is_room=rooms, noise=noise)[0]
 
     def solve_colors(
         self, target: CudaTarget, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float
@@ -77,17 +84,16 @@ class CudaRasterizer:
 
 
 def make(width: int, height: int, place: Place, blend: str = "sum") -> CudaRasterizer:
-    """Raise BackendError for a blend that there are no kernels for."""
-    if blend != "sum":
-        raise BackendError(
-            f"--backend cuda has no kernels for the {blend} blend yet; take --backend cpu, or encode with "
-            "--blend sum"
-        )
-    return CudaRasterizer(width, height, place)
+    return CudaRasterizer(width, height, place, blend)
+
+
+def _of_one(array: np.ndarray | None) -> np.ndarray | None:
+    """That of a batch of one."""
+    return None if array is None else array[None]
 
 
 def check(ordinal: int = 0) -> None:
     """Raise BackendError if the GPU cannot be used: no driver, too old, or its kernels do not compile."""
     found = device(ordinal)
     found.make_current()
-    found.kernel("splat/cuda/raster", "draw", rows=4)
+    found.kernel("splat/cuda/raster", "draw", rows=4, channels=channels_of("normalised"))

@@ -1,8 +1,8 @@
 // Fitting on the GPU: the whole of a fit or of a colour solve in one launch, without the host.
 //
-// A fit moves Gaussians by Adam (Kingma and Ba, 2015) until their sum looks like a picture; a colour solve finds the
-// best colours for fixed shapes, a linear least-squares problem, by preconditioned conjugate gradients. Either is
-// dozens of short passes, each of which needs the last one's result, so the loop lives on the card.
+// A fit moves Gaussians by Adam (Kingma and Ba, 2015) until they look like a picture; a colour solve finds the best
+// colours for fixed shapes and weights, a linear least-squares problem, by preconditioned conjugate gradients. Either
+// is dozens of short passes, each of which needs the last one's result, so the loop lives on the card.
 //
 // The launch is cooperative. Its blocks form groups; a group works on one picture after another, all of
 // the fit of one before the next, and meets at barriers of its own. One picture takes every block of the card
@@ -22,10 +22,10 @@ struct Outcome {
 struct FitParams {
   Scene scene;
   Lists lists;
-  const float4* target;        // [pictures, H, W]: Y, U, V, weight
+  Targets targets;
   const unsigned* roi_pixels;  // [pictures]
-  float* gradient;             // [total, 8]
-  float* momentum;             // [total, 16]: Adam's two memories
+  float* gradient;             // [total, PARAMS]
+  float* momentum;             // [2, total, PARAMS]: Adam's two memories
   double2* sums;               // [pictures, 2, SLOTS]: Σ weight·d², Σ over the ROI of d²; alternating
   int* flags;                  // [pictures, 4]: 1 + the first iteration with a parameter that is not
                                // finite; time is up; the tiles must be listed again
@@ -34,36 +34,30 @@ struct FitParams {
   unsigned* arrived;           // [groups], zero at the launch
   int group_size, groups;      // blocks of a group; groups
   int iterations;
-  float rate_mean, rate_shape, rate_color, beta1, beta2, plateau;
+  unsigned seed;       // of the noise
+  const float* noise;  // [total, PARAMS], or null: width of uniform noise on what is drawn, another every iteration
+  float rate_mean, rate_shape, rate_color, rate_weight, beta1, beta2, plateau;
   const float4* schedule;  // [iterations + 1]: share of rates, 1 / (1 - beta1^t), 1 / (1 - beta2^t), plain Adam
   double target_mse;
   double deadline_s;  // 0: never
 };
 
-struct SolveParams {
-  Scene scene;
-  Lists lists;
-  const float4* target;  // [pictures, H, W]
-  float* gradient;       // [total, 8]
-  float* rest;           // [total, 4]: residual of the normal equations, diagonal
-  double* dots;          // [pictures, sweeps + 1, 12], zero at the launch
-  double* loss;          // [pictures], zero at the launch
-  unsigned* arrived;     // [groups], zero at the launch
-  int group_size, groups, sweeps;
-  float ridge;
-};
-
 // The loss of a strip that no Gaussian is near, which never changes.
-GS_DEVICE void add_empty(const FitParams& p, const float4* target, const Picture& picture, const Strip& strip,
+GS_DEVICE void add_empty(const FitParams& p, const Targets& targets, const Picture& picture, const Strip& strip,
                          int number, Loss& loss) {
   float2* known = p.empty + (long long)picture.number * picture.strips + number;
   if (known->x < 0.0f || known->x != known->x) {
     Loss own = {0.0f, 0.0f};
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
-      const float4 t = target_at(p.scene, target, strip.place, r);
-      float d[3] = {t.x, t.y, t.z};
-      weigh(d, t.w, own);
+      const float4 t = target_at(p.scene, targets, strip.place, r);
+      float d[CHANNELS] = {t.x, t.y, t.z};
+      if (NORMALISED) {
+        start_at(p.scene, targets, strip.place, r, true, d);
+        compare<true>(d, t, matte_at(p.scene, targets, strip.place, r), targets.matte_weight, own);
+      } else {
+        weigh(d, t.w, own);
+      }
     }
     own.all = warp_sum(own.all);
     own.roi = warp_sum(own.roi);
@@ -74,53 +68,75 @@ GS_DEVICE void add_empty(const FitParams& p, const float4* target, const Picture
   if (lane_id() == 0) loss.all += known->x, loss.roi += known->y;
 }
 
-// One strip of one iteration: the sum, its difference from the target, and what that says to each Gaussian.
+// One strip of one iteration: the picture, its difference from the target, and what that says to each Gaussian.
 GS_DEVICE void fit_strip(const FitParams& p, FitShared& s, const Picture& picture, int number, bool last, Loss& loss) {
   const Scene& scene = p.scene;
   const Strip strip = strip_at(scene, p.lists, picture, number);
   if (strip.outside) return;
-  const float4* target = p.target + (long long)picture.number * scene.height * scene.width;
+  const Targets targets = targets_of(p.targets, scene, picture.number);
   if (!strip.near_any) {
-    if (warp_id() % TEAM == 0) add_empty(p, target, picture, strip, number, loss);
+    if (warp_id() % TEAM == 0) add_empty(p, targets, picture, strip, number, loss);
     return;
   }
-  float e[ROWS][3], weight[ROWS];
-  const int kept = residual<true>(scene, target, s, strip, e, weight, loss);
+  float e[ROWS][CHANNELS], weight[ROWS];
+  const int kept = residual<true>(scene, targets, s, strip, e, weight, loss);
   if (last) return;
   Store& store = s.stores[warp_id()];
   for_kept(store, scene, strip, kept, [&](int count) {
     int j = 0;
     for (; j + 1 < count; j += 2) {
-      float m[16];
-      sums_of(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, m);
-      sums_of(store.gaussians[j + 1][0], store.gaussians[j + 1][1], strip.place, e, m + 8);
-      add_sums(m, p.gradient + 8 * store.index[j], p.gradient + 8 * store.index[j + 1]);
+      float m[16], by_weight[2];
+      for (int i = 0; i < 2; ++i)
+        sums_of(store.gaussians[j + i][0], store.gaussians[j + i][1], amplitude_of(store, j + i), strip.place, e,
+                m + 8 * i, by_weight[i]);
+      add_sums(m, by_weight, p.gradient + PARAMS * store.index[j], p.gradient + PARAMS * store.index[j + 1]);
     }
     if (j < count) {
-      float m[8];
-      sums_of(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, m);
-      add_sums(m, p.gradient + 8 * store.index[j]);
+      float m[8], by_weight;
+      sums_of(store.gaussians[j][0], store.gaussians[j][1], amplitude_of(store, j), strip.place, e, m, by_weight);
+      add_sums(m, by_weight, p.gradient + PARAMS * store.index[j]);
     }
   });
 }
 
 // Adam's step sizes at one iteration.
 struct Rates {
-  float mean, shape, color, fix1, fix2;
+  float mean, shape, color, weight, fix1, fix2;
   bool plain;  // Adam on (mean, L, colour) instead of a Gaussian's own frame
 };
+
+// Uniform in [-0.5, 0.5), for a number of an iteration: a permuted congruential generator (O'Neill, 2014) as a hash.
+GS_DEVICE float uniform_at(unsigned seed, int iteration, int number) {
+  unsigned x = seed + unsigned(iteration) * 2654435769u + unsigned(number) * 747796405u;
+  x = x * 747796405u + 2891336453u;
+  x = ((x >> ((x >> 28) + 4)) ^ x) * 277803737u;
+  x = (x >> 22) ^ x;
+  return float(x >> 8) * (1.0f / 16777216.0f) - 0.5f;
+}
+
+// Prepares Gaussian i with parameters `now` to be drawn in an iteration, with that iteration's noise; returns its box.
+GS_DEVICE short4 prepare_noisy(const FitParams& p, int i, int iteration, float now[PARAMS]) {
+  if (p.noise) {
+    for (int j = 0; j < PARAMS; ++j)
+      now[j] += p.noise[(long long)PARAMS * i + j] * uniform_at(p.seed, iteration, PARAMS * i + j);
+    now[2] = fmaxf(now[2], MIN_SCALE);
+    now[4] = fmaxf(now[4], MIN_SCALE);
+  }
+  return prepare_gaussian(p.scene, i, now);
+}
 
 GS_DEVICE float clamp(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
 
 // One step of Gaussian i in its own frame (fit.cpp, step()): sets the picture's flags.
 GS_DEVICE void step(const FitParams& p, int i, const Rates& rates, float limit, int it, int* flags) {
-  float now[8], g[8], first[8], second[8], gradient[8], change[8];
-  load8(p.scene.params + 8 * i, now);
-  load8(p.gradient + 8 * i, g);
-  load8(p.momentum + 16 * i, first);
-  load8(p.momentum + 16 * i + 8, second);
+  float now[PARAMS], g[PARAMS], first[PARAMS], second[PARAMS], gradient[PARAMS], change[PARAMS];
+  const int total = p.scene.first[p.scene.pictures];
+  load_row(p.scene.params, i, now);
+  load_row(p.gradient, i, g);
+  load_row(p.momentum, i, first);
+  load_row(p.momentum, total + i, second);
   const short4 anchor = p.lists.anchors[i];
-  unscale(g, gradient);
+  unscale(g, NORMALISED ? p.scene.amplitudes[i] : 1.0f, gradient);
   if (rates.plain) {
     gradient[1] /= now[4];
     gradient[0] = (gradient[0] - now[3] * gradient[1]) / now[2];
@@ -129,16 +145,16 @@ GS_DEVICE void step(const FitParams& p, int i, const Rates& rates, float limit, 
     gradient[4] /= now[4];
   }
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
+  for (int j = 0; j < PARAMS; ++j) {
     first[j] += (1.0f - p.beta1) * (gradient[j] - first[j]);
     second[j] += (1.0f - p.beta2) * (gradient[j] * gradient[j] - second[j]);
-    const float rate = j < 2 ? rates.mean : j < 5 ? rates.shape : rates.color;
+    const float rate = j < 2 ? rates.mean : j < 5 ? rates.shape : j < LOG_WEIGHT ? rates.color : rates.weight;
     change[j] = -rate * (first[j] * rates.fix1) / (sqrtf(second[j] * rates.fix2) + 1e-6f);
     g[j] = 0.0f;
   }
-  store8(p.gradient + 8 * i, g);
-  store8(p.momentum + 16 * i, first);
-  store8(p.momentum + 16 * i + 8, second);
+  store_row(p.gradient, i, g);
+  store_row(p.momentum, i, first);
+  store_row(p.momentum, total + i, second);
   if (rates.plain) {
     for (int j = 0; j < 5; ++j) now[j] += change[j];
   } else {
@@ -154,10 +170,14 @@ GS_DEVICE void step(const FitParams& p, int i, const Rates& rates, float limit, 
   now[3] = clamp(now[3], -limit, limit);
   now[4] = clamp(now[4], MIN_SCALE, limit);
   float check = 0.0f;  // not 0 where something left the finite numbers
-  for (int j = 5; j < 8; ++j) now[j] += change[j];
-  for (int j = 0; j < 8; ++j) check += 0.0f * change[j] + 0.0f * now[j];
-  store8(p.scene.params + 8 * i, now);
-  const short4 box = prepare_gaussian(p.scene, i, now);
+  for (int j = 5; j < PARAMS; ++j) now[j] += change[j];
+  for (int j = 0; j < PARAMS; ++j) check += 0.0f * change[j] + 0.0f * now[j];
+  if (NORMALISED) {
+    float& weight = now[NORMALISED ? LOG_WEIGHT : 0];
+    weight = clamp(weight, -MAX_LOG_WEIGHT, MAX_LOG_WEIGHT);
+  }
+  store_row(p.scene.params, i, now);
+  const short4 box = prepare_noisy(p, i, it + 1, now);
   if (!(check == 0.0f)) flags[0] = it + 2;  // blocks that have not looked yet must not stop before the others
   if (strayed(p.lists, box, anchor)) flags[2] = 1;
 }
@@ -166,16 +186,17 @@ GS_DEVICE bool is_finite(double x) { return x - x == 0.0; }
 
 GS_DEVICE void start_fit(const FitParams& p, const Group& group, const Picture& picture) {
   const int thread = int(threadIdx.x), stride = group.size * THREADS;
-  const float zero[8] = {};
+  const int total = p.scene.first[p.scene.pictures];
+  const float zero[PARAMS] = {};
   for (int i = thread * group.size + group.rank; i < picture.n; i += stride) {
     const int to = picture.first + i;
-    float now[8], check = 0.0f;
-    load8(p.scene.params + 8 * to, now);
-    prepare_gaussian(p.scene, to, now);
-    for (int j = 0; j < 8; ++j) check += 0.0f * now[j];
-    store8(p.gradient + 8 * to, zero);
-    store8(p.momentum + 16 * to, zero);
-    store8(p.momentum + 16 * to + 8, zero);
+    float now[PARAMS], check = 0.0f;
+    load_row(p.scene.params, to, now);
+    for (int j = 0; j < PARAMS; ++j) check += 0.0f * now[j];
+    prepare_noisy(p, to, 0, now);
+    store_row(p.gradient, to, zero);
+    store_row(p.momentum, to, zero);
+    store_row(p.momentum, total + to, zero);
     if (!(check == 0.0f)) p.flags[4 * picture.number] = 1;
   }
   for (int i = group.rank + thread * group.size; i < picture.strips; i += stride)
@@ -229,7 +250,9 @@ GS_DEVICE void fit_picture(const FitParams& p, FitShared& s, Group& group, int n
     });
     if (stop) return;
     const float4 now = p.schedule[it];
-    const Rates rates = {now.x * p.rate_mean, now.x * p.rate_shape, now.x * p.rate_color, now.y, now.z, now.w != 0.0f};
+    const Rates rates = {
+        now.x * p.rate_mean, now.x * p.rate_shape, now.x * p.rate_color, now.x * p.rate_weight, now.y, now.z,
+        now.w != 0.0f};
     // Neighbours go to different blocks: with few Gaussians the step is all latency.
     for (int i = thread * group.size + group.rank; i < picture.n; i += group.size * THREADS)
       step(p, picture.first + i, rates, limit, it, flags);
@@ -247,140 +270,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) fit(const FitParam
   const int number = int(blockIdx.x) / p.group_size;
   Group group = {p.arrived + number, int(blockIdx.x) % p.group_size, p.group_size, 0};
   for (int picture = number; picture < p.scene.pictures; picture += p.groups) fit_picture(p, s, group, picture);
-}
-
-// FIRST: e = weight·(sum - target); otherwise e = weight·sum.
-template <bool FIRST>
-GS_DEVICE void solve_strip(const SolveParams& p, FitShared& s, const Picture& picture, int number, Loss& loss) {
-  const Strip strip = strip_at(p.scene, p.lists, picture, number);
-  if (strip.outside || (!FIRST && !strip.near_any)) return;
-  const float4* target = p.target + (long long)picture.number * p.scene.height * p.scene.width;
-  float e[ROWS][3], weight[ROWS];
-  const int kept = residual<FIRST>(p.scene, target, s, strip, e, weight, loss);
-  Store& store = s.stores[warp_id()];
-  for_kept(store, p.scene, strip, kept, [&](int count) {
-#pragma unroll 2
-    for (int j = 0; j < count; ++j)
-      gather_color(store.gaussians[j][0], store.gaussians[j][1], strip.place, e, weight,
-                   p.gradient + 8 * store.index[j]);
-  });
-}
-
-template <bool FIRST>
-GS_DEVICE void solve_pass(const SolveParams& p, FitShared& s, const Group& group, const Picture& picture, Loss& loss) {
-  const int team = warp_id() / TEAM;
-  for (int strip = group.rank + team * group.size; strip < picture.strips; strip += group.size * TEAMS)
-    solve_strip<FIRST>(p, s, picture, strip, loss);
-}
-
-GS_DEVICE void add_dots(double* dots, const float* terms, int n) {
-  for (int j = 0; j < n; ++j) {
-    const float sum = warp_sum(terms[j]);
-    if (lane_id() == 0 && sum != 0.0f) atomicAdd(dots + j, double(sum));
-  }
-}
-
-// Conjugate gradients on BᵀWB·c = BᵀW·picture with its diagonal as preconditioner (fit.cpp, solve_colors).
-GS_DEVICE void solve_picture(const SolveParams& p, FitShared& s, Group& group, int number) {
-  const Scene& scene = p.scene;
-  const Picture picture = picture_at(scene, p.lists, number);
-  const int begin = picture.first, end = begin + picture.n;
-  const int thread = int(threadIdx.x);
-  const int own = begin + group.rank * THREADS + thread, stride = group.size * THREADS;
-  const int rounds = (end - begin + stride - 1) / stride;  // of this group's threads over the Gaussians
-  double* dots = p.dots + (long long)number * (p.sweeps + 1) * 12;
-
-  for (int i = own; i < end; i += stride) {
-    const float zero[8] = {};
-    float now[8];
-    load8(scene.params + 8 * i, now);
-    prepare_gaussian(scene, i, now);
-    store8(p.gradient + 8 * i, zero);
-  }
-  sync(group);
-  int parity = 0;
-  list_tiles(scene, p.lists, s, group, picture, parity);
-  Loss loss = {0.0f, 0.0f};
-  solve_pass<true>(p, s, group, picture, loss);
-  block_sum(s, loss.all, loss.roi);
-  if (thread == 0) atomicAdd(p.loss + number, double(loss.all));
-  sync(group);
-
-  for (int round = 0; round < rounds; ++round) {
-    const int i = own + round * stride;
-    float terms[3] = {0.0f, 0.0f, 0.0f};
-    if (i < end) {
-      float *g = p.gradient + 8ll * i, *rest = p.rest + 4ll * i;
-      float* direction = reinterpret_cast<float*>(scene.prepared + 2ll * i + 1) + 1;
-      const float diagonal = 0.5f * g[4] + 1e-3f;
-      for (int k = 0; k < 3; ++k) {
-        rest[k] = -g[5 + k];
-        direction[k] = rest[k] / diagonal;
-        terms[k] = rest[k] * direction[k];
-      }
-      rest[3] = diagonal;
-      for (int j = 4; j < 8; ++j) g[j] = 0.0f;
-    }
-    add_dots(dots, terms, 3);
-  }
-  sync(group);
-
-  for (int sweep = 0; sweep < p.sweeps; ++sweep, dots += 12) {
-    solve_pass<false>(p, s, group, picture, loss);
-    sync(group);
-    for (int round = 0; round < rounds; ++round) {
-      const int i = own + round * stride;
-      float terms[9] = {};
-      if (i < end) {
-        float *g = p.gradient + 8ll * i, *rest = p.rest + 4ll * i;
-        const float* direction = reinterpret_cast<const float*>(scene.prepared + 2ll * i + 1) + 1;
-        for (int k = 0; k < 3; ++k) {
-          const float image = g[5 + k] + p.ridge * rest[3] * direction[k];
-          g[5 + k] = image;
-          terms[k] = direction[k] * image;
-          terms[3 + k] = rest[k] * image / rest[3];
-          terms[6 + k] = image * image / rest[3];
-        }
-      }
-      add_dots(dots + 3, terms, 9);
-    }
-    sync(group);
-    // The next ρ is foretold from these sums, which saves a barrier; it is summed afresh for the next step.
-    float alpha[3], beta[3];
-    for (int k = 0; k < 3; ++k) {
-      const double rho = dots[k], curvature = dots[3 + k];
-      const double length = curvature > 0.0 ? rho / curvature : 0.0;
-      const double next_rho = rho - 2.0 * length * dots[6 + k] + length * length * dots[9 + k];
-      alpha[k] = float(length);
-      beta[k] = rho > 0.0 ? float(fmax(next_rho, 0.0) / rho) : 0.0f;
-    }
-    for (int round = 0; round < rounds; ++round) {
-      const int i = own + round * stride;
-      float terms[3] = {0.0f, 0.0f, 0.0f};
-      if (i < end) {
-        float *g = p.gradient + 8ll * i, *rest = p.rest + 4ll * i, *color = scene.params + 8ll * i + 5;
-        float* direction = reinterpret_cast<float*>(scene.prepared + 2ll * i + 1) + 1;
-        for (int k = 0; k < 3; ++k) {
-          color[k] += alpha[k] * direction[k];
-          rest[k] -= alpha[k] * g[5 + k];
-          const float z = rest[k] / rest[3];
-          direction[k] = z + beta[k] * direction[k];
-          terms[k] = rest[k] * z;
-        }
-        for (int j = 4; j < 8; ++j) g[j] = 0.0f;
-      }
-      add_dots(dots + 12, terms, 3);
-    }
-    sync(group);
-  }
-}
-
-// Grid groups * group_size, cooperative.
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) solve(const SolveParams p) {
-  GS_SHARED(FitShared, s);
-  const int number = int(blockIdx.x) / p.group_size;
-  Group group = {p.arrived + number, int(blockIdx.x) % p.group_size, p.group_size, 0};
-  for (int picture = number; picture < p.scene.pictures; picture += p.groups) solve_picture(p, s, group, picture);
 }
 
 }  // namespace gscodec

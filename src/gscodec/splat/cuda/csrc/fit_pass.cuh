@@ -1,7 +1,7 @@
 // Fitting's passes over a picture: strips of 16 x 8 pixels, each by a team of one warp or of four.
 //
-// One iteration of a fit is two passes: draw the sum, then hand the residual to each Gaussian. Here both are one, as
-// the threads that drew a strip still hold its residual.
+// One iteration of a fit is two passes: draw the picture, then hand the residual to each Gaussian. Here both are one,
+// as the threads that drew a strip still hold its residual.
 //
 // A fit passes over the same Gaussians many times and they move little, so each tile of two strips across and four down
 // keeps a list of what is near it, made again only when some Gaussian has strayed. One warp a strip and its residual
@@ -13,14 +13,11 @@
 // all Gaussians are looked at instead.
 #pragma once
 
-#include "raster.cuh"
+#include "gaussian_pass.cuh"
+#include "grid.cuh"
 
 #ifndef GSCODEC_TEAM
 #define GSCODEC_TEAM 1
-#endif
-#ifndef GS_LOAD_ACQUIRE
-#define GS_LOAD_ACQUIRE(value, address) \
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(address) : "memory")
 #endif
 #ifndef GS_TEAM_BARRIER
 #define GS_TEAM_BARRIER(team, threads) asm volatile("bar.sync %0, %1;" ::"r"((team) + 1), "r"(threads) : "memory")
@@ -47,13 +44,24 @@ struct Lists {
 // What a warp works on.
 struct Store {
   float4 gaussians[HITS][2];
+  float amplitudes[NORMALISED ? HITS : 1];
   int index[HITS];
 };
 
-// Where the warps of a team meet. [colour + 3·row, or weight][lane]
+// Where the warps of a team meet. [channel + CHANNELS·row][lane]; the residual has the pixel's weight as one more.
+constexpr int RESIDUALS = CHANNELS + 1;
 struct Exchange {
-  float sums[TEAM][3 * ROWS][32];
-  float residual[4 * ROWS][32];
+  float sums[TEAM][CHANNELS * ROWS][32];
+  float residual[RESIDUALS * ROWS][32];
+};
+
+// What the pictures of a batch are to look like.
+struct Targets {
+  const float4* pixels;        // [pictures, H, W]: Y, U, V, weight
+  const float* mattes;         // [pictures, H, W]: the person's share, where it is told from the room
+  const float4* others;        // [pictures, H, W]: colours, Σ weight of Gaussians that stand still, or null
+  const float* others_person;  // [pictures, H, W]: Σ weight of the person's of them
+  float matte_weight;          // of a squared difference from the matte
 };
 
 struct FitShared {
@@ -63,60 +71,11 @@ struct FitShared {
   Exchange exchange[TEAM > 1 ? TEAMS : 1];
 };
 
-// The blocks that work on one picture, and their barrier. All are resident: the launch is cooperative.
-struct Group {
-  unsigned* arrived;  // zero at the launch
-  int rank, size;
-  unsigned expected;
-};
-
-// The card's clock, for deadlines; 0 where this is not compiled for one.
-GS_DEVICE unsigned long long nanoseconds() {
-  unsigned long long time = 0;
-#ifdef __CUDA_ARCH__
-  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(time));
-#endif
-  return time;
-}
-
-// Waits for all blocks of the group; then the first warp asks ask() and every thread learns the answer. One
-// warp reads what all blocks want to know: they would queue for it.
-template <typename Ask>
-GS_DEVICE bool sync(Group& group, const Ask& ask) {
-  bool answer = false;
-  __syncthreads();
-  if (warp_id() == 0) {
-    if (group.size > 1) {
-      group.expected += unsigned(group.size);
-      if (threadIdx.x == 0) {
-        __threadfence();
-        atomicAdd(group.arrived, 1u);
-        unsigned arrived;
-        do GS_LOAD_ACQUIRE(arrived, group.arrived);
-        while (arrived < group.expected);
-      }
-      __syncwarp();
-    }
-    answer = ask();
-  }
-  return __syncthreads_or(answer);
-}
-
-GS_DEVICE void sync(Group& group) {
-  sync(group, [] { return false; });
-}
-
 GS_DEVICE void sync_team() {
   if (TEAM == 1)
     __syncwarp();
   else
     GS_TEAM_BARRIER(warp_id() / TEAM, 32 * TEAM);
-}
-
-template <typename T>
-GS_DEVICE T warp_sum(T x) {
-  for (int bit = 16; bit >= 1; bit /= 2) x += __shfl_xor_sync(ALL, x, bit);
-  return x;
 }
 
 // Sums a and b over the block; valid in thread 0.
@@ -143,6 +102,18 @@ struct Picture {
   int* indices;  // of its lists
   int* counts;
 };
+
+// The targets of one picture, as those of a batch of one.
+GS_DEVICE Targets targets_of(const Targets& all, const Scene& scene, int picture) {
+  const long long begin = (long long)picture * scene.height * scene.width;
+  Targets own = all;
+  own.pixels += begin;
+  if (!NORMALISED) return own;
+  if (HAS_PERSON) own.mattes += begin;
+  if (own.others) own.others += begin;
+  if (own.others_person) own.others_person += begin;
+  return own;
+}
 
 GS_DEVICE Picture picture_at(const Scene& scene, const Lists& lists, int number) {
   const int first = scene.first[number], n = scene.first[number + 1] - first;
@@ -242,11 +213,13 @@ GS_DEVICE int collect(Store& store, const Scene& scene, const Strip& strip, int&
     int index = i * TEAM + member;
     if (strip.list && i < strip.room) index = strip.list[i];  // asked for before the list's length is known
     float4 a, b;
+    float amplitude = 1.0f;
     bool hit = false;
     if (i < strip.n) {
       index += strip.first;
       a = scene.prepared[2 * index];
       b = scene.prepared[2 * index + 1];
+      if (NORMALISED) amplitude = scene.amplitudes[index];
       hit = reaches(a, b.x, strip.place);
     }
     const unsigned hits = __ballot_sync(ALL, hit);
@@ -255,6 +228,7 @@ GS_DEVICE int collect(Store& store, const Scene& scene, const Strip& strip, int&
       const int to = count + __popc(hits & ((1u << lane) - 1u));
       store.gaussians[to][0] = a;
       store.gaussians[to][1] = b;
+      if (NORMALISED) store.amplitudes[to] = amplitude;
       store.index[to] = index;
     }
     count += __popc(hits);
@@ -264,10 +238,10 @@ GS_DEVICE int collect(Store& store, const Scene& scene, const Strip& strip, int&
   return count;
 }
 
-GS_DEVICE void forward(const Store& store, int count, const Place& place, float sums[ROWS][3]) {
+GS_DEVICE void forward(const Store& store, int count, const Place& place, float sums[ROWS][CHANNELS]) {
 #pragma unroll 2
   for (int j = 0; j < count; ++j)
-    add_gaussian<false>(store.gaussians[j][0], store.gaussians[j][1], place, sums, nullptr);
+    add_gaussian<CHANNELS>(store.gaussians[j][0], store.gaussians[j][1], amplitude_of(store, j), place, sums);
 }
 
 // The loss of a thread's pixels, summed until the end of a pass.
@@ -275,25 +249,76 @@ struct Loss {
   float all, roi;
 };
 
-// One row of a thread's pixels: d -> weight·d, and its share of the loss.
-GS_DEVICE void weigh(float d[3], float weight, Loss& loss) {
+// One row of a thread's pixels under the sum: d -> weight·d, and its share of the loss.
+GS_DEVICE void weigh(float d[CHANNELS], float weight, Loss& loss) {
   const float sq = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
   loss.all += weight * sq;
   loss.roi += weight > 0.5f ? sq : 0.0f;
-  for (int k = 0; k < 3; ++k) d[k] *= weight;
+  for (int k = 0; k < N_COLORS; ++k) d[k] *= weight;
+}
+
+// The same under the normalised blend: sums -> half the loss's derivative by them, or without SUBTRACT BᵀWB's share of
+// this pixel, in colours that the sums are linear in. Returns what w² is multiplied by on the diagonal of BᵀWB.
+template <bool SUBTRACT>
+GS_DEVICE float compare(float e[CHANNELS], float4 target, float matte, float matte_weight, Loss& loss) {
+  constexpr int W = NORMALISED ? WEIGHT : 0, P = HAS_PERSON ? PERSON : 0;
+  const float share = share_of(e[W]), curvature = target.w * share * share;
+  if (!SUBTRACT) {
+    for (int k = 0; k < N_COLORS; ++k) e[k] *= curvature;
+    return curvature;
+  }
+  const float shown[3] = {e[0] * share, e[1] * share, e[2] * share}, person = e[P] * share;
+  const float d[3] = {shown[0] - target.x, shown[1] - target.y, shown[2] - target.z};
+  const float sq = d[0] * d[0] + d[1] * d[1] + d[2] * d[2], slope = target.w * share;
+  loss.all += target.w * sq;
+  loss.roi += target.w > 0.5f ? sq : 0.0f;
+  for (int k = 0; k < N_COLORS; ++k) e[k] = slope * d[k];
+  float pull = e[0] * shown[0] + e[1] * shown[1] + e[2] * shown[2];
+  if (HAS_PERSON) {
+    const float away = matte < 0.0f ? 0.0f : person - matte, pushed = matte_weight * away;
+    loss.all += pushed * away;
+    e[P] = pushed * share;
+    pull += e[P] * person;
+  }
+  e[W] = -pull;
+  return curvature;
+}
+
+GS_DEVICE bool is_inside(const Scene& scene, const Place& place, int r) {
+  return place.x < scene.width && place.y + r < scene.height;
 }
 
 // Row r of this thread's pixels of a picture's target: Y, U, V, weight; zero outside the picture.
-GS_DEVICE float4 target_at(const Scene& scene, const float4* target, const Place& place, int r) {
-  if (place.x >= scene.width || place.y + r >= scene.height) return {0.0f, 0.0f, 0.0f, 0.0f};
-  return target[(place.y + r) * scene.width + place.x];
+GS_DEVICE float4 target_at(const Scene& scene, const Targets& targets, const Place& place, int r) {
+  if (!is_inside(scene, place, r)) return {0.0f, 0.0f, 0.0f, 0.0f};
+  return targets.pixels[(place.y + r) * scene.width + place.x];
 }
 
-// e[ROWS][3] = weight · (sum of what reaches the strip - SUBTRACT · target), the same in every warp of the
-// team; and the weights. Returns how many Gaussians this warp keeps, -1 if they had to be looked at in turns.
+// The same of its matte; below zero outside the picture.
+GS_DEVICE float matte_at(const Scene& scene, const Targets& targets, const Place& place, int r) {
+  if (!HAS_PERSON || !is_inside(scene, place, r)) return -1.0f;
+  return targets.mattes[(place.y + r) * scene.width + place.x];
+}
+
+// What the sums of that pixel start from, because of Gaussians that stand still; their colours only where asked for.
+GS_DEVICE void start_at(const Scene& scene, const Targets& targets, const Place& place, int r, bool colors,
+                        float sums[CHANNELS]) {
+  constexpr int W = NORMALISED ? WEIGHT : 0, P = HAS_PERSON ? PERSON : 0;
+  for (int k = 0; k < CHANNELS; ++k) sums[k] = 0.0f;
+  if (!targets.others || !is_inside(scene, place, r)) return;
+  const int pixel = (place.y + r) * scene.width + place.x;
+  const float4 others = targets.others[pixel];
+  if (colors) sums[0] = others.x, sums[1] = others.y, sums[2] = others.z;
+  sums[W] = others.w;
+  if (HAS_PERSON) sums[P] = targets.others_person[pixel];
+}
+
+// e[ROWS][CHANNELS] = half the loss's derivative by what is summed of each pixel, the same in every warp of the team:
+// under the sum weight · (picture - SUBTRACT · target), else as `compare` has it; and the weights, or what `compare`
+// returns. Returns how many Gaussians this warp keeps, -1 if they had to be looked at in turns.
 template <bool SUBTRACT>
-GS_DEVICE int residual(const Scene& scene, const float4* target, FitShared& s, const Strip& strip, float e[ROWS][3],
-                       float weight[ROWS], Loss& loss) {
+GS_DEVICE int residual(const Scene& scene, const Targets& targets, FitShared& s, const Strip& strip,
+                       float e[ROWS][CHANNELS], float weight[ROWS], Loss& loss) {
   Store& store = s.stores[warp_id()];
   const Place& place = strip.place;
   const float sign = SUBTRACT ? -1.0f : 0.0f;
@@ -301,15 +326,17 @@ GS_DEVICE int residual(const Scene& scene, const float4* target, FitShared& s, c
   float4 own = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    if (TEAM == 1) {
-      const float4 t = target_at(scene, target, place, r);
+    if (TEAM == 1 && NORMALISED) {
+      start_at(scene, targets, place, r, SUBTRACT, e[r]);
+    } else if (TEAM == 1) {
+      const float4 t = target_at(scene, targets, place, r);
       e[r][0] = sign * t.x, e[r][1] = sign * t.y, e[r][2] = sign * t.z;
       weight[r] = t.w;
     } else {
-      e[r][0] = e[r][1] = e[r][2] = 0.0f;
+      for (int k = 0; k < CHANNELS; ++k) e[r][k] = 0.0f;
     }
   }
-  if (TEAM > 1) own = target_at(scene, target, place, member);
+  if (TEAM > 1) own = target_at(scene, targets, place, member);
   int next = 0;
   int kept = collect(store, scene, strip, next);
   forward(store, kept, place, e);
@@ -320,27 +347,37 @@ GS_DEVICE int residual(const Scene& scene, const float4* target, FitShared& s, c
   }
   if (TEAM == 1) {
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r) weigh(e[r], weight[r], loss);
+    for (int r = 0; r < ROWS; ++r) {
+      if (NORMALISED)  // the target is asked for late: in registers until here it would push out the sums
+        weight[r] = compare<SUBTRACT>(e[r], target_at(scene, targets, place, r), matte_at(scene, targets, place, r),
+                                      targets.matte_weight, loss);
+      else
+        weigh(e[r], weight[r], loss);
+    }
     return kept;
   }
   Exchange& exchange = s.exchange[TEAM > 1 ? warp_id() / TEAM : 0];
 #pragma unroll
   for (int r = 0; r < ROWS; ++r)
-    for (int k = 0; k < 3; ++k) exchange.sums[member][3 * r + k][lane] = e[r][k];
+    for (int k = 0; k < CHANNELS; ++k) exchange.sums[member][CHANNELS * r + k][lane] = e[r][k];
   sync_team();
-  float d[3] = {sign * own.x, sign * own.y, sign * own.z};
+  float d[CHANNELS] = {sign * own.x, sign * own.y, sign * own.z}, used = own.w;
+  if (NORMALISED) start_at(scene, targets, place, member, SUBTRACT, d);
 #pragma unroll
-  for (int k = 0; k < 3; ++k)
-    for (int w = 0; w < TEAM; ++w) d[k] += exchange.sums[w][3 * member + k][lane];
-  weigh(d, own.w, loss);
+  for (int k = 0; k < CHANNELS; ++k)
+    for (int w = 0; w < TEAM; ++w) d[k] += exchange.sums[w][CHANNELS * member + k][lane];
+  if (NORMALISED)
+    used = compare<SUBTRACT>(d, own, matte_at(scene, targets, place, member), targets.matte_weight, loss);
+  else
+    weigh(d, own.w, loss);
 #pragma unroll
-  for (int k = 0; k < 3; ++k) exchange.residual[4 * member + k][lane] = d[k];
-  exchange.residual[4 * member + 3][lane] = own.w;
+  for (int k = 0; k < CHANNELS; ++k) exchange.residual[RESIDUALS * member + k][lane] = d[k];
+  exchange.residual[RESIDUALS * member + CHANNELS][lane] = used;
   sync_team();
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
-    for (int k = 0; k < 3; ++k) e[r][k] = exchange.residual[4 * r + k][lane];
-    weight[r] = exchange.residual[4 * r + 3][lane];
+    for (int k = 0; k < CHANNELS; ++k) e[r][k] = exchange.residual[RESIDUALS * r + k][lane];
+    weight[r] = exchange.residual[RESIDUALS * r + CHANNELS][lane];
   }
   return kept;
 }

@@ -1,8 +1,9 @@
 // What every CUDA kernel is made of: which Gaussians reach a tile, the two passes over them, barriers.
 //
-// A picture is a sum of Gaussians, colour times weight, over each pixel; the gradient of a loss sends each pixel's
-// residual back to every Gaussian that reached it. Both are the tiled splatting of 3D Gaussian splatting (Kerbl et
-// al., 2023) without depth: nothing is in front of anything, so nothing is sorted and no order is undone backwards.
+// A picture is made of sums over the Gaussians at each pixel, of colour times weight and under the normalised blend of
+// the weights too; the gradient of a loss sends each pixel's residual back to every Gaussian that reached it. Both are
+// the tiled splatting of 3D Gaussian splatting (Kerbl et al., 2023) without depth: nothing is in front of anything, so
+// nothing is sorted and no order is undone backwards.
 //
 // A block of 8 warps owns a tile of 32 x 8·ROWS pixels, a warp a strip of 16 x 2·ROWS of them, a thread
 // ROWS pixels below one another. No sort and, for a few thousand Gaussians, no binning: the block tests
@@ -20,6 +21,11 @@
 #ifndef GSCODEC_BLOCKS
 #define GSCODEC_BLOCKS 4
 #endif
+// What is summed of a pixel. 3: colours, which are the picture (the sum). 4: Σ weight too, by which they are divided
+// (the normalised blend). 5: and Σ weight of the person's Gaussians, whose share is the person's alpha.
+#ifndef GSCODEC_CHANNELS
+#define GSCODEC_CHANNELS 3
+#endif
 #ifndef GS_DEVICE
 #define GS_DEVICE __device__ __forceinline__
 #endif
@@ -31,6 +37,11 @@ namespace gscodec {
 
 constexpr int ROWS = GSCODEC_ROWS;
 constexpr int BLOCKS = GSCODEC_BLOCKS;  // wanted on a multiprocessor: bounds the registers
+constexpr int CHANNELS = GSCODEC_CHANNELS;
+constexpr bool NORMALISED = CHANNELS > N_COLORS;            // the blend
+constexpr bool HAS_PERSON = CHANNELS > N_COLORS + 1;        // the person is told from the room
+constexpr int WEIGHT = N_COLORS, PERSON = N_COLORS + 1;     // numbers of channels
+constexpr int PARAMS = NORMALISED ? MAX_PARAMS : N_PARAMS;  // of a Gaussian; as many sums are its gradient
 constexpr int WARPS = 8;
 constexpr int THREADS = 32 * WARPS;
 constexpr int STRIP_W = 16, STRIP_H = 2 * ROWS;
@@ -45,18 +56,21 @@ static_assert(CELL % TILE_W == 0 && CELL % TILE_H == 0, "tiles must not straddle
 
 // The Gaussians of a batch of pictures of one size, and where each may be seen.
 struct Scene {
-  const int* first;  // [pictures + 1]: Gaussians of picture b are first[b] ... first[b + 1] - 1
-  float* params;     // [total, 8]
-  float4* prepared;  // [total, 2]: (mean, inv_l1, inv_l3), (shear, colours); scaled by LOG2_SCALE
-  short4* boxes;     // [total]: pixels x0 ... x1, y0 ... y1 within reach
-  int* cell_lists;   // [pictures, cells, capacity]: indices within the picture, ascending
-  int* cell_counts;  // [pictures, cells]
+  const int* first;   // [pictures + 1]: Gaussians of picture b are first[b] ... first[b + 1] - 1
+  float* params;      // [total, PARAMS]
+  float4* prepared;   // [total, 2]: (mean, inv_l1, inv_l3), (shear, colours times amplitude); scaled by LOG2_SCALE
+  short4* boxes;      // [total]: pixels x0 ... x1, y0 ... y1 within reach
+  float* amplitudes;  // [total]: 2^b, below zero where it is the room's; normalised blend only
+  const unsigned char* is_room;  // [total], where the person is told from the room
+  int* cell_lists;               // [pictures, cells, capacity]: indices within the picture, ascending
+  int* cell_counts;              // [pictures, cells]
   int pictures, width, height, tiles_x, tiles_y;
   int cells_x, cells_y, capacity;  // cells_x = 0: no cells, every tile looks at every Gaussian
 };
 
 struct Shared {
   float4 gaussians[ROUND][2];
+  float amplitudes[NORMALISED ? ROUND : 1];
   int index[ROUND];
   int counts[2][32];
 };
@@ -96,16 +110,6 @@ GS_DEVICE short4 box_of(const float* p, int width, int height) {
           short(fmaxf(fminf(floorf(p[1] + half_y - 0.5f), h - 1.0f), -1.0f))};
 }
 
-// Writes what the passes need of Gaussian i with parameters p; returns its box.
-GS_DEVICE short4 prepare_gaussian(const Scene& scene, int i, const float* p) {
-  const Inverse g = invert(p[2], p[3], p[4], LOG2_SCALE);
-  const short4 box = box_of(p, scene.width, scene.height);
-  scene.prepared[2 * i] = {p[0], p[1], g.inv_l1, g.inv_l3};
-  scene.prepared[2 * i + 1] = {g.shear, p[5], p[6], p[7]};
-  scene.boxes[i] = box;
-  return box;
-}
-
 // Two float4 as an array, in one access each.
 GS_DEVICE void load8(const float* from, float to[8]) {
   const float4 a = reinterpret_cast<const float4*>(from)[0], b = reinterpret_cast<const float4*>(from)[1];
@@ -115,6 +119,40 @@ GS_DEVICE void load8(const float* from, float to[8]) {
 GS_DEVICE void store8(float* to, const float from[8]) {
   reinterpret_cast<float4*>(to)[0] = {from[0], from[1], from[2], from[3]};
   reinterpret_cast<float4*>(to)[1] = {from[4], from[5], from[6], from[7]};
+}
+
+// A Gaussian's row of params or gradients.
+GS_DEVICE void load_row(const float* rows, int i, float to[PARAMS]) {
+  const float* from = rows + (long long)PARAMS * i;
+  if (!NORMALISED) return load8(from, to);
+#pragma unroll
+  for (int j = 0; j < PARAMS; ++j) to[j] = from[j];  // rows of nine are not aligned
+}
+
+GS_DEVICE void store_row(float* rows, int i, const float from[PARAMS]) {
+  float* to = rows + (long long)PARAMS * i;
+  if (!NORMALISED) return store8(to, from);
+#pragma unroll
+  for (int j = 0; j < PARAMS; ++j) to[j] = from[j];
+}
+
+// 2^b, below zero where the Gaussian is the room's: what the sums of weights and of the person's alone are made of.
+GS_DEVICE float signed_amplitude(const Scene& scene, int i, const float* p) {
+  if (!NORMALISED) return 1.0f;
+  const float amplitude = exp2f(p[NORMALISED ? LOG_WEIGHT : 0]);
+  return HAS_PERSON && scene.is_room[i] ? -amplitude : amplitude;
+}
+
+// Writes what the passes need of Gaussian i with parameters p; returns its box.
+GS_DEVICE short4 prepare_gaussian(const Scene& scene, int i, const float* p) {
+  const Inverse g = invert(p[2], p[3], p[4], LOG2_SCALE);
+  const short4 box = box_of(p, scene.width, scene.height);
+  const float signed_own = signed_amplitude(scene, i, p), own = fabsf(signed_own);
+  scene.prepared[2 * i] = {p[0], p[1], g.inv_l1, g.inv_l3};
+  scene.prepared[2 * i + 1] = {g.shear, p[5] * own, p[6] * own, p[7] * own};
+  if (NORMALISED) scene.amplitudes[i] = signed_own;
+  scene.boxes[i] = box;
+  return box;
 }
 
 // Offsets of this thread's hits in the block's order, index order; the number of hits of the round.
@@ -163,169 +201,13 @@ GS_DEVICE int collect(Shared& s, const Scene& scene, const Source& source, const
         s.index[to] = index[k];
         s.gaussians[to][0] = scene.prepared[2ll * index[k]];
         s.gaussians[to][1] = scene.prepared[2ll * index[k] + 1];
+        if (NORMALISED) s.amplitudes[to] = scene.amplitudes[index[k]];
       }
     count += found;
     next += ROUND;
     if (found) __syncthreads();
   }
   return count;
-}
-
-// This thread's pixels: column x, rows y ... y + ROWS - 1; its warp's strip begins at (left, top).
-struct Place {
-  int x, y, left, top;
-};
-
-GS_DEVICE Place place_in(const Rect& tile) {
-  const int lane = lane_id(), warp = warp_id();
-  const int left = tile.x0 + (warp & 1) * STRIP_W, top = tile.y0 + (warp >> 1) * STRIP_H;
-  return {left + (lane & 15), top + (lane >> 4) * ROWS, left, top};
-}
-
-// Whether the ellipse reaches the centre of any pixel of the warp's strip, or nearly: the least
-// distance from the mean to the rectangle of centres, found on the two edges that face it.
-GS_DEVICE bool reaches(float4 a, float shear, const Place& place) {
-  const float x0 = float(place.left) + 0.5f - a.x, x1 = x0 + float(STRIP_W - 1);
-  const float y0 = float(place.top) + 0.5f - a.y, y1 = y0 + float(STRIP_H - 1);
-  const float edge_x = fminf(fmaxf(0.0f, x0), x1), edge_y = fminf(fmaxf(0.0f, y0), y1);
-  const float best_y = fminf(fmaxf(__fdividef(-shear * edge_x, a.w), y0), y1);
-  const float best_x = fminf(fmaxf(__fdividef(-shear * a.w * edge_y, a.z * a.z + shear * shear), x0), x1);
-  const float ux = edge_x * a.z, vx = best_y * a.w + edge_x * shear;
-  const float uy = best_x * a.z, vy = edge_y * a.w + best_x * shear;
-  return fminf(ux * ux + vx * vx, uy * uy + vy * vy) <= CUT + 1e-3f;
-}
-
-GS_DEVICE float exp2_fast(float x) {
-#ifdef __CUDA_ARCH__
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#else
-  return exp2f(x);
-#endif
-}
-
-// exp(-r²/2) at u, v, given -u².
-GS_DEVICE float gaussian_at(float minus_u_sq, float v) { return exp2_fast(minus_u_sq - v * v); }
-
-// The weight, from that; a NaN draws nothing.
-GS_DEVICE float weight_from(float gaussian) { return fmaxf(gaussian - EDGE, 0.0f); }
-
-GS_DEVICE float weight_at(float minus_u_sq, float v) { return weight_from(gaussian_at(minus_u_sq, v)); }
-
-// Numbers, within a group of 32 of the list, of the Gaussians that reach the warp's strip.
-GS_DEVICE unsigned reaching(const Shared& s, int base, int count, const Place& place) {
-  const int j = base + lane_id();
-  return __ballot_sync(ALL, j < count && reaches(s.gaussians[j][0], s.gaussians[j][1].x, place));
-}
-
-// sums[ROWS][3] += colour · weight of one prepared Gaussian, and with COVERAGE coverage[ROWS] += weight.
-template <bool COVERAGE>
-GS_DEVICE void add_gaussian(float4 a, float4 b, const Place& place, float sums[ROWS][3], float coverage[ROWS]) {
-  const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
-  const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
-#pragma unroll
-  for (int r = 0; r < ROWS; ++r) {
-    const float w = weight_at(minus_u_sq, v + float(r) * a.w);
-    sums[r][0] += w * b.y;
-    sums[r][1] += w * b.z;
-    sums[r][2] += w * b.w;
-    if (COVERAGE) coverage[r] += w;
-  }
-}
-
-// The same for every Gaussian of the list.
-template <bool COVERAGE>
-GS_DEVICE void forward(const Shared& s, int count, const Place& place, float sums[ROWS][3], float coverage[ROWS]) {
-  for (int base = 0; base < count; base += 32) {
-    for (unsigned mask = reaching(s, base, count, place); mask; mask &= mask - 1) {
-      const int j = base + __ffs(int(mask)) - 1;
-      add_gaussian<COVERAGE>(s.gaussians[j][0], s.gaussians[j][1], place, sums, coverage);
-    }
-  }
-}
-
-// Sums N values (a power of two) over the warp; lane l returns the one numbered l / (32 / N). Recursive:
-// every index must be a constant, or the values leave the registers.
-template <int N, int BIT = 16>
-GS_DEVICE float reduce(float* values) {
-  if constexpr (N > 1) {
-    const bool upper = lane_id() & BIT;
-#pragma unroll
-    for (int i = 0; i < N / 2; ++i) {
-      const float keep = upper ? values[i + N / 2] : values[i], send = upper ? values[i] : values[i + N / 2];
-      values[i] = keep + __shfl_xor_sync(ALL, send, BIT);
-    }
-    return reduce<N / 2, BIT / 2>(values);
-  } else {
-    float sum = values[0];
-#pragma unroll
-    for (int bit = BIT; bit >= 1; bit /= 2) sum += __shfl_xor_sync(ALL, sum, bit);
-    return sum;
-  }
-}
-
-// This thread's share of the eight sums of one prepared Gaussian against e[ROWS][3]: those of gaussian.h,
-// in its own frame from the start (moments about the mean would cancel for needles), scaled as (u, v) are.
-GS_DEVICE void sums_of(float4 a, float4 b, const Place& place, const float e[ROWS][3], float m[8]) {
-  const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
-  const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
-  float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f;
-  float t_0 = 0.0f, t_1 = 0.0f, t_2 = 0.0f;  // moments about the first row, in rows
-#pragma unroll
-  for (int r = 0; r < ROWS; ++r) {
-    const float gaussian = gaussian_at(minus_u_sq, v + float(r) * a.w), w = weight_from(gaussian);
-    c0 += w * e[r][0];
-    c1 += w * e[r][1];
-    c2 += w * e[r][2];
-    const float t = (w > 0.0f ? gaussian : 0.0f) * (e[r][0] * b.y + e[r][1] * b.z + e[r][2] * b.w);
-    t_0 += t;
-    if (r > 0) {
-      t_1 += t * float(r);
-      t_2 += t * float(r * r);
-    }
-  }
-  // Rounded product by product: what cancels exactly, at a mean on a pixel's centre, must stay exact.
-  const float step = __fmul_rn(a.w, t_1), t_u = u * t_0, t_v = __fadd_rn(__fmul_rn(v, t_0), step);
-  m[0] = t_u, m[1] = t_v, m[2] = u * t_u, m[3] = u * t_v;
-  m[4] = __fadd_rn(__fmul_rn(v, __fadd_rn(t_v, step)), __fmul_rn(a.w, __fmul_rn(a.w, t_2)));
-  m[5] = c0, m[6] = c1, m[7] = c2;
-}
-
-// Undoes the scale of sums_of.
-GS_DEVICE void unscale(const float sums[8], float gradient[8]) {
-  constexpr float ONCE = 1.0f / LOG2_SCALE, TWICE = 1.0f / (LOG2_SCALE * LOG2_SCALE);
-#pragma unroll
-  for (int j = 0; j < 8; ++j) gradient[j] = sums[j] * (j < 2 ? ONCE : j < 5 ? TWICE : 1.0f);
-}
-
-// gradient[8] += the warp's sums of m[8].
-GS_DEVICE void add_sums(float m[8], float* gradient) {
-  const float sum = reduce<8>(m);
-  if ((lane_id() & 3) == 0) atomicAdd(gradient + (lane_id() >> 2), sum);
-}
-
-// The same for two Gaussians at a time: one shuffle less each, and their latencies overlap.
-GS_DEVICE void add_sums(float m[16], float* gradient_0, float* gradient_1) {
-  const float sum = reduce<16>(m);
-  float* to = lane_id() < 16 ? gradient_0 : gradient_1;
-  if ((lane_id() & 1) == 0) atomicAdd(to + (lane_id() >> 1 & 7), sum);
-}
-
-// gradient[4 ... 7] += Σ w·weight and Σ w·e of one prepared Gaussian.
-GS_DEVICE void gather_color(float4 a, float4 b, const Place& place, const float e[ROWS][3], const float weight[ROWS],
-                            float* gradient) {
-  const float dx = float(place.x) + 0.5f - a.x, u = dx * a.z;
-  const float v = (float(place.y) + 0.5f - a.y) * a.w + dx * b.x, minus_u_sq = -u * u;
-  float m[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-  for (int r = 0; r < ROWS; ++r) {
-    const float w = weight_at(minus_u_sq, v + float(r) * a.w);
-    m[0] += w * weight[r];
-    for (int k = 0; k < N_COLORS; ++k) m[1 + k] += w * e[r][k];
-  }
-  const float sum = reduce<4>(m);
-  if ((lane_id() & 7) == 0) atomicAdd(gradient + 4 + (lane_id() >> 3), sum);
 }
 
 // The Gaussians a tile has to look at: its cell's, or all of its picture's.
