@@ -11,6 +11,8 @@
 // pixels of another region. A label's pixels need not be connected and may be none: segments.cpp mends both.
 #include "superpixels.h"
 
+#include "superpixel_constants.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -21,12 +23,6 @@
 
 namespace gscodec {
 namespace {
-
-constexpr int BLOCK = 4;                // seeds follow a Hilbert curve over blocks of BLOCK x BLOCK pixels
-constexpr float COMPACTNESS = 0.06f;    // colour difference that weighs as much as one spacing between seeds
-constexpr float REACH = 1.6f;           // spacings from a seed to the farthest pixel that asks for it
-constexpr float FLAT_DETAIL = 0.25f;    // of the mean gradient: what a flat pixel counts
-constexpr double LEAST_DENSITY = 0.05;  // of the region's mean: bounds a seed's reach
 
 // Block coordinates of position d on the Hilbert curve over a side x side square.
 void hilbert(uint32_t side, uint32_t d, int& x, int& y) {
