@@ -56,6 +56,11 @@ def search() -> Any:
     return made
 
 
+def network() -> Any:
+    """One 1x1 convolution."""
+    return splat.MattingNetwork(H, W, np.array([[0, 0, 1, 1, 0, 0, 0, 1]], I32), np.ones(4, F32))
+
+
 def coder() -> Any:
     made = coding.FrameCoder(W, H, False, False, b"")
     made.encode_iframe(**CODED)
@@ -122,6 +127,7 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         {"others"},
     ),
+    "splat.MattingNetwork.run": (network, {"picture": PIXELS}, set()),
     "splat.MeshSearch.look": (search, {"grey": MASK}, set()),
     "splat.MeshSearch.fit": (search, {"points": POINTS}, {"points"}),
     "splat.MeshSearch.drift": (search, {"points": POINTS}, {"points"}),

@@ -40,7 +40,7 @@ _THREADS_HELP = "CPU threads; 0 is one per core."
 # permitted names are checked by `config` alone.
 _ENCODER_HELP = {
     "roi": ("MODE", f"What matters: {', '.join(config.ROI_MODES)} or a matte's FILE."),
-    "matte_model": ("FILE", "Matting model as ONNX, for --roi human."),
+    "matte_model": ("FILE", "Matting model: ONNX, or u2net_human_seg (rembg)."),
     "matte_every": ("N", "Frames that one matte may serve while nothing moves."),
     "blend": ("MODE", f"How colours are blended: {' or '.join(config.BLENDS)}; default the best that goes."),
     "background": ("MODE", f"The room: {', '.join(config.BACKGROUND_MODES)}."),

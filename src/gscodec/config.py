@@ -41,7 +41,7 @@ class EncoderConfig:
 
     # What is coded
     roi: str = "auto"  # a name of ROI_MODES or the path of a matte file
-    matte_model: str | None = None  # ONNX file for roi="human", instead of rembg's
+    matte_model: str | None = None  # ONNX file for roi="human", or u2net_human_seg: rembg's
     matte_every: int = 1  # frames that one matte may serve while nothing moves
     blend: str | None = None  # "normalised" or "sum"; None: normalised where the other settings permit it
     background: str = "coarse"  # "coarse": the room is coded too; "none": only the person

@@ -101,14 +101,9 @@ def test_damaged_image(tmp_path: Path) -> None:
         make_matter(str(tmp_path / "matte.png"))
 
 
-def test_auto_takes_portrait_without_a_model_and_the_whole_frame_without_a_person(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("U2NET_HOME", "REMBG_HOME", "XDG_DATA_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_auto_is_the_network_and_the_whole_frame_without_a_person() -> None:
     matter = make_matter("auto")
-    assert matter.name == "portrait"
+    assert matter.name == "human"
     assert matter.warnings == []
     noise = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
     for _ in range(3):

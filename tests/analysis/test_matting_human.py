@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gscodec.analysis.human import MODEL
 from gscodec.analysis.matting import make_matter
 from gscodec.errors import BackendError, ConfigError
 
@@ -135,7 +136,7 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def assert_says_what_to_do(message: str, home: Path) -> None:
     expected = home / ".rembg" / "models" / "u2net_human_seg" / "u2net_human_seg.onnx"
-    for part in (str(expected), "--roi portrait", "--roi full", "MASKFILE", "--matte-model", "pip install"):
+    for part in (str(expected), "--matte-model FILE", "leave --matte-model out", "pip install"):
         assert part in message
     assert "\n" not in message
 
@@ -143,9 +144,8 @@ def assert_says_what_to_do(message: str, home: Path) -> None:
 def test_no_model_and_no_rembg(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rembg", None)
     with pytest.raises(BackendError) as caught:
-        make_matter("human")
+        make_matter("human", matte_model=MODEL)
     assert_says_what_to_do(str(caught.value), empty_home)
-    assert make_matter("auto").name == "portrait"
 
 
 def fake_rembg(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
@@ -158,7 +158,7 @@ def fake_rembg(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> No
 def test_rembg_that_exits_on_import(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_rembg(empty_home, monkeypatch, "import sys\nsys.exit(1)\n")
     with pytest.raises(BackendError) as caught:
-        make_matter("human")
+        make_matter("human", matte_model=MODEL)
     assert_says_what_to_do(str(caught.value), empty_home)
 
 
@@ -171,7 +171,7 @@ def test_rembg_without_network(empty_home: Path, monkeypatch: pytest.MonkeyPatch
         "    raise OSError('no route to host')\n",
     )
     with pytest.raises(BackendError, match="no route to host") as caught:
-        make_matter("human")
+        make_matter("human", matte_model=MODEL)
     assert_says_what_to_do(str(caught.value), empty_home)
 
 
@@ -184,37 +184,39 @@ def test_rembg_s_session_is_used(empty_home: Path, monkeypatch: pytest.MonkeyPat
         f"def new_session(name):\n    inner = onnxruntime.InferenceSession({str(path)!r})\n"
         "    return types.SimpleNamespace(inner_session=inner)\n",
     )
-    assert_finds_red(make_matter("human").matte(red_and_blue()))
+    assert_finds_red(make_matter("human", matte_model=MODEL).matte(red_and_blue()))
 
 
 @pytest.mark.parametrize("place", ["default", "REMBG_HOME", "U2NET_HOME"])
-def test_model_at_rembg_s_places_makes_auto_human(
+def test_model_at_rembg_s_places_is_found(
     empty_home: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     root = empty_home / ".rembg"
     if place != "default":
         root = empty_home / "elsewhere"
         monkeypatch.setenv(place, str(root))
-    folder = root / "models" / "u2net_human_seg"
+    folder = root / "models" / MODEL
     folder.mkdir(parents=True)
-    save_model(folder / "u2net_human_seg.onnx", RED)
-    matter = make_matter("auto")
+    save_model(folder / f"{MODEL}.onnx", RED)
+    matter = make_matter("auto", matte_model=MODEL)
     assert matter.name == "human"
     assert_finds_red(matter.matte(red_and_blue()))
 
 
-def test_auto_survives_a_place_that_cannot_be_looked_at(
+def test_rembg_s_model_is_only_used_where_it_is_asked_for(empty_home: Path) -> None:
+    folder = empty_home / ".rembg" / "models" / MODEL
+    folder.mkdir(parents=True)
+    (folder / f"{MODEL}.onnx").write_bytes(b"half a download")
+    for roi in ("auto", "human"):
+        assert make_matter(roi).warnings == []
+        with pytest.raises(BackendError, match="is damaged"):
+            make_matter(roi, matte_model=MODEL)
+
+
+def test_a_place_that_cannot_be_looked_at_holds_no_model(
     empty_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REMBG_HOME", str(empty_home / ("x" * 300)))  # as a folder without permission
-    assert make_matter("auto").name == "portrait"
-
-
-def test_auto_survives_a_damaged_model(empty_home: Path) -> None:
-    folder = empty_home / ".rembg" / "models" / "u2net_human_seg"
-    folder.mkdir(parents=True)
-    (folder / "u2net_human_seg.onnx").write_bytes(b"half a download")
-    matter = make_matter("auto")
-    assert matter.name == "portrait"
-    assert len(matter.warnings) == 1
-    assert "damaged" in matter.warnings[0]
+    monkeypatch.setitem(sys.modules, "rembg", None)
+    with pytest.raises(BackendError, match="rembg, which would fetch it, is not installed"):
+        make_matter("human", matte_model=MODEL)

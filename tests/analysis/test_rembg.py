@@ -65,7 +65,7 @@ def test_rembg_opens_the_model_and_it_finds_people(
     save_model(path, RED)
     # As if the file came into being only when rembg was asked for it.
     monkeypatch.setattr(human, "find_model", lambda: None)
-    assert_finds_red(make_matter("human").matte(red_and_blue()))
+    assert_finds_red(make_matter("human", matte_model=human.MODEL).matte(red_and_blue()))
     assert capfd.readouterr().out == ""  # standard output may be a video
 
 
@@ -83,15 +83,14 @@ def test_an_empty_room_is_stretched_by_rembg_and_not_by_us(
     session = rembg.new_session(human.MODEL)
     assert np.asarray(session.predict(Image.fromarray(noisy.astype(np.uint8)))[0]).max() > 128
     monkeypatch.setattr(human, "find_model", lambda: None)
-    assert make_matter("human").matte(noisy.astype(np.uint8)).max() < 0.1
+    assert make_matter("human", matte_model=human.MODEL).matte(noisy.astype(np.uint8)).max() < 0.1
 
 
 def test_without_network_it_says_what_to_do(home: Path) -> None:
     with pytest.raises(BackendError, match="rembg could not fetch it") as caught:
-        make_matter("human")
+        make_matter("human", matte_model=human.MODEL)
     assert_says_what_to_do(str(caught.value), home)
     assert not os.path.exists(human.model_places()[0])
-    assert make_matter("auto").name == "portrait"
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["--matte-model", "in rembg's folder"])
@@ -101,7 +100,7 @@ def test_encode_with_roi_human(home: Path, given: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The disc of the clip is redder than blue, the ramp behind it not so: person and room are both there.
     save_model(path, np.array([[12.0, 0.0, -12.0]]))
-    options = ("--roi", "human", *(("--matte-model", path) if given else ()))
+    options = ("--roi", "human", "--matte-model", path if given else human.MODEL)
     quick = [option for option in QUICK if option not in ("--roi", "full")]
     facts = json.loads(succeed("encode", clip, home / "a.gsv", "--json", *options, *quick).stdout)
     assert facts["n_frames"] == 6

@@ -116,6 +116,18 @@ class FaceTracker:
         self._until_look -= 1
         return [face for face in self.faces if face.confirmed]
 
+    def sure_faces(self, gray: np.ndarray, least: float) -> list[tuple[float, float, float]]:
+        """Return the faces in one picture that nobody doubts: x, y of the middle and width. Follows none.
+
+        Args:
+            gray: uint8 [h, w].
+            least: width of the smallest face.
+        """
+        self._turn = -1
+        finds = self._detect(gray, max(20.0, least), max(gray.shape))
+        wanted = {False: SURE_VOTES - 1, True: PROFILE_VOTES}
+        return [(find.x, find.y, find.width) for find in finds if find.votes >= wanted[find.profile]]
+
     def _search(self, gray: np.ndarray) -> None:
         """Look at the whole picture: refresh known faces, take up new ones."""
         least = max(20.0, MIN_SHARE * min(gray.shape))
@@ -213,7 +225,7 @@ def _load(name: str) -> cv2.CascadeClassifier:
     path = os.path.join(folder, f"haarcascade_{name}.xml")
     if not hasattr(cv2, "CascadeClassifier") or not os.path.isfile(path):
         raise BackendError(
-            f"--roi portrait needs OpenCV's face cascades, which OpenCV {cv2.__version__} here has not; "
+            f"finding people needs OpenCV's face cascades, which OpenCV {cv2.__version__} here has not; "
             "run: pip install 'opencv-python-headless>=4.10,<5'; or choose --roi full or --roi MASKFILE"
         )
     return cv2.CascadeClassifier(path)

@@ -1,4 +1,4 @@
-"""The person by a neural network: rembg's `u2net_human_seg`, as in the paper, or any model given as ONNX.
+"""The person by another network than ours: rembg's `u2net_human_seg`, as in the paper, or any model in ONNX.
 
 rembg is only asked to fetch the model and to open it. What goes in and comes out is handled here, because
 rembg stretches every mask to the full range, so that a room without anybody gets a matte of noise, and
@@ -41,13 +41,6 @@ def model_places() -> list[Path]:
         newer = older
     places = [Path(newer, "models", MODEL), Path(newer, MODEL), Path(older)]
     return [folder.expanduser() / f"{MODEL}.onnx" for folder in places]
-
-
-def human_is_ready(matte_model: str | None = None) -> bool:
-    """Return whether `HumanMatter` can run without fetching anything."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return False
-    return matte_model is not None or find_model() is not None
 
 
 class HumanMatter:
@@ -165,10 +158,10 @@ def _session_of_rembg() -> Any:
 
 def _missing(reason: str) -> BackendError:
     return BackendError(
-        f"--roi human needs the model {MODEL}.onnx, which is not at {model_places()[0]} ({reason}). "
-        "Put the file there (from the releases of github.com/danielgatis/rembg) and run: "
+        f"--matte-model {MODEL} needs the file {MODEL}.onnx, which is not at {model_places()[0]} ({reason}). "
+        "Put it there (from the releases of github.com/danielgatis/rembg) and run: "
         "pip install 'gscodec[matting]'; or name another ONNX model with --matte-model FILE; "
-        "or choose --roi portrait (needs no model), --roi full (whole frame) or --roi MASKFILE (your matte)"
+        "or leave --matte-model out: gscodec brings a network of its own"
     )
 
 

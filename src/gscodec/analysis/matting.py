@@ -1,7 +1,7 @@
 """The region of interest of a clip: one soft matte per frame, from the source that `--roi` names.
 
-The work is done by `human.py`, `portrait.py` and `mattefile.py`; they are imported when they are needed, so
-that importing this module costs nothing. docs/matting.md compares them.
+The work is done by `people.py`, `human.py`, `portrait.py` and `mattefile.py`; they are imported when they are
+needed, so that importing this module costs nothing. docs/matting.md compares them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from gscodec.config import ROI_MODES
-from gscodec.errors import ConfigError, GscodecError
+from gscodec.errors import ConfigError
 
 NOBODY = "nobody was found in some frames: there the whole frame is the region of interest"
 
@@ -98,22 +98,22 @@ def make_matter(roi: str, *, matte_model: str | None = None) -> Matter:
 
     Args:
         roi: "auto", "human", "portrait", "full", or the path of an image or a video, white on people.
-        matte_model: ONNX file for "human", instead of rembg's.
+        matte_model: for "human" and "auto", instead of the network that comes with the package: an ONNX
+            file, or "u2net_human_seg", the model that rembg fetches.
     Raises:
         ConfigError: no such mode and no such file; or `matte_model` is not usable.
         BackendError: the mode needs a package or a model that is not there.
+        GscodecError: a file of the package is damaged.
         MediaError: the matte file cannot be read.
     """
     if roi == "full":
         return Matter("full", None)
     if roi == "portrait":
-        return _portrait()
-    if roi == "human":
-        from gscodec.analysis.human import HumanMatter
+        from gscodec.analysis.portrait import PortraitMatter
 
-        return Matter("human", HumanMatter(matte_model))
-    if roi == "auto":
-        return _auto(matte_model)
+        return Matter("portrait", PortraitMatter())
+    if roi in ("human", "auto"):
+        return Matter("human", _human(matte_model))
     if not os.path.exists(roi):
         raise ConfigError(
             f"--roi {roi!r} is neither a mode nor a file; permitted: {', '.join(ROI_MODES)}, "
@@ -124,21 +124,11 @@ def make_matter(roi: str, *, matte_model: str | None = None) -> Matter:
     return Matter("file", MatteFile(roi))
 
 
-def _portrait(warnings: list[str] | None = None) -> Matter:
-    from gscodec.analysis.portrait import PortraitMatter
+def _human(matte_model: str | None) -> _Source:
+    if matte_model is None:
+        from gscodec.analysis.people import PeopleMatter
 
-    return Matter("portrait", PortraitMatter(), warnings)
+        return PeopleMatter()
+    from gscodec.analysis.human import MODEL, HumanMatter
 
-
-def _auto(matte_model: str | None) -> Matter:
-    """Take the network where it is at hand, else the method that needs none."""
-    from gscodec.analysis.human import HumanMatter, human_is_ready
-
-    if matte_model is None and not human_is_ready():
-        return _portrait()
-    try:
-        return Matter("human", HumanMatter(matte_model))
-    except GscodecError as error:
-        if matte_model is not None:
-            raise
-        return _portrait([f"--roi portrait is used instead of human: {error}"])
+    return HumanMatter(None if matte_model == MODEL else matte_model)

@@ -446,4 +446,5 @@ NB_MODULE(_native, m) {
       .def("run", &CommandQueue::run, "wait"_a, nb::call_guard<nb::gil_scoped_release>(),
            "Makes the calls; the driver's status, 0 if all went well.");
   gscodec::bind_frames(m);
+  gscodec::bind_matting(m);
 }

@@ -15,6 +15,9 @@ namespace gscodec {
 // frame_bindings.cpp: functions of whole pictures.
 void bind_frames(nanobind::module_& m);
 
+// analysis/csrc/matting_bindings.cpp: the network that finds people.
+void bind_matting(nanobind::module_& m);
+
 namespace bindings {
 
 namespace nb = nanobind;

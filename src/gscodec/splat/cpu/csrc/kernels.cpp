@@ -30,24 +30,6 @@ struct Matted {
   static constexpr int COLORS = N_COLORS + 1, CHANNELS = COLORS + 1;
 };
 
-// 2^x to 3e-7 relative for x in [-126, 126]; 0 below, 2^126 above.
-GS_INLINE Vec exp2(Vec x) {
-  const Vec low = splat(-126.0f), high = splat(126.0f);
-  const Vec magic = splat(12582912.0f);               // 1.5·2^23: adding it rounds to the nearest integer
-  const Vec clamped = larger(low, smaller(high, x));  // a NaN stays one
-  const Vec rounded = clamped + magic;
-  const Vec f = clamped - (rounded - magic);
-  Vec p = splat(1.3333558e-3f);
-  p = p * f + splat(9.6181291e-3f);
-  p = p * f + splat(5.5504109e-2f);
-  p = p * f + splat(2.4022651e-1f);
-  p = p * f + splat(6.9314718e-1f);
-  p = p * f + splat(1.0f);
-  const IntVec exponent = (IntVec)rounded << 23;
-  const Vec result = (Vec)((IntVec)p + exponent);
-  return x < low ? splat(0.0f) : result;
-}
-
 // exp(-r²/2) of one Gaussian down a block of rows of one column block.
 struct Column {
   Vec gaussian, ratio, row_ratio;
@@ -412,6 +394,9 @@ static void to_rgb8(const float* picture, const float* matrix, const float* alph
 void mesh_run(const MeshRow& row, const float* corners, int begin, int end, float* sums);
 void band_factor(float* a, int n, int width);
 
+// network_kernels.cpp
+extern const NetworkKernels network_kernels;
+
 #define GSCODEC_STRING_(x) #x
 #define GSCODEC_STRING(x) GSCODEC_STRING_(x)
 template <typename Blend>
@@ -429,6 +414,7 @@ extern const Kernels kernels = {
     to_rgb8,
     mesh_run,
     band_factor,
+    &network_kernels,
 };
 
 }  // namespace GSCODEC_ISA

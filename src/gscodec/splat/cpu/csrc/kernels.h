@@ -1,4 +1,4 @@
-// The table of hot loops, one per instruction set; kernels.cpp and mesh_kernels.cpp compiled several times fill it.
+// The table of hot loops, one per instruction set; kernels.cpp and its like, compiled several times, fill it.
 //
 // Pictures are stored as tiles of TILE_W x TILE_H pixels, [tile][colour][row][column], so that a
 // tile is contiguous and stays in L1. Tile t covers column t % tiles_x, row t / tiles_x.
@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "analysis/csrc/network_kernels.h"
 #include "splat/csrc/gaussian.h"
 
 namespace gscodec {
@@ -93,6 +94,7 @@ struct Kernels {
   // Cholesky factor, in place, of a positive definite band matrix of n (even) rows: column j holds its entries from
   // the diagonal down, `width` of them and MESH_PAD zeros.
   void (*band_factor)(float* a, int n, int width);
+  const NetworkKernels* network;
 };
 
 // The widest table this processor can run, or the one named by `name` ("" = widest); null if it can't.

@@ -96,6 +96,24 @@ GS_INLINE Vec look_up(const float* p, IntVec at) {
 }
 #endif
 
+// 2^x to 3e-7 relative for x in [-126, 126]; 0 below, 2^126 above.
+GS_INLINE Vec exp2(Vec x) {
+  const Vec low = splat(-126.0f), high = splat(126.0f);
+  const Vec magic = splat(12582912.0f);               // 1.5·2^23: adding it rounds to the nearest integer
+  const Vec clamped = larger(low, smaller(high, x));  // a NaN stays one
+  const Vec rounded = clamped + magic;
+  const Vec f = clamped - (rounded - magic);
+  Vec p = splat(1.3333558e-3f);
+  p = p * f + splat(9.6181291e-3f);
+  p = p * f + splat(5.5504109e-2f);
+  p = p * f + splat(2.4022651e-1f);
+  p = p * f + splat(6.9314718e-1f);
+  p = p * f + splat(1.0f);
+  const IntVec exponent = (IntVec)rounded << 23;
+  const Vec result = (Vec)((IntVec)p + exponent);
+  return x < low ? splat(0.0f) : result;
+}
+
 GS_INLINE float sum(Vec v) {
   Quad q[LANES / 4];
   __builtin_memcpy(q, &v, sizeof(v));
