@@ -73,6 +73,7 @@ MAY_IMPORT = {
         "splat.raster",
         "video.frame",
     ),
+    "probe": ("container.headers", "encode", "metrics", "parallel", "rdo.rates", "video.frame"),
     "live": ("analysis.matting", "container", "encode", "encoders", "splat.raster", "video.frame"),
     "inspection": ("coding.adaptive", "container", "decode"),
     "transcode": (
@@ -84,6 +85,7 @@ MAY_IMPORT = {
         "metrics",
         "parallel",
         "prefetch",
+        "probe",
         "splat.raster",
         "video",
     ),

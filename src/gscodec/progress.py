@@ -112,6 +112,8 @@ class JsonLines(Progress):
 
 def figures(tally: Tally) -> str:
     """Speed, rate and quality so far, as far as the run has them."""
+    if tally.n_trials and not tally.n_frames:
+        return f"looking for the crf, {_count(tally.n_trials, 'frame')} tried"
     parts = [f"{tally.fps:.1f} FPS"]
     if tally.samples:  # it encodes
         parts += [f"{tally.kbit_per_s:.1f} kb/s", f"ROI-PSNR {tally.roi_psnr_db:.2f} dB"]

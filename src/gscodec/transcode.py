@@ -27,6 +27,7 @@ from gscodec.live import video_packet, video_stream
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
+from gscodec.probe import probed
 from gscodec.splat.raster import usable_backend
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
@@ -43,6 +44,7 @@ class Tally:
     n_bytes: int = 0  # of the whole .gsv
     n_video_bytes: int = 0
     n_gaussians: int = 0  # live in the last frame
+    n_trials: int = 0  # frames encoded only to find the crf of a --bitrate or --target-psnr
     n_updates: int = 0  # Gaussians that P-frames code; not those that only a mesh moves
     iterations: int = 0
     seconds: float = 0.0
@@ -136,25 +138,34 @@ def encode_file(
             config, crf=starting_crf(config, video.width * video.height, float(video.frame_rate))
         )
         with (
-            GsvWriter(place, _streams(reader, config), reader.metadata) as writer,
             closing(prefetch(reader)) as items,
             closing(_jobs(items, matter, config)) as jobs,
-            # Closed at once on an error, so that the other cores stop too.
-            closing(encode_jobs(jobs, config, reader.format, threads)) as results,
         ):
-            for item, coded in results:
-                if isinstance(item, SidePacket):
-                    writer.write(_pack_side(item))
-                    continue
-                assert coded is not None
-                tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
-                _count(tally, item.frame, coded, reader.format)
-                if config.deadline_ms is not None:
-                    tally.latencies_s.append(coded.seconds)
-                    tally.n_late += coded.seconds * 1e3 > config.deadline_ms
-                tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
+
+            def tried() -> None:
+                tally.n_trials += 1
                 if progress:
                     progress(tally)
+
+            config, every = probed(jobs, config, video, threads, tried)
+            with (
+                GsvWriter(place, _streams(reader, config), reader.metadata) as writer,
+                # Closed at once on an error, so that the other cores stop too.
+                closing(encode_jobs(every, config, video, threads)) as results,
+            ):
+                for item, coded in results:
+                    if isinstance(item, SidePacket):
+                        writer.write(_pack_side(item))
+                        continue
+                    assert coded is not None
+                    tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
+                    _count(tally, item.frame, coded, video)
+                    if config.deadline_ms is not None:
+                        tally.latencies_s.append(coded.seconds)
+                        tally.n_late += coded.seconds * 1e3 > config.deadline_ms
+                    tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
+                    if progress:
+                        progress(tally)
         tally.n_bytes = writer.n_bytes
         tally.roi = matter.name
         tally.warnings += [*reader.warnings, *matter.warnings]

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from gscodec import config as settings
-from gscodec.encode.rate import MAX_STEP, RateControl, starting_crf
+from gscodec.encode.rate import MAX_STEP, RateControl, corrected_crf, starting_crf
 from gscodec.errors import ConfigError
 
 
@@ -40,6 +40,20 @@ def test_the_psnr_is_met() -> None:
         psnr = 27.0 + (26 - crf - offset) / 3.5
         control.finished(offset, 1e5, 2.0, psnr)
     assert psnr == pytest.approx(33.0, abs=0.1)
+
+
+@pytest.mark.parametrize("difficulty", [0.1, 1.0, 10.0])
+def test_a_trial_puts_the_crf_right(difficulty: float) -> None:
+    for config in (settings.encoder_config(bitrate=60.0), settings.encoder_config(target_psnr=31.0)):
+        crf = starting_crf(config, 640 * 360, 25)
+        for _ in range(2):
+            assert crf is not None
+            kbit, psnr = made_up_bits(crf, difficulty) / 2e3, 27.0 + (26 - crf) / 3.5 - difficulty / 10
+            found, crf = (kbit, psnr), corrected_crf(settings.replace(config, crf=crf), kbit, psnr)
+        if config.bitrate:
+            assert found[0] == pytest.approx(60.0, rel=0.05)
+        else:
+            assert found[1] == pytest.approx(31.0, abs=0.8)
 
 
 def test_no_target_no_offset() -> None:

@@ -33,6 +33,17 @@ def starting_crf(config: EncoderConfig, n_pixels: int, frames_per_s: float) -> f
     return min(51.0, max(0.0, crf))
 
 
+def corrected_crf(config: EncoderConfig, kbit_per_s: float, psnr_db: float) -> float:
+    """The crf that meets the target, from what a trial at config.crf took and gave."""
+    assert config.crf is not None
+    if config.bitrate is not None:
+        crf = config.crf + CRF_PER_OCTAVE * math.log2(kbit_per_s / config.bitrate)
+    else:
+        assert config.target_psnr is not None
+        crf = config.crf + CRF_PER_DB * (psnr_db - config.target_psnr)
+    return min(51.0, max(0.0, crf))
+
+
 class RateControl:
     """The crf offset of the next GOP, from what the GOPs before it took. Without a target always 0."""
 
