@@ -68,6 +68,7 @@ VECTORS: dict[str, dict[str, Any]] = {
     "gaussianimage-none": {"profile": "gaussianimage", "entropy": "ans", "background": "none"},
     "normalised-coarse": {"blend": "normalised", "hold": 2},
     "normalised-none": {"blend": "normalised", "background": "none"},
+    "recovery-coarse": {"blend": "normalised", "hold": 9, "open_gop": True},
     "extremes": {"entropy": "adaptive"},
     "births": {"entropy": "adaptive"},
 }
@@ -96,7 +97,8 @@ def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes,
     encoder = make_encoder(config, raster)
     packets = []
     for i, (pixels, matte) in enumerate(clip()):
-        frame = encoder.encode(pixels, matte, FrameType.P if i % GOP else FrameType.I)
+        due = FrameType.RECOVERY if i and config.open_gop else FrameType.I
+        frame = encoder.encode(pixels, matte, FrameType.P if i % GOP else due)
         packets.append((frame.payload, frame.frame_type))
     assert encoder.state is not None
     quality = getattr(encoder.state, "quality", 1.0)  # the other profiles have none
@@ -159,7 +161,8 @@ def make_file(name: str) -> bytes:
     file = io.BytesIO()
     with GsvWriter(file, [video], {"title": name}) as writer:
         for i, (payload, kind) in enumerate(packets):
-            writer.write(Packet(0, i, kind == FrameType.I, payload, 1))
+            is_recovery = kind == FrameType.RECOVERY
+            writer.write(Packet(0, i, kind == FrameType.I, payload, 1, is_recovery=is_recovery))
     return file.getvalue()
 
 

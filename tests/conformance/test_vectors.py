@@ -33,10 +33,15 @@ NAMES = (
     "normalised-none",
     "paper-coarse",
     "paper-zstd",
+    "recovery-coarse",
     "zstd-none",
 )
 MAX_BYTES = 6000
-HOLD = {"hold-coarse": (5, 9, 3), "normalised-coarse": (1, 2, 1)}  # R, G, B
+HOLD = {  # R, G, B
+    "hold-coarse": (5, 9, 3),
+    "normalised-coarse": (1, 2, 1),
+    "recovery-coarse": (5, 9, 3),
+}
 
 # docs/bitstream.md, "Rendering", in numbers a little more exact than it asks for.
 RGB = np.array([[3**-0.5, 2**-0.5, 6**-0.5], [3**-0.5, 0, -2 * 6**-0.5], [3**-0.5, -(2**-0.5), 6**-0.5]])
@@ -59,8 +64,8 @@ def exact_picture(params: np.ndarray, ground: np.ndarray, height: int, width: in
 
 
 def held(before: np.ndarray, picture: np.ndarray, name: str, frame_type: FrameType) -> np.ndarray:
-    """docs/bitstream.md, "Hold", for the two vectors that have it: 9 and 2."""
-    if name not in HOLD or frame_type == FrameType.I:
+    """docs/bitstream.md, "Hold", for the vectors that have it."""
+    if name not in HOLD or frame_type != FrameType.P:
         return picture
     tolerance = np.array(HOLD[name])
     return np.clip(before, picture - tolerance, picture + tolerance)
