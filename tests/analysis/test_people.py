@@ -119,7 +119,7 @@ class Answers:
 @pytest.fixture
 def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mattes as they are before the guided filter."""
-    monkeypatch.setattr(people, "_fitted", lambda _, __, found: found)
+    monkeypatch.setattr(people, "guided_filter", lambda _, __, found: found)
 
 
 def body(level: float = 1.0) -> np.ndarray:

@@ -68,7 +68,9 @@ class PeopleMatter:
             return None
         scale = GUIDE_SIDE / max(pixels.shape[:2])
         size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
-        return partial(_fitted, pixels, size, people)
+        guide = small if size == self._size else _resized(pixels, size)
+        rough = cv2.resize(people, size, interpolation=cv2.INTER_LINEAR)
+        return partial(guided_filter, pixels, guide, rough)
 
     def _smoothed(self, small: np.ndarray, found: np.ndarray) -> np.ndarray:
         """Take the network's answer about a small picture into the matte so far; return that.
@@ -80,19 +82,16 @@ class PeopleMatter:
         if self._state is None or self._seen is None:
             self._state, self._seen = found, seen
             return found
-        change = cv2.blur(np.abs(seen - self._seen).max(axis=2), (3, 3))
+        # OpenCV, since NumPy takes four times as long for the same.
+        step = cv2.subtract(seen, self._seen)
+        red, green, blue = cv2.split(cv2.absdiff(seen, self._seen))
+        change = cv2.blur(cv2.max(cv2.max(red, green), blue), (3, 3))
         change = cv2.dilate(change, np.ones((CHANGE_REACH, CHANGE_REACH), np.uint8))
         changed = np.clip((change - STILL_CHANGE) / (FULL_CHANGE - STILL_CHANGE), 0, 1)
         share = STILL_SHARE + (1 - STILL_SHARE) * changed
         self._state = self._state + share * (found - self._state)
-        self._seen = self._seen + share[..., None] * (seen - self._seen)
+        self._seen = cv2.add(self._seen, cv2.multiply(step, cv2.merge([share, share, share])))
         return self._state
-
-
-def _fitted(pixels: np.ndarray, size: tuple[int, int], people: np.ndarray) -> np.ndarray:
-    """The matte at the frame's size; `size` is the guide's, width and height."""
-    rough = cv2.resize(people, size, interpolation=cv2.INTER_LINEAR)
-    return guided_filter(pixels, _resized(pixels, size), rough)
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
