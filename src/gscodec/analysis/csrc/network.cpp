@@ -1,5 +1,6 @@
-// Runs the matting network. analysis/network.py says what each kind of layer does, tests/analysis/network_twin.py says
-// the same in NumPy.
+// Runs the matting network on planes of floats, layer by layer.
+//
+// analysis/network.py says what each kind of layer does, tests/analysis/network_twin.py says the same in NumPy.
 //
 // Every tensor is a row of planes, one per channel (matting_kernels.h says why). A 1x1 convolution, where near all of
 // the work is, sums planes as they lie. Larger kernels sum rows of planes that were copied with zeros around them; for
