@@ -63,7 +63,8 @@ class PeopleMatter:
             self.reset()
             self._shape = pixels.shape
         small = _resized(pixels, self._size)
-        people = self._blobs.people(self._smoothed(small, self._network.run(small)), pixels)
+        matte, changed = self._smoothed(small, self._network.run(small))
+        people = self._blobs.people(matte, changed, pixels)
         if people is None:
             return None
         scale = GUIDE_SIDE / max(pixels.shape[:2])
@@ -72,16 +73,19 @@ class PeopleMatter:
         rough = cv2.resize(people, size, interpolation=cv2.INTER_LINEAR)
         return partial(guided_filter, pixels, guide, rough)
 
-    def _smoothed(self, small: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """Take the network's answer about a small picture into the matte so far; return that.
+    def _smoothed(self, small: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take the network's answer about a small picture into the matte so far.
 
         The picture that the matte belongs to is blended as the matte is. Thus slow changes, each too small to
         count, add up until they do.
+
+        Returns:
+            The matte, and how much each of its pixels has changed, 0 … 1.
         """
         seen = small.astype(np.float32)
         if self._state is None or self._seen is None:
             self._state, self._seen = found, seen
-            return found
+            return found, np.zeros_like(found)
         # OpenCV, since NumPy takes four times as long for the same.
         step = cv2.subtract(seen, self._seen)
         red, green, blue = cv2.split(cv2.absdiff(seen, self._seen))
@@ -91,7 +95,7 @@ class PeopleMatter:
         share = STILL_SHARE + (1 - STILL_SHARE) * changed
         self._state = self._state + share * (found - self._state)
         self._seen = cv2.add(self._seen, cv2.multiply(step, cv2.merge([share, share, share])))
-        return self._state
+        return self._state, changed
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
