@@ -20,7 +20,7 @@ from gscodec.analysis.guided import guided_filter
 from gscodec.analysis.network import load_network, make_runner
 
 GUIDE_SIDE = 256  # the long side of the picture in which the guided filter finds its coefficients
-STILL_SHARE = 0.05  # what the network's answer counts where nothing has changed
+STILL_SHARE = 0.03  # what the network's answer counts where nothing has changed
 STILL_CHANGE = 2.0  # code values of change that still count as none …
 FULL_CHANGE = 8.0  # … and from which on only the new answer counts
 CHANGE_REACH = 3  # pixels of the network's picture: so wide a square around a change counts as changed
