@@ -127,6 +127,11 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         {"others"},
     ),
+    "splat.guided_filter": (
+        lambda: splat,
+        {"pixels": PIXELS, "guide": PIXELS, "matte": PLANE, "radius": 1, "epsilon": 1e-3, "sharpen": 1.0},
+        {"pixels"},
+    ),
     "splat.MattingNetwork.run": (network, {"picture": PIXELS}, set()),
     "splat.MeshSearch.look": (search, {"grey": MASK}, set()),
     "splat.MeshSearch.fit": (search, {"points": POINTS}, {"points"}),

@@ -94,7 +94,7 @@ MUTATIONS = (
     Mutation("too good a GOP lowers crf", "offset + CRF_PER_DB * DAMPING", "offset - CRF_PER_DB * DAMPING"),
     Mutation("an open GOP ends where nothing was lost", "iframe_mse * 10", "iframe_mse / 10"),
     Mutation("what an encoder shows looks back beyond recovery points", "!= FrameType.P)", "== FrameType.I)"),
-    Mutation("I-frames are fitted without noise", "now + width * (", "now + 0 * width * ("),
+    Mutation("I-frames are fitted without noise", "now + self.width * (", "now + 0 * self.width * ("),
     Mutation(
         "a cut starts a GOP only where scene cuts are off",
         "cut = config.scene_cut and",

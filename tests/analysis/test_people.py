@@ -119,7 +119,7 @@ class Answers:
 @pytest.fixture
 def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mattes as they are before the guided filter."""
-    monkeypatch.setattr(people, "_fitted", lambda _, __, found: found)
+    monkeypatch.setattr(people, "guided_filter", lambda _, __, found: found)
 
 
 def body(level: float = 1.0) -> np.ndarray:
@@ -163,6 +163,7 @@ def matte_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
     return matte
 
 
+STILL = np.zeros((144, 256), np.float32)  # nothing has changed
 LARGE, CUSHION = (170, 5, 256, 144), (10, 100, 60, 144)
 DEMO = (60, 20, 130, 144)  # around the person of the picture below
 
@@ -176,21 +177,23 @@ def person_at_the_left(clip: Clip) -> np.ndarray:
 
 
 def test_a_thing_is_dropped_and_a_person_beside_a_larger_blob_is_kept(person_at_the_left: np.ndarray) -> None:
-    kept = PeopleBlobs().people(matte_of(LARGE, CUSHION), draw_room(640, 360))
+    kept = PeopleBlobs().people(matte_of(LARGE, CUSHION), STILL, draw_room(640, 360))
     np.testing.assert_array_equal(kept, matte_of(LARGE))
-    kept = PeopleBlobs().people(matte_of(LARGE, DEMO), person_at_the_left)
+    kept = PeopleBlobs().people(matte_of(LARGE, DEMO), STILL, person_at_the_left)
     np.testing.assert_array_equal(kept, matte_of(LARGE, DEMO))
 
 
 def test_who_was_a_person_stays_one_and_a_thing_is_looked_at_again(person_at_the_left: np.ndarray) -> None:
     room = draw_room(640, 360)
     found = PeopleBlobs()
-    found.people(matte_of(LARGE, DEMO), person_at_the_left)
+    found.people(matte_of(LARGE, DEMO), STILL, person_at_the_left)
     for _ in range(3):  # turned away
-        np.testing.assert_array_equal(found.people(matte_of(LARGE, DEMO), room), matte_of(LARGE, DEMO))
+        np.testing.assert_array_equal(found.people(matte_of(LARGE, DEMO), STILL, room), matte_of(LARGE, DEMO))
     found.reset()
-    seen = [found.people(matte_of(LARGE, DEMO), room)]
-    seen += [found.people(matte_of(LARGE, DEMO), person_at_the_left) for _ in range(blobs.FIRST_WAIT + 1)]
+    seen = [found.people(matte_of(LARGE, DEMO), STILL, room)]
+    seen += [
+        found.people(matte_of(LARGE, DEMO), STILL, person_at_the_left) for _ in range(blobs.FIRST_WAIT + 1)
+    ]
     np.testing.assert_array_equal(seen[0], matte_of(LARGE))
     np.testing.assert_array_equal(seen[-1], matte_of(LARGE, DEMO))
 
@@ -199,14 +202,24 @@ def test_the_largest_stays_a_person_when_another_outgrows_it() -> None:
     found = PeopleBlobs()
     room = draw_room(640, 360)
     small, grown = (10, 60, 60, 144), (10, 5, 140, 144)
-    found.people(matte_of(LARGE, small), room)
-    np.testing.assert_array_equal(found.people(matte_of(LARGE, grown), room), matte_of(LARGE, grown))
+    found.people(matte_of(LARGE, small), STILL, room)
+    np.testing.assert_array_equal(found.people(matte_of(LARGE, grown), STILL, room), matte_of(LARGE, grown))
 
 
 def test_specks_are_nobody_and_a_finger_beside_the_body_is_not_lost() -> None:
     room = draw_room(640, 360)
-    assert PeopleBlobs().people(matte_of((5, 5, 10, 10)), room) is None
-    assert PeopleBlobs().people(matte_of(), room) is None
+    assert PeopleBlobs().people(matte_of((5, 5, 10, 10)), STILL, room) is None
+    assert PeopleBlobs().people(matte_of(), STILL, room) is None
     hand = (160, 60, 167, 70)  # three pixels off
-    kept = PeopleBlobs().people(matte_of(LARGE, hand), room)
+    kept = PeopleBlobs().people(matte_of(LARGE, hand), STILL, room)
     np.testing.assert_array_equal(kept, matte_of(LARGE, hand))
+
+
+def test_a_blob_that_moves_is_kept_for_a_while_unless_the_camera_moves() -> None:
+    room, found = draw_room(640, 360), PeopleBlobs()
+    both, hand = matte_of(LARGE, CUSHION), matte_of(CUSHION)
+    np.testing.assert_array_equal(found.people(both, hand, room), both)
+    for _ in range(blobs.ALIVE_FRAMES - 1):
+        np.testing.assert_array_equal(found.people(both, STILL, room), both)
+    np.testing.assert_array_equal(found.people(both, STILL, room), matte_of(LARGE))
+    np.testing.assert_array_equal(found.people(both, np.ones_like(hand), room), matte_of(LARGE))

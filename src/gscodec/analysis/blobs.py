@@ -1,8 +1,9 @@
-"""Which blobs of a matte are people: the largest, and those that hold a face.
+"""Which blobs of a matte are people: the largest, those that hold a face, and those that move.
 
 A network that marks people also marks flags, cushions and chairs, mostly as specks of their own. A face is
 looked for in every blob but the largest one. Who was a person once stays one, also when turned away, as long
-as the blob can be followed; a thing is looked at again after a while.
+as the blob can be followed; a thing is looked at again after a while. A hand whose arm is outside the picture
+has no face, but it moves, and little else in a room does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ LAST_WAIT = 192  # … up to this: a look takes as long as some frames, and a cu
 LOOK_SIDE = 192  # long side of the picture in which a face is looked for
 MARGIN = 0.2  # of a blob's sides, around it, to look for its face: cascades want what is around a face
 FACE_SHARE = 0.15  # of a blob's width: no narrower face is its own
+MOVES = 0.3  # of a blob's pixels that change: so much is alive …
+ROOM_MOVES = 0.1  # … unless so much of the room changes too: then the camera moves
+ALIVE_FRAMES = 50  # for which a blob that moved counts as alive when it rests
 MOST_LOOKS = 2  # blobs looked at in one frame, the largest of them
 
 
@@ -34,12 +38,14 @@ class _Blob:
         mask: its pixels, bool at the matte's size.
         person: whether a face was found in it.
         wait: frames until the next look, which is `then` frames after the last one.
+        alive: frames for which it is kept although no face was found, since it moved.
     """
 
     mask: np.ndarray
-    person: bool
-    wait: int
-    then: int
+    person: bool = False
+    wait: int = 0
+    then: int = 0
+    alive: int = 0
 
 
 class PeopleBlobs:
@@ -58,11 +64,12 @@ class PeopleBlobs:
         """Forget all blobs: the next matte is of another scene."""
         self._known: list[_Blob] = []
 
-    def people(self, matte: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
+    def people(self, matte: np.ndarray, changed: np.ndarray, pixels: np.ndarray) -> np.ndarray | None:
         """Return a matte without the blobs that are nobody; None where none is anybody.
 
         Args:
             matte: float32 [h, w] in [0, 1].
+            changed: how much the picture has changed at each pixel of the matte, float32 [h, w] in [0, 1].
             pixels: the frame, uint8 [H, W, 3].
         """
         solid = (matte > PERSON).astype(np.uint8)
@@ -75,21 +82,24 @@ class PeopleBlobs:
         order = np.argsort(-areas)
         keep = np.zeros(count, np.uint8)
         keep[order[0]] = 1
+        still_room = changed[labels == 0].mean() < ROOM_MOVES if (labels == 0).any() else False
         known, looks = [], 0
         for label in order[1:]:
             if areas[label] < LEAST_OTHER * matte.size:
                 break
             mask = labels == label
-            blob = self._known_as(mask)
-            if (blob is None or (not blob.person and blob.wait <= 0)) and looks < MOST_LOOKS:
+            blob = self._known_as(mask) or _Blob(mask)
+            blob = replace(blob, mask=mask, wait=blob.wait - 1, alive=blob.alive - 1)
+            if still_room and changed[mask].mean() > MOVES:
+                blob = replace(blob, alive=ALIVE_FRAMES)
+            if not blob.person and blob.wait <= 0 and looks < MOST_LOOKS:
                 looks += 1
-                then = FIRST_WAIT if blob is None else min(2 * blob.then, LAST_WAIT)
-                blob = _Blob(mask, self._has_face(mask, pixels), then, then)
-            if blob is not None:
-                known.append(replace(blob, mask=mask, wait=blob.wait - 1))
-                keep[label] = blob.person
+                wait = min(max(FIRST_WAIT, 2 * blob.then), LAST_WAIT)
+                blob = replace(blob, person=self._has_face(mask, pixels), wait=wait, then=wait)
+            known.append(blob)
+            keep[label] = blob.person or blob.alive > 0
         # The largest blob is a person too, and stays one where another outgrows it.
-        known.append(_Blob(labels == order[0], True, 0, 0))
+        known.append(_Blob(labels == order[0], person=True))
         self._known = known
         return matte * cv2.dilate(keep[labels], np.ones((GAP, GAP), np.uint8))
 

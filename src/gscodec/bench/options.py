@@ -53,7 +53,7 @@ class BenchOptions:
     crf: float | None = None
     preset: str = "medium"
     background: str | None = None
-    roi: str = "portrait"
+    roi: str = "human"
     backend: str = "auto"
     threads: int = 0
     protocols: tuple[str, ...] = PROTOCOLS
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--crf", type=float, metavar="N", help="quality in one number; --gaussians and --quality win")
     add("--preset", default="medium", metavar="NAME", help=f"{', '.join(PRESETS)} [medium]")
     add("--background", metavar="MODE", help=f"the room: {', '.join(BACKGROUND_MODES)}")
-    add("--roi", default="portrait", metavar="MODE", help="the matte: portrait, human, full, auto or a FILE")
+    add("--roi", default="human", metavar="MODE", help="the matte: portrait, human, full, auto or a FILE")
     add("--backend", default="auto", metavar="NAME", help=f"{', '.join(BACKENDS)} [auto]")
     add("--threads", type=int, default=0, metavar="N", help="for this codec; 0 is one per core")
     add("--protocol", metavar="NAMES", help=f"{', '.join(PROTOCOLS)}; several with commas [suite's own]")

@@ -1,7 +1,8 @@
-// Runs the matting network. analysis/network.py says what each kind of layer does, tests/analysis/network_twin.py says
-// the same in NumPy.
+// Runs the matting network on planes of floats, layer by layer.
 //
-// Every tensor is a row of planes, one per channel (network_kernels.h says why). A 1x1 convolution, where near all of
+// analysis/network.py says what each kind of layer does, tests/analysis/network_twin.py says the same in NumPy.
+//
+// Every tensor is a row of planes, one per channel (matting_kernels.h says why). A 1x1 convolution, where near all of
 // the work is, sums planes as they lie. Larger kernels sum rows of planes that were copied with zeros around them; for
 // stride 2 even and odd columns are copied apart, so that what a vector loads lies together in any case. A gate would
 // need a pass over the picture, so it multiplies the few weights of the convolution behind it instead.
@@ -25,10 +26,10 @@ constexpr int MAX_PIXELS_OF_LAYER = 1 << 24;
   throw std::invalid_argument("layer " + std::to_string(number) + " of the network: " + what);
 }
 
-std::size_t rounded_up(std::size_t n) { return (n + NETWORK_PAD - 1) / NETWORK_PAD * NETWORK_PAD; }
+std::size_t rounded_up(std::size_t n) { return (n + MATTING_PAD - 1) / MATTING_PAD * MATTING_PAD; }
 
 // One vector more than the pixels need: planes of a power of two would all begin in the same lines of the cache.
-std::size_t plane_floats(int height, int width) { return rounded_up(std::size_t(height) * width) + NETWORK_PAD; }
+std::size_t plane_floats(int height, int width) { return rounded_up(std::size_t(height) * width) + MATTING_PAD; }
 
 int halved(int side, int stride) { return (side + stride - 1) / stride; }
 
@@ -40,7 +41,7 @@ int zeros_before(int side, int kernel, int stride) {
 }  // namespace
 
 MattingNetwork::MattingNetwork(int h, int w, const int32_t* rows, std::size_t n_layers, const float* weights,
-                               std::size_t n_weights, const NetworkKernels& kernels)
+                               std::size_t n_weights, const MattingKernels& kernels)
     : height(h), width(w), kernels_(kernels), weights_(weights, weights + n_weights) {
   tensors_.push_back({h, w, 3, plane_floats(h, w), nullptr});
   std::size_t used = 0;
@@ -146,10 +147,10 @@ void MattingNetwork::place(const std::vector<Layer>& layers) {
                                     (layer.operation == Operation::CONV ? std::size_t(in.channels) : 1));
     gated = std::max(gated, std::size_t(in.channels) * made.channels);
     taps = std::max(taps, std::size_t(layer.kernel) * layer.kernel * in.channels);
-    row = std::max(row, std::size_t(in.width) + 2 + NETWORK_PAD);
+    row = std::max(row, std::size_t(in.width) + 2 + MATTING_PAD);
   }
   for (std::size_t t = 0; t < tensors_.size(); ++t) tensors_[t].data = blocks_[block_of[t]].data();
-  padded_.resize(padded + NETWORK_PAD), gated_.resize(gated), taps_.resize(taps), row_.resize(row);
+  padded_.resize(padded + MATTING_PAD), gated_.resize(gated), taps_.resize(taps), row_.resize(row);
 }
 
 void MattingNetwork::run(const uint8_t* picture, float* out) {
@@ -221,7 +222,7 @@ MattingNetwork::Padding MattingNetwork::padding_of(const Layer& layer, const Ten
   p.above = zeros_before(in.height, layer.kernel, layer.stride);
   p.left = zeros_before(in.width, layer.kernel, layer.stride);
   p.rows = (out.height - 1) * layer.stride + layer.kernel;
-  p.pitch = int(rounded_up(out.width)) + layer.kernel + NETWORK_PAD;
+  p.pitch = int(rounded_up(out.width)) + layer.kernel + MATTING_PAD;
   p.step = p.pitch * layer.stride;
   p.floats = std::size_t(p.rows) * p.step;
   return p;

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "network_kernels.h"
+#include "matting_kernels.h"
 
 namespace gscodec {
 
@@ -17,7 +17,7 @@ class MattingNetwork {
 
   // rows: int32 [n_layers, ROW]. Throws std::invalid_argument where they and the weights do not fit together.
   MattingNetwork(int height, int width, const int32_t* rows, std::size_t n_layers, const float* weights,
-                 std::size_t n_weights, const NetworkKernels& kernels);
+                 std::size_t n_weights, const MattingKernels& kernels);
 
   // picture: R'G'B' [height, width, 3]; out: [height, width].
   void run(const uint8_t* picture, float* out);
@@ -61,7 +61,7 @@ class MattingNetwork {
   void spread(const Tensor& in, const Tensor& out);
   void lay_out(const uint8_t* picture);
 
-  const NetworkKernels& kernels_;
+  const MattingKernels& kernels_;
   std::vector<Layer> layers_;
   std::vector<Tensor> tensors_;
   std::vector<float> weights_;

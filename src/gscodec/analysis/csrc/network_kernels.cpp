@@ -4,14 +4,14 @@
 // is the same for all of its lanes. A convolution is then always the same sum, of planes or of rows that are shifted
 // against each other. A block of several channels and vectors stays in registers while its sources pass by: each vector
 // that is loaded serves all channels of the block, each weight all its vectors.
-#include "network_kernels.h"
+#include "matting_kernels.h"
 
 #include "splat/cpu/csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
 
-static_assert(LANES <= NETWORK_PAD, "vectors reach past the ends");
+static_assert(LANES <= MATTING_PAD, "vectors reach past the ends");
 
 // With 32 registers 8 channels of 3 vectors fit, with 16 of them 4.
 #if defined(__AVX512F__)
@@ -152,7 +152,10 @@ void upscale_row(const float* __restrict__ near, const float* __restrict__ far, 
   }
 }
 
-extern const NetworkKernels network_kernels = {combine, weigh, mix, sum_of, part, upscale_row, interleave};
+// guided_kernels.cpp
+void guided(const GuidedPicture& p, float* scratch, int32_t* at, float* row, float* out);
+
+extern const MattingKernels matting_kernels = {combine, weigh, mix, sum_of, part, upscale_row, interleave, guided};
 
 }  // namespace GSCODEC_ISA
 }  // namespace gscodec

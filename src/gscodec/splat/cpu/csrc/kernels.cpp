@@ -395,7 +395,7 @@ void mesh_run(const MeshRow& row, const float* corners, int begin, int end, floa
 void band_factor(float* a, int n, int width);
 
 // network_kernels.cpp
-extern const NetworkKernels network_kernels;
+extern const MattingKernels matting_kernels;
 
 #define GSCODEC_STRING_(x) #x
 #define GSCODEC_STRING(x) GSCODEC_STRING_(x)
@@ -414,7 +414,7 @@ extern const Kernels kernels = {
     to_rgb8,
     mesh_run,
     band_factor,
-    &network_kernels,
+    &matting_kernels,
 };
 
 }  // namespace GSCODEC_ISA

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "analysis/csrc/network_kernels.h"
+#include "analysis/csrc/matting_kernels.h"
 #include "splat/csrc/gaussian.h"
 
 namespace gscodec {
@@ -94,7 +94,7 @@ struct Kernels {
   // Cholesky factor, in place, of a positive definite band matrix of n (even) rows: column j holds its entries from
   // the diagonal down, `width` of them and MESH_PAD zeros.
   void (*band_factor)(float* a, int n, int width);
-  const NetworkKernels* network;
+  const MattingKernels* matting;
 };
 
 // The widest table this processor can run, or the one named by `name` ("" = widest); null if it can't.
