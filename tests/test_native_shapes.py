@@ -38,11 +38,11 @@ CLASSES = {name: CODED[name] for name in ("drift", "size_class", "energy_class")
 
 
 def canvas() -> Any:
-    return splat.TiledRaster(W, H)
+    return splat.Canvas(W, H)
 
 
 def normalised_canvas() -> Any:
-    return splat.TiledRaster(W, H, normalised=True)
+    return splat.Canvas(W, H, normalised=True)
 
 
 def target() -> Any:
@@ -71,18 +71,14 @@ ACTIVE = np.array([0, 2], np.uint32)
 # Entry -> what it is a method of, right arguments (arrays are copied for each call), and those among its
 # arrays whose length is the caller's to choose: nothing else is as long.
 CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
-    "splat.TiledRaster.target": (
-        normalised_canvas,
-        {"picture": PICTURE, "weight": PLANE, "matte": PLANE},
-        set(),
-    ),
-    "splat.TiledRaster.render": (canvas, {"params": PARAMS}, {"params"}),
-    "splat.TiledRaster.render_rgb8": (
+    "splat.Canvas.target": (normalised_canvas, {"picture": PICTURE, "weight": PLANE, "matte": PLANE}, set()),
+    "splat.Canvas.render": (canvas, {"params": PARAMS}, {"params"}),
+    "splat.Canvas.render_rgb8": (
         canvas,
         {"params": PARAMS, "matrix": MATRIX, "ground": np.zeros(3, F32)},
         {"params"},
     ),
-    "splat.TiledRaster.render_person": (
+    "splat.Canvas.render_person": (
         canvas,
         {
             "params": PARAMS,
@@ -93,22 +89,22 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         set(),
     ),
-    "splat.TiledRaster.curvatures": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.TiledRaster.weights": (canvas, {"params": PARAMS}, {"params"}),
-    "splat.TiledRaster.gradients": (canvas, {"params": PARAMS, "residual": PICTURE}, {"params"}),
-    "splat.TiledRaster.fit": (
+    "splat.Canvas.curvatures": (canvas, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.Canvas.weights": (canvas, {"params": PARAMS}, {"params"}),
+    "splat.Canvas.gradients": (canvas, {"params": PARAMS, "residual": PICTURE}, {"params"}),
+    "splat.Canvas.fit": (
         canvas,
         {"target": target, "params": PARAMS, "active": ACTIVE, "options": splat.FitOptions},
         {"params", "active"},
     ),
-    "splat.TiledRaster.solve_colors": (
+    "splat.Canvas.solve_colors": (
         canvas,
         {"target": target, "params": PARAMS, "active": ACTIVE, "sweeps": 1, "ridge": 0.1},
         {"params", "active"},
     ),
-    "splat.TiledRaster.loss": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.TiledRaster.residual": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.TiledRaster.pursue": (
+    "splat.Canvas.loss": (canvas, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.Canvas.rest": (canvas, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.Canvas.pursue": (
         canvas,
         {
             "target": target,
@@ -204,7 +200,7 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
 }
 # Those without an array. Numbers: test_wrong_numbers_are_refused; addresses cannot be checked.
 NO_ARRAYS = {
-    "splat.TiledRaster.ceiling_ns",
+    "splat.Canvas.ceiling_ns",
     *(f"splat.CommandQueue.{name}" for name in ("copy", "send", "fetch", "zero", "launch", "run")),
     *(f"coding.FrameCoder.{name}" for name in ("used_points", "decode_iframe", "decode_pframe", "weight")),
     *(f"coding.FrameCoder.{name}" for name in ("change_costs", "decisions", "take_bits")),
@@ -279,7 +275,7 @@ def test_spoilt_arrays_are_refused(entry: str) -> None:
 @pytest.mark.parametrize("size", [(W - 1, H), (W, H + 1), (1, 1), (900, 700)])
 def test_targets_of_another_size_are_refused(entry: str, size: tuple[int, int]) -> None:
     width, height = size
-    other = splat.TiledRaster(width, height).target(
+    other = splat.Canvas(width, height).target(
         np.ones((height, width, 3), F32), np.ones((height, width), F32)
     )
     with pytest.raises(ValueError, match=f"the target is {width}x{height}, expected {W}x{H}"):
@@ -292,7 +288,7 @@ def test_symbols_whose_differences_overflow_are_refused(name: str) -> None:
         wrong = STATE.symbols.copy()
         wrong[1, 3] = value
         with pytest.raises(ValueError, match=f"{name} leaves its range"):
-            call("splat.TiledRaster.pursue", **{name: wrong})
+            call("splat.Canvas.pursue", **{name: wrong})
 
 
 @pytest.mark.parametrize(
@@ -317,8 +313,8 @@ def test_meshes_and_motions_out_of_range_are_refused() -> None:
 
 def test_wrong_numbers_are_refused() -> None:
     wrong: dict[str, Callable[[], Any]] = {
-        "width and height": lambda: splat.TiledRaster(1 << 20, 1 << 20),
-        "threads is 100000": lambda: splat.TiledRaster(W, H, 100_000),
+        "width and height": lambda: splat.Canvas(1 << 20, 1 << 20),
+        "threads is 100000": lambda: splat.Canvas(W, H, 100_000),
         "width and height must": lambda: splat.MeshSearch(-1, H, **GRID),
         "too many points": lambda: splat.MeshSearch(W, H, **{**GRID, "rows": 1 << 16, "columns": 1 << 16}),
         "scale must be positive": lambda: call("splat.MeshSearch.follow", scale=0.0),
@@ -341,4 +337,4 @@ def test_wrong_numbers_are_refused() -> None:
 def test_a_projection_that_returns_something_else_is_refused() -> None:
     for made, error in ((PARAMS[:1], ValueError), (PARAMS[:, :7].copy(), ValueError), ("text", TypeError)):
         with pytest.raises(error, match="project"):
-            call("splat.TiledRaster.fit", active=None, project=lambda *_, made=made: made)
+            call("splat.Canvas.fit", active=None, project=lambda *_, made=made: made)

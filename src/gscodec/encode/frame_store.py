@@ -198,7 +198,7 @@ class CpuFrameStore:
         return [self._core.canvas.loss(self._target, params) for params in candidates]
 
     def residual(self, params: np.ndarray) -> np.ndarray:
-        return self._core.canvas.residual(self._target, params)
+        return self._core.canvas.rest(self._target, params)
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float

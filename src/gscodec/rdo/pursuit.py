@@ -15,6 +15,8 @@ from gscodec.splat import _native
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import LOG_WEIGHT
 
+ABSENT = np.float32(-126.0)  # log-weight of a Gaussian that is not there
+
 
 @dataclass(frozen=True, slots=True)
 class SymbolArrays:
@@ -39,9 +41,7 @@ class SymbolArrays:
         found = (self.symbols * self.step + self.offset).astype(np.float32)
         found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(_native.MIN_SCALE))
         if found.shape[1] > LOG_WEIGHT:
-            found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = (
-                _native.ABSENT_LOG_WEIGHT
-            )
+            found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = ABSENT
         return found
 
 

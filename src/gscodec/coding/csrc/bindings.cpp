@@ -125,7 +125,7 @@ const uint8_t* data_of(const nb::bytes& b) { return reinterpret_cast<const uint8
 
 NB_MODULE(_native, m) {
   m.doc() = "gscodec's adaptive entropy coder.";
-  m.attr("MIN_SCALE") = gscodec::LEAST_SCALE;
+  m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
   m.attr("NO_WEIGHT") = gscodec::NO_WEIGHT;
   m.attr("HIGH_WEIGHT") = gscodec::HIGH_WEIGHT;
   m.attr("MAX_MOTION") = gscodec::MAX_MOTION;

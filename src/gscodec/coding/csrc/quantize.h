@@ -6,12 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "splat/csrc/gaussian.h"
 #include "syntax.h"
 
 namespace gscodec {
 
-constexpr double LEAST_SCALE = 0.3;  // pixels; the rasteriser has it as a float
+constexpr double MIN_SCALE = 0.3;          // pixels; the rasteriser's
+constexpr double NO_WEIGHT_LOG2 = -126.0;  // of a Gaussian that is not there, octaves
 
 // Steps of one Gaussian. `table` holds n_symbols of them for each pair of classes; colours count `color` of theirs.
 inline void steps_of(const double* table, int n_symbols, int32_t size_class, int32_t energy_class, double color,
@@ -27,8 +27,8 @@ inline void dequantize(const int32_t* symbols, const int32_t drift[2], const dou
   for (int j = 0; j < n_symbols; ++j) {
     double value = double(symbols[j]) * step[j];
     if (j < 2) value = (double(symbols[j]) + 0.5) * step[j] - MARGIN + drift[j] / double(1 << DRIFT_LOG2);
-    if (j == 2 || j == 4) value = std::max(value, LEAST_SCALE);
-    if (j == 8 && symbols[j] <= NO_WEIGHT) value = ABSENT_LOG_WEIGHT;
+    if (j == 2 || j == 4) value = std::max(value, MIN_SCALE);
+    if (j == 8 && symbols[j] <= NO_WEIGHT) value = NO_WEIGHT_LOG2;
     params[j] = float(value);
   }
 }

@@ -16,6 +16,7 @@ constexpr unsigned GROUPS[] = {
     LUMA, COLORS, MU, MU | LUMA, SHAPE, MU | SHAPE, MU | SHAPE | COLORS, WEIGHT, WEIGHT | COLORS, WEIGHT | MU | SHAPE,
 };
 constexpr float MAX_STIFFNESS = 1e4f;  // from here on a Gaussian's candidates have failed too often
+constexpr float NO_WEIGHT = -126.0f;   // log-weight of a Gaussian that is not there
 
 using Block = double[MAX_PARAMS][MAX_PARAMS];
 
@@ -72,7 +73,7 @@ void solve_group(const Block& h, const float* g, unsigned group, double x[MAX_PA
 
 class Pursuit {
  public:
-  Pursuit(TiledRaster& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+  Pursuit(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
           const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options)
       : canvas_(canvas),
         passes_(passes_for(canvas, target)),
@@ -134,7 +135,7 @@ class Pursuit {
       params_[row + j] = float(a_.symbols[row + j] * a_.step[row + j] + a_.offset[row + j]);
     params_[row + 2] = std::max(params_[row + 2], MIN_SCALE);
     params_[row + 4] = std::max(params_[row + 4], MIN_SCALE);
-    if (canvas_.normalised && !is_visible(i, symbol(i))) params_[row + LOG_WEIGHT] = ABSENT_LOG_WEIGHT;
+    if (canvas_.normalised && !is_visible(i, symbol(i))) params_[row + LOG_WEIGHT] = NO_WEIGHT;
   }
 
   float cost(int j, int distance) const {
@@ -413,7 +414,7 @@ class Pursuit {
     candidates_[i] = best;
   }
 
-  TiledRaster& canvas_;
+  Canvas& canvas_;
   const BlendKernels& passes_;
   const Target& target_;
   const SymbolArrays& a_;
@@ -439,7 +440,7 @@ class Pursuit {
 
 }  // namespace
 
-PursuitResult pursue(TiledRaster& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
                      const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options) {
   return Pursuit(canvas, target, arrays, is_room, n, others, rate, options).run();
 }

@@ -23,7 +23,7 @@ class CpuRasterizer:
     def __init__(self, width: int, height: int, threads: int = 1, isa: str = "", blend: str = "sum") -> None:
         """`isa`: baseline, x86_64_v3 or x86_64_v4 forces one build of the kernels; "" takes the widest."""
         self.width, self.height, self.blend = width, height, blend
-        self.canvas = _native.TiledRaster(width, height, threads, isa, blend == "normalised")
+        self.canvas = _native.Canvas(width, height, threads, isa, blend == "normalised")
 
     @property
     def isa(self) -> str:

@@ -32,8 +32,6 @@ constexpr int N_COLORS = 3;
 constexpr int LOG_WEIGHT = 8;
 constexpr int MAX_PARAMS = 9;
 constexpr float GROUND = 1e-4f;
-// b of a Gaussian that is not there: its weight is the smallest normal number.
-constexpr float ABSENT_LOG_WEIGHT = -126.0f;
 // Of b: beyond it one Gaussian covers another altogether.
 constexpr float MAX_LOG_WEIGHT = 8.0f;
 constexpr float LN2 = 0.69314718055994531f;

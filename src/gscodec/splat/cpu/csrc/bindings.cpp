@@ -26,9 +26,9 @@ using namespace nb::literals;
 
 namespace {
 
+using gscodec::Canvas;
 using gscodec::make_array;
 using gscodec::N_COLORS;
-using gscodec::TiledRaster;
 using namespace gscodec::bindings;
 using gscodec::check_columns;
 using gscodec::check_length;
@@ -51,7 +51,7 @@ nb::ndarray<nb::numpy, float> copied(const float* params, std::size_t n, std::si
 }
 
 // A target is laid out in tiles of the canvas it was made for.
-void check_target(const gscodec::Target& target, const TiledRaster& canvas) {
+void check_target(const gscodec::Target& target, const Canvas& canvas) {
   check_size(std::size_t(target.width), std::size_t(target.height), canvas.width, canvas.height, "the target");
 }
 
@@ -75,10 +75,10 @@ const gscodec::Kernels& kernels_of(const std::string& isa) {
   return *kernels;
 }
 
-TiledRaster* make_canvas(int width, int height, int threads, const std::string& isa, bool normalised) {
+Canvas* make_canvas(int width, int height, int threads, const std::string& isa, bool normalised) {
   check_sides(width, height);
   check_number("threads", threads, 1, MAX_THREADS);
-  return new TiledRaster(width, height, threads, &kernels_of(isa), normalised);
+  return new Canvas(width, height, threads, &kernels_of(isa), normalised);
 }
 
 }  // namespace
@@ -89,12 +89,10 @@ NB_MODULE(_native, m) {
   m.attr("EDGE") = gscodec::EDGE;
   m.attr("WEIGHT_ENERGY") = gscodec::WEIGHT_ENERGY;
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
-  m.attr("ABSENT_LOG_WEIGHT") = gscodec::ABSENT_LOG_WEIGHT;
   m.attr("GROUND") = gscodec::GROUND;
   m.attr("MAX_LOG_WEIGHT") = gscodec::MAX_LOG_WEIGHT;
 
-  nb::class_<gscodec::Target>(m, "Target",
-                              "A picture to fit, with the weight of each pixel; belongs to one TiledRaster.")
+  nb::class_<gscodec::Target>(m, "Target", "A picture to fit, with the weight of each pixel; belongs to one Canvas.")
       .def_ro("roi_pixels", &gscodec::Target::roi_pixels, "Pixels whose weight is above one half.");
 
   nb::class_<gscodec::FitOptions>(m, "FitOptions")
@@ -135,16 +133,15 @@ NB_MODULE(_native, m) {
       .def_ro("kept", &gscodec::PursuitResult::kept)
       .def_ro("passes", &gscodec::PursuitResult::passes);
 
-  nb::class_<TiledRaster>(m, "TiledRaster",
-                          "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
+  nb::class_<Canvas>(m, "Canvas", "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
       .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "", "normalised"_a = false)
-      .def_ro("width", &TiledRaster::width)
-      .def_ro("height", &TiledRaster::height)
-      .def_prop_ro("threads", [](const TiledRaster& c) { return c.pool.threads(); })
-      .def_prop_ro("isa", [](const TiledRaster& c) { return c.kernels.name; })
+      .def_ro("width", &Canvas::width)
+      .def_ro("height", &Canvas::height)
+      .def_prop_ro("threads", [](const Canvas& c) { return c.pool.threads(); })
+      .def_prop_ro("isa", [](const Canvas& c) { return c.kernels.name; })
       .def(
           "ceiling_ns",
-          [](const TiledRaster& c) {
+          [](const Canvas& c) {
             nb::gil_scoped_release release;
             const gscodec::Ceiling ceiling = gscodec::measure_ceiling(c.kernels);
             return std::make_tuple(ceiling.forward_ns, ceiling.backward_ns);
@@ -152,7 +149,7 @@ NB_MODULE(_native, m) {
           "Nanoseconds of a Gaussian at a pixel, forward and backward, with nothing in the way.")
       .def(
           "target",
-          [](const TiledRaster& c, Picture picture, Plane weight, std::optional<Plane> matte, float matte_weight) {
+          [](const Canvas& c, Picture picture, Plane weight, std::optional<Plane> matte, float matte_weight) {
             check_size(picture, c.width, c.height, "picture");
             check_size(weight, c.width, c.height, "weight");
             if (matte) check_size(*matte, c.width, c.height, "matte");
@@ -163,7 +160,7 @@ NB_MODULE(_native, m) {
           "picture"_a, "weight"_a, "matte"_a = nb::none(), "matte_weight"_a = 0.0f, nb::rv_policy::take_ownership)
       .def(
           "render",
-          [](TiledRaster& c, Params params) {
+          [](Canvas& c, Params params) {
             check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &out);
@@ -174,7 +171,7 @@ NB_MODULE(_native, m) {
           "params"_a)
       .def(
           "render_rgb8",
-          [](TiledRaster& c, Params params, Matrix matrix, Background ground) {
+          [](Canvas& c, Params params, Matrix matrix, Background ground) {
             check_columns(params, c.n_params, "params");
             uint8_t* rgb;
             auto picture = make_array<uint8_t>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &rgb);
@@ -185,7 +182,7 @@ NB_MODULE(_native, m) {
           "params"_a, "matrix"_a, "ground"_a)
       .def(
           "render_person",
-          [](TiledRaster& c, Params params, Flags is_room, Matrix matrix, Background ground, Background background) {
+          [](Canvas& c, Params params, Flags is_room, Matrix matrix, Background ground, Background background) {
             check_columns(params, c.n_params, "params");
             check_length(is_room, params.shape(0), "is_room");
             uint8_t *rgb, *alpha;
@@ -202,7 +199,7 @@ NB_MODULE(_native, m) {
           "params"_a, "is_room"_a.noconvert(), "matrix"_a, "ground"_a, "background"_a)
       .def(
           "gradients",
-          [](TiledRaster& c, Params params, Picture residual) {
+          [](Canvas& c, Params params, Picture residual) {
             check_columns(params, c.n_params, "params");
             check_size(residual, c.width, c.height, "residual");
             float* out;
@@ -214,7 +211,7 @@ NB_MODULE(_native, m) {
           "params"_a, "residual"_a)
       .def(
           "fit",
-          [](TiledRaster& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
+          [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
              const gscodec::FitOptions& options, std::optional<nb::callable> project, std::optional<Flags> is_room) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
@@ -240,8 +237,8 @@ NB_MODULE(_native, m) {
           "is_room"_a = nb::none())
       .def(
           "solve_colors",
-          [](TiledRaster& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
-             int sweeps, float ridge) {
+          [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,
+             float ridge) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             const uint32_t* index = checked(active, params.shape(0));
@@ -252,7 +249,7 @@ NB_MODULE(_native, m) {
           "target"_a, "params"_a.noconvert(), "active"_a.none(), "sweeps"_a, "ridge"_a)
       .def(
           "loss",
-          [](TiledRaster& c, const gscodec::Target& target, Params params) {
+          [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             nb::gil_scoped_release release;
@@ -260,20 +257,20 @@ NB_MODULE(_native, m) {
           },
           "target"_a, "params"_a, "Sum of weight times squared difference.")
       .def(
-          "residual",
-          [](TiledRaster& c, const gscodec::Target& target, Params params) {
+          "rest",
+          [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), 4}, &out);
             nb::gil_scoped_release release;
-            gscodec::residual(c, target, params.data(), int(params.shape(0)), out);
+            gscodec::rest(c, target, params.data(), int(params.shape(0)), out);
             return array;
           },
           "target"_a, "params"_a, "Target minus picture, and weight: [H, W, 4].")
       .def(
           "curvatures",
-          [](TiledRaster& c, const gscodec::Target& target, Params params) {
+          [](Canvas& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             float* out;
@@ -288,7 +285,7 @@ NB_MODULE(_native, m) {
           "What each Gaussian's second derivatives are made of, float32 [n, 10]: columns as kernels.h, Curvature.")
       .def(
           "weights",
-          [](TiledRaster& c, Params params) {
+          [](Canvas& c, Params params) {
             check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width)}, &out);
@@ -299,8 +296,8 @@ NB_MODULE(_native, m) {
           "params"_a, "Sums of the weights, [H, W].")
       .def(
           "pursue",
-          [](TiledRaster& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step,
-             Steps offset, Symbols low, Symbols high, std::optional<Params> others, Rates rates, GroupRates groups,
+          [](Canvas& c, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,
+             Symbols low, Symbols high, std::optional<Params> others, Rates rates, GroupRates groups,
              std::optional<Costs> first, const gscodec::PursuitOptions& options, std::optional<Flags> is_room,
              std::optional<Flags> others_room) {
             check_target(target, c);
@@ -337,9 +334,9 @@ NB_MODULE(_native, m) {
             const gscodec::SymbolArrays arrays{symbols.data(), base.data(), step.data(),
                                                offset.data(),  low.data(),  high.data()};
             nb::gil_scoped_release release;
-            const gscodec::OtherGaussians alive{others ? others->data() : nullptr, other_rooms,
-                                                others ? int(others->shape(0)) : 0};
-            return gscodec::pursue(c, target, arrays, rooms, int(n), alive, rate, options);
+            const gscodec::OtherGaussians rest{others ? others->data() : nullptr, other_rooms,
+                                               others ? int(others->shape(0)) : 0};
+            return gscodec::pursue(c, target, arrays, rooms, int(n), rest, rate, options);
           },
           "target"_a, "symbols"_a.noconvert(), "base"_a.noconvert(), "step"_a, "offset"_a, "low"_a.noconvert(),
           "high"_a.noconvert(), "others"_a.none(), "rates"_a, "groups"_a, "first"_a.none(), "options"_a,

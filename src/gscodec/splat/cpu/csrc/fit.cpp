@@ -9,7 +9,7 @@
 
 namespace gscodec {
 
-Target::Target(const TiledRaster& canvas, const float* picture_in, const float* weight_in, const float* matte_in,
+Target::Target(const Canvas& canvas, const float* picture_in, const float* weight_in, const float* matte_in,
                float matte_weight_in)
     : width(canvas.width), height(canvas.height), matte_weight(matte_weight_in) {
   if (matte_in) {
@@ -23,6 +23,8 @@ Target::Target(const TiledRaster& canvas, const float* picture_in, const float* 
   canvas.to_tiles(weight_in, 1, weight);
   for (std::size_t i = 0; i < weight.size(); ++i) roi_pixels += weight.data()[i] > 0.5f;
 }
+
+namespace {}  // namespace
 
 TileTarget Target::tile(int t) const {
   const std::size_t pixel = std::size_t(t) * TILE_PIXELS;
@@ -45,8 +47,8 @@ struct Subset {
   std::unique_ptr<bool[]> is_room;
   Tiles others;  // empty when all are active
 
-  Subset(TiledRaster& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n,
-         const uint32_t* active, int n_active)
+  Subset(Canvas& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n, const uint32_t* active,
+         int n_active)
       : stride(canvas.n_params), floats(passes.channels * TILE_PIXELS) {
     if (active) {
       index.assign(active, active + n_active);
@@ -62,21 +64,21 @@ struct Subset {
     if (int(index.size()) < n) draw_others(canvas, passes, all, rooms, n);
   }
 
-  void draw_others(TiledRaster& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n) {
+  void draw_others(Canvas& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n) {
     std::vector<char> is_active(n, 0);
     for (uint32_t i : index) is_active[i] = 1;
-    std::vector<float> others_alone;
-    std::unique_ptr<bool[]> other_rooms(new bool[n + 1]{});
-    int n_others = 0;
+    std::vector<float> rest;
+    std::unique_ptr<bool[]> rest_rooms(new bool[n + 1]{});
+    int n_rest = 0;
     for (int i = 0; i < n; ++i) {
       if (is_active[i]) continue;
-      others_alone.insert(others_alone.end(), all + std::size_t(i) * stride, all + std::size_t(i + 1) * stride);
-      other_rooms[n_others++] = rooms && rooms[i];
+      rest.insert(rest.end(), all + std::size_t(i) * stride, all + std::size_t(i + 1) * stride);
+      rest_rooms[n_rest++] = rooms && rooms[i];
     }
     std::vector<Prepared> prepared;
     Coverage coverage;
-    canvas.prepare(others_alone.data(), n_others, prepared, other_rooms.get());
-    canvas.cover(prepared, others_alone.data(), coverage);
+    canvas.prepare(rest.data(), n_rest, prepared, rest_rooms.get());
+    canvas.cover(prepared, rest.data(), coverage);
     others.resize(std::size_t(canvas.n_tiles) * floats);
     canvas.forward(passes, prepared, coverage,
                    [&](int t, const float* acc) { std::copy_n(acc, floats, tile_of(others, t, floats)); });
@@ -145,8 +147,8 @@ void step(float* p, int n_params, Momentum& a, const float* gradient, const FitO
 
 }  // namespace
 
-FitResult fit(TiledRaster& canvas, const Target& target, float* params, int n, const bool* is_room,
-              const uint32_t* active, int n_active, const FitOptions& o, const Project& project) {
+FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const bool* is_room, const uint32_t* active,
+              int n_active, const FitOptions& o, const Project& project) {
   const BlendKernels& passes = passes_for(canvas, target);
   Subset subset(canvas, passes, params, is_room, n, active, n_active);
   const int count = subset.size(), stride = canvas.n_params, floats = subset.floats;
@@ -221,7 +223,7 @@ FitResult fit(TiledRaster& canvas, const Target& target, float* params, int n, c
   return result;
 }
 
-double loss(TiledRaster& canvas, const Target& target, const float* params, int n) {
+double loss(Canvas& canvas, const Target& target, const float* params, int n) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   canvas.prepare(params, n, gaussians);
@@ -235,7 +237,7 @@ double loss(TiledRaster& canvas, const Target& target, const float* params, int 
   return std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
 }
 
-void residual(TiledRaster& canvas, const Target& target, const float* params, int n, float* out) {
+void rest(Canvas& canvas, const Target& target, const float* params, int n, float* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   canvas.prepare(params, n, gaussians);
@@ -257,8 +259,8 @@ void residual(TiledRaster& canvas, const Target& target, const float* params, in
 }
 
 // The picture is linear in the colours whatever the blend: φ·c with φ = w, or w over the sum of all weights.
-double solve_colors(TiledRaster& canvas, const Target& target, float* params, int n, const uint32_t* active,
-                    int n_active, int sweeps, float ridge) {
+double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
+                    int sweeps, float ridge) {
   Subset subset(canvas, canvas.blend, params, nullptr, n, active, n_active);
   const int count = subset.size(), stride = canvas.n_params, floats = subset.floats;
   std::vector<Prepared> gaussians;

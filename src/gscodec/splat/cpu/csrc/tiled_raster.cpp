@@ -19,7 +19,7 @@ void Tiles::resize(std::size_t floats) {
 
 void Tiles::Free::operator()(float* p) const { std::free(p); }
 
-TiledRaster::TiledRaster(int w, int h, int threads, const Kernels* k, bool is_normalised)
+Canvas::Canvas(int w, int h, int threads, const Kernels* k, bool is_normalised)
     : width(w),
       height(h),
       tiles_x((w + TILE_W - 1) / TILE_W),
@@ -31,7 +31,7 @@ TiledRaster::TiledRaster(int w, int h, int threads, const Kernels* k, bool is_no
       blend(is_normalised ? k->normalised : k->sum),
       pool(threads) {}
 
-void TiledRaster::to_tiles(const float* picture, int channels, Tiles& out) const {
+void Canvas::to_tiles(const float* picture, int channels, Tiles& out) const {
   out.resize(std::size_t(n_tiles) * channels * TILE_PIXELS);
   for (int t = 0; t < n_tiles; ++t) {
     const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
@@ -45,7 +45,7 @@ void TiledRaster::to_tiles(const float* picture, int channels, Tiles& out) const
   }
 }
 
-void TiledRaster::from_tiles(const Tiles& tiles, float* picture) const {
+void Canvas::from_tiles(const Tiles& tiles, float* picture) const {
   for (int t = 0; t < n_tiles; ++t) {
     const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
     const int columns = std::min(TILE_W, width - x0), rows = std::min(TILE_H, height - y0);
@@ -58,7 +58,7 @@ void TiledRaster::from_tiles(const Tiles& tiles, float* picture) const {
   }
 }
 
-void TiledRaster::prepare_one(const float* p, Prepared& g, bool is_room) const {
+void Canvas::prepare_one(const float* p, Prepared& g, bool is_room) const {
   // Over a tile's rows the recurrence must not underflow where the weight comes back: gaussian.h's
   // cut-off plus the tile's height in units of l3 has to stay inside float's range of exponents.
   const float thinnest = float(TILE_H - 1) / (std::sqrt(126.0f) / LOG2_SCALE - std::sqrt(RADIUS_SQ)) * 1.02f;
@@ -72,7 +72,7 @@ void TiledRaster::prepare_one(const float* p, Prepared& g, bool is_room) const {
   g.direct = p[4] < thinnest ? 1.0f : 0.0f;
 }
 
-void TiledRaster::prepare(const float* params, int n, std::vector<Prepared>& out, const bool* is_room) const {
+void Canvas::prepare(const float* params, int n, std::vector<Prepared>& out, const bool* is_room) const {
   out.resize(n);
   for (int i = 0; i < n; ++i) prepare_one(params + std::size_t(i) * n_params, out[i], is_room && is_room[i]);
 }
@@ -89,7 +89,7 @@ int tile_of(float pixel, int size, int limit) {
 
 // Tiles whose pixel centres an ellipse can reach, appended row of tiles by row of tiles. Within a
 // row the extent in x is that of the ellipse cut to the row's centres, so a tilted needle touches few.
-void append_tiles(const TiledRaster& canvas, const float* p, std::vector<uint32_t>& tiles) {
+void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& tiles) {
   const float radius = std::sqrt(RADIUS_SQ);
   const float mx = p[0], my = p[1], l1 = p[2], l2 = p[3], l3 = p[4];
   const float var_y = l2 * l2 + l3 * l3, half_y = radius * std::sqrt(var_y), half_x = radius * l1;
@@ -113,7 +113,7 @@ void append_tiles(const TiledRaster& canvas, const float* p, std::vector<uint32_
   }
 }
 
-void TiledRaster::cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const {
+void Canvas::cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const {
   const int n = int(gaussians.size());
   out.gaussian_begin.resize(n + 1);
   out.gaussian_tiles.clear();
@@ -135,7 +135,7 @@ void TiledRaster::cover(const std::vector<Prepared>& gaussians, const float* par
   out.tile_begin[0] = 0;
 }
 
-void TiledRaster::render(const float* params, int n, float* picture) {
+void Canvas::render(const float* params, int n, float* picture) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   Tiles tiles;
@@ -156,8 +156,8 @@ void add_ground(float* picture, const float* ground) {
 
 }  // namespace
 
-void TiledRaster::write_tile(int t, const float* picture, const float* matrix, const float* alpha,
-                             const float* background, uint8_t* rgb) const {
+void Canvas::write_tile(int t, const float* picture, const float* matrix, const float* alpha, const float* background,
+                        uint8_t* rgb) const {
   const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
   const int columns = std::min(TILE_W, width - x0), rows = std::min(TILE_H, height - y0);
   alignas(64) uint8_t packed[TILE_PIXELS * N_COLORS + 1];
@@ -167,7 +167,7 @@ void TiledRaster::write_tile(int t, const float* picture, const float* matrix, c
                 std::size_t(columns) * N_COLORS);
 }
 
-void TiledRaster::render_rgb8(const float* params, int n, const float* matrix, const float* ground, uint8_t* rgb) {
+void Canvas::render_rgb8(const float* params, int n, const float* matrix, const float* ground, uint8_t* rgb) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   prepare(params, n, gaussians);
@@ -180,8 +180,8 @@ void TiledRaster::render_rgb8(const float* params, int n, const float* matrix, c
   });
 }
 
-void TiledRaster::render_person(const float* params, const bool* is_room, int n, const float* matrix,
-                                const float* ground, const float* background, uint8_t* rgb, uint8_t* alpha) {
+void Canvas::render_person(const float* params, const bool* is_room, int n, const float* matrix, const float* ground,
+                           const float* background, uint8_t* rgb, uint8_t* alpha) {
   std::vector<float> own;
   for (int i = 0; i < n; ++i)
     if (!is_room[i]) own.insert(own.end(), params + std::size_t(i) * n_params, params + std::size_t(i + 1) * n_params);
@@ -224,7 +224,7 @@ void TiledRaster::render_person(const float* params, const bool* is_room, int n,
   });
 }
 
-void TiledRaster::curvatures(const float* params, int n, const float* weight, Curvature* out) {
+void Canvas::curvatures(const float* params, int n, const float* weight, Curvature* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   Tiles fields;
@@ -243,7 +243,7 @@ void TiledRaster::curvatures(const float* params, int n, const float* weight, Cu
   });
 }
 
-void TiledRaster::weights(const float* params, int n, float* out) {
+void Canvas::weights(const float* params, int n, float* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   prepare(params, n, gaussians);
@@ -256,7 +256,7 @@ void TiledRaster::weights(const float* params, int n, float* out) {
   });
 }
 
-void TiledRaster::gradients(const float* params, int n, const float* residual, float* out) {
+void Canvas::gradients(const float* params, int n, const float* residual, float* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   Tiles slope, e;
