@@ -14,8 +14,9 @@ import numpy as np
 
 from gscodec.analysis.seeds import nearest_seeds
 from gscodec.decode.show import Holder
+from gscodec.encode import _native
 from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_iframe, update_pframe
-from gscodec.splat import _native
+from gscodec.splat._native import WEIGHT_ENERGY
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
 from gscodec.splat.raster import Rasterizer
@@ -178,7 +179,7 @@ class CpuFrameStore:
     def contrasts(self, params: np.ndarray) -> np.ndarray:
         found = self._core.canvas.curvatures(self._target, params).astype(np.float64)
         area, moved = found[:, 0], found[:, 5] + found[:, 6]
-        return np.sqrt(np.maximum(moved, 0) * _native.WEIGHT_ENERGY / np.maximum(area, 1e-9))
+        return np.sqrt(np.maximum(moved, 0) * WEIGHT_ENERGY / np.maximum(area, 1e-9))
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
         return [self._core.canvas.loss(self._target, params) for params in candidates]

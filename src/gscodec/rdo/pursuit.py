@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gscodec.rdo import _native
 from gscodec.rdo.rates import INTRA_GROUPS, INTRA_RATES, NEWBORN_GROUPS, UPDATE_GROUPS, UPDATE_RATES
-from gscodec.splat import _native
+from gscodec.splat._native import MIN_SCALE, Target
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import LOG_WEIGHT
 
@@ -39,7 +40,7 @@ class SymbolArrays:
     def values(self) -> np.ndarray:
         """What the symbols stand for, rounded as coding.quantize.dequantize does it: float32 [N, 8]."""
         found = (self.symbols * self.step + self.offset).astype(np.float32)
-        found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(_native.MIN_SCALE))
+        found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(MIN_SCALE))
         if found.shape[1] > LOG_WEIGHT:
             found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = ABSENT
         return found
@@ -54,7 +55,7 @@ class Effort:
 
 
 def polish_iframe(
-    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, effort: Effort, lambda_: float
+    raster: CpuRasterizer, target: Target, arrays: SymbolArrays, effort: Effort, lambda_: float
 ) -> _native.PursuitResult:
     """Improve an I-frame's rounded symbols in place; `arrays.base` is what each symbol is predicted to be."""
     return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, effort, lambda_)
@@ -62,7 +63,7 @@ def polish_iframe(
 
 def polish_newborn(
     raster: CpuRasterizer,
-    target: _native.Target,
+    target: Target,
     arrays: SymbolArrays,
     effort: Effort,
     lambda_: float,
@@ -82,7 +83,7 @@ def polish_newborn(
 
 def update_pframe(
     raster: CpuRasterizer,
-    target: _native.Target,
+    target: Target,
     arrays: SymbolArrays,
     change_costs: np.ndarray,
     effort: Effort,
@@ -99,7 +100,7 @@ def update_pframe(
 
 def _pursue(
     raster: CpuRasterizer,
-    target: _native.Target,
+    target: Target,
     arrays: SymbolArrays,
     rates: np.ndarray,
     groups: np.ndarray,
@@ -116,7 +117,8 @@ def _pursue(
     options.deadline_s = effort.deadline_s
     options.lambda_ = lambda_
     a = arrays
-    return raster.canvas.pursue(
+    return _native.pursue(
+        raster.canvas,
         target,
         a.symbols,
         a.base,

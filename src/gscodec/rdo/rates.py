@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.splat import _native
+from gscodec.rdo import _native
 
 # Rates are given by distance from the prediction: 0, 1 … RATE_ENTRIES - 1, the last for all beyond.
 _DISTANCE = np.arange(_native.RATE_ENTRIES)

@@ -128,7 +128,7 @@ class Choice {
   // Bits of a point's value and of those that are guessed from it.
   float bits_around(int row, int column, int k) const {
     float sum = bits(mesh_[2 * index(row, column) + k] - guess(row, column, k));
-    for (const auto [r, c] : {std::pair{row, column + 1}, std::pair{row + 1, column}})
+    for (const auto& [r, c] : {std::pair{row, column + 1}, std::pair{row + 1, column}})
       if (is_used(r, c)) sum += bits(mesh_[2 * index(r, c) + k] - guess(r, c, k));
     return sum;
   }

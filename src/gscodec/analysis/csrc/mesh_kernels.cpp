@@ -1,6 +1,7 @@
 // The hot loops of the search for a mesh of displacements (mesh_motion.cpp).
-#include "splat/cpu/csrc/kernels.h"
-#include "splat/cpu/csrc/vectors.h"
+#include "mesh_kernels.h"
+
+#include "csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
@@ -82,6 +83,8 @@ void band_factor(float* a, int n, int width) {
     }
   }
 }
+
+extern const MeshKernels mesh_kernels = {GSCODEC_STRING(GSCODEC_ISA), mesh_run, band_factor};
 
 }  // namespace GSCODEC_ISA
 }  // namespace gscodec

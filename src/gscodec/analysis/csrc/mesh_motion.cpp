@@ -86,7 +86,7 @@ class Banded {
   float& at(int i, int j) { return i >= j ? column(j)[i - j] : column(i)[j - i]; }
 
   // x = a⁻¹·x; a is overwritten.
-  void solve(const Kernels& kernels, std::vector<float>& x) {
+  void solve(const MeshKernels& kernels, std::vector<float>& x) {
     kernels.band_factor(a_.data(), n_, width_);
     for (int j = 0; j < n_; ++j) {
       const float* c = column(j);
@@ -114,7 +114,7 @@ struct Run {
 class Level {
  public:
   Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid,
-        int pixels_per_step, const Kernels& kernels)
+        int pixels_per_step, const MeshKernels& kernels)
       : before_(before),
         now_(now),
         blocks_(blocks),
@@ -265,12 +265,12 @@ class Level {
   std::vector<Run> runs_;                       // of every row
   std::vector<float> share_x_, weight_, line_;  // of a row: its pixels' shares and weights, its points' displacements
   int weighed_ = -1;                            // row of blocks that weight_ is of
-  const Kernels& kernels_;
+  const MeshKernels& kernels_;
 };
 
 }  // namespace
 
-MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels)
+MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const MeshKernels& kernels)
     : grid_(grid),
       pixels_per_step_(pixels_per_step),
       kernels_(kernels),

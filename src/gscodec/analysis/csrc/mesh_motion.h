@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "splat/cpu/csrc/kernels.h"
+#include "mesh_kernels.h"
 
 namespace gscodec {
 
@@ -32,7 +32,7 @@ class Plane {
 class MeshSearch {
  public:
   // `pixels_per_step`: a larger area is looked at by every second, fourth … row in turn.
-  MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels);
+  MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const MeshKernels& kernels);
 
   void look(const uint8_t* grey);  // the next picture
 
@@ -61,7 +61,7 @@ class MeshSearch {
  private:
   MeshGrid grid_;
   int pixels_per_step_;
-  const Kernels& kernels_;
+  const MeshKernels& kernels_;
   int n_seen_ = 0;
   std::vector<Plane> before_, now_;  // from fine to coarse
 };

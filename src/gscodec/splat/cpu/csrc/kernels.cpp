@@ -5,7 +5,7 @@
 // `exp2` at the top row is evaluated. Gaussians too thin for that (Prepared::direct) take the slow
 // road.
 #include "kernels.h"
-#include "vectors.h"
+#include "csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
@@ -408,12 +408,6 @@ static void to_rgb8(const float* picture, const float* matrix, const float* alph
   }
 }
 
-// mesh_kernels.cpp
-void mesh_run(const MeshRow& row, const float* corners, int begin, int end, float* sums);
-void band_factor(float* a, int n, int width);
-
-#define GSCODEC_STRING_(x) #x
-#define GSCODEC_STRING(x) GSCODEC_STRING_(x)
 template <typename Blend>
 constexpr BlendKernels BLEND = {
     Blend::CHANNELS, accumulate<Blend>, gather<Blend>,  gather_color<Blend>,
@@ -421,14 +415,7 @@ constexpr BlendKernels BLEND = {
 };
 
 extern const Kernels kernels = {
-    GSCODEC_STRING(GSCODEC_ISA),
-    BLEND<Sum>,
-    BLEND<Normalised>,
-    BLEND<Matted>,
-    gather_squares,
-    to_rgb8,
-    mesh_run,
-    band_factor,
+    GSCODEC_STRING(GSCODEC_ISA), BLEND<Sum>, BLEND<Normalised>, BLEND<Matted>, gather_squares, to_rgb8,
 };
 
 }  // namespace GSCODEC_ISA
