@@ -39,16 +39,16 @@ CODED = {
 CLASSES = {name: CODED[name] for name in ("drift", "size_class", "energy_class")}
 
 
-def canvas() -> Any:
-    return splat.Canvas(W, H)
+def raster() -> Any:
+    return splat.TiledRaster(W, H)
 
 
-def normalised_canvas() -> Any:
-    return splat.Canvas(W, H, normalised=True)
+def normalised_raster() -> Any:
+    return splat.TiledRaster(W, H, normalised=True)
 
 
 def target() -> Any:
-    return canvas().target(PICTURE, PLANE)
+    return raster().target(PICTURE, PLANE)
 
 
 def search() -> Any:
@@ -68,15 +68,19 @@ ACTIVE = np.array([0, 2], np.uint32)
 # Entry -> what it is a method of, right arguments (arrays are copied for each call), and those among its
 # arrays whose length is the caller's to choose: nothing else is as long.
 CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
-    "splat.Canvas.target": (normalised_canvas, {"picture": PICTURE, "weight": PLANE, "matte": PLANE}, set()),
-    "splat.Canvas.render": (canvas, {"params": PARAMS}, {"params"}),
-    "splat.Canvas.render_rgb8": (
-        canvas,
+    "splat.TiledRaster.target": (
+        normalised_raster,
+        {"picture": PICTURE, "weight": PLANE, "matte": PLANE},
+        set(),
+    ),
+    "splat.TiledRaster.render": (raster, {"params": PARAMS}, {"params"}),
+    "splat.TiledRaster.render_rgb8": (
+        raster,
         {"params": PARAMS, "matrix": MATRIX, "ground": np.zeros(3, F32)},
         {"params"},
     ),
-    "splat.Canvas.render_person": (
-        canvas,
+    "splat.TiledRaster.render_person": (
+        raster,
         {
             "params": PARAMS,
             "is_room": np.zeros(N, bool),
@@ -86,25 +90,25 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         set(),
     ),
-    "splat.Canvas.curvatures": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.Canvas.weights": (canvas, {"params": PARAMS}, {"params"}),
-    "splat.Canvas.gradients": (canvas, {"params": PARAMS, "residual": PICTURE}, {"params"}),
-    "splat.Canvas.fit": (
-        canvas,
+    "splat.TiledRaster.curvatures": (raster, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.TiledRaster.weights": (raster, {"params": PARAMS}, {"params"}),
+    "splat.TiledRaster.gradients": (raster, {"params": PARAMS, "residual": PICTURE}, {"params"}),
+    "splat.TiledRaster.fit": (
+        raster,
         {"target": target, "params": PARAMS, "active": ACTIVE, "options": splat.FitOptions},
         {"params", "active"},
     ),
-    "splat.Canvas.solve_colors": (
-        canvas,
+    "splat.TiledRaster.solve_colors": (
+        raster,
         {"target": target, "params": PARAMS, "active": ACTIVE, "sweeps": 1, "ridge": 0.1},
         {"params", "active"},
     ),
-    "splat.Canvas.loss": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.Canvas.rest": (canvas, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.TiledRaster.loss": (raster, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.TiledRaster.residual": (raster, {"target": target, "params": PARAMS}, {"params"}),
     "rdo.pursue": (
         lambda: rdo,
         {
-            "canvas": canvas,
+            "raster": raster,
             "target": target,
             "symbols": STATE.symbols,
             "base": STATE.symbols,
@@ -196,7 +200,7 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
 }
 # Those without an array. Numbers: test_wrong_numbers_are_refused; addresses cannot be checked.
 NO_ARRAYS = {
-    "splat.Canvas.ceiling_ns",
+    "splat.TiledRaster.ceiling_ns",
     *(f"splat.CommandQueue.{name}" for name in ("copy", "send", "fetch", "zero", "launch", "run")),
     *(f"coding.FrameCoder.{name}" for name in ("used_points", "decode_iframe", "decode_pframe", "weight")),
     *(f"coding.FrameCoder.{name}" for name in ("change_costs", "decisions", "take_bits")),
@@ -272,7 +276,7 @@ def test_spoilt_arrays_are_refused(entry: str) -> None:
 @pytest.mark.parametrize("size", [(W - 1, H), (W, H + 1), (1, 1), (900, 700)])
 def test_targets_of_another_size_are_refused(entry: str, size: tuple[int, int]) -> None:
     width, height = size
-    other = splat.Canvas(width, height).target(
+    other = splat.TiledRaster(width, height).target(
         np.ones((height, width, 3), F32), np.ones((height, width), F32)
     )
     with pytest.raises(ValueError, match=f"the target is {width}x{height}, expected {W}x{H}"):
@@ -310,8 +314,8 @@ def test_meshes_and_motions_out_of_range_are_refused() -> None:
 
 def test_wrong_numbers_are_refused() -> None:
     wrong: dict[str, Callable[[], Any]] = {
-        "width and height": lambda: splat.Canvas(1 << 20, 1 << 20),
-        "threads is 100000": lambda: splat.Canvas(W, H, 100_000),
+        "width and height": lambda: splat.TiledRaster(1 << 20, 1 << 20),
+        "threads is 100000": lambda: splat.TiledRaster(W, H, 100_000),
         "width and height must": lambda: analysis.MeshSearch(-1, H, **GRID),
         "too many points": lambda: analysis.MeshSearch(W, H, **{**GRID, "rows": 1 << 16, "columns": 1 << 16}),
         "scale must be positive": lambda: call("analysis.MeshSearch.follow", scale=0.0),
@@ -334,4 +338,4 @@ def test_wrong_numbers_are_refused() -> None:
 def test_a_projection_that_returns_something_else_is_refused() -> None:
     for made, error in ((PARAMS[:1], ValueError), (PARAMS[:, :7].copy(), ValueError), ("text", TypeError)):
         with pytest.raises(error, match="project"):
-            call("splat.Canvas.fit", active=None, project=lambda *_, made=made: made)
+            call("splat.TiledRaster.fit", active=None, project=lambda *_, made=made: made)

@@ -147,7 +147,7 @@ def test_every_accepted_change_lowers_the_cost_by_itself(mode: str) -> None:
         options.passes, options.lambda_, options.max_trials = 3, 0.002, trials
         a = scene.arrays
         result = _native.pursue(
-            scene.raster.canvas,
+            scene.raster.tiled,
             scene.target,
             a.symbols,
             a.base,
@@ -190,7 +190,7 @@ def test_threads_do_not_matter(mode: str) -> None:
 
 def test_a_deadline_stops_it_soon(mode: str) -> None:
     scene = Scene(np.random.default_rng(13))
-    scene.raster.canvas.render(np.zeros((0, 8), np.float32))
+    scene.raster.tiled.render(np.zeros((0, 8), np.float32))
     effort = pursuit.Effort(1000, 1e-6)
     if mode == "iframe":
         result = pursuit.polish_iframe(scene.raster, scene.target, scene.arrays, effort, 1e-6)

@@ -58,7 +58,7 @@ def test_the_picture_lies_between_its_colours(cpu, rng: np.random.Generator) -> 
     """A mean neither overshoots nor leaves black gaps: what sums do at edges and where they are thin."""
     params = gaussians(rng)
     params[:, COLOR] = rng.uniform(0.2, 0.7, (N, 3))
-    seen = cpu.canvas.weights(params) > 1
+    seen = cpu.tiled.weights(params) > 1
     picture = cpu.render(params)[seen]
     assert len(picture) > W * H / 2
     assert picture.min() > 0.2 - 1e-3
@@ -69,7 +69,7 @@ def test_all_weights_together_change_nothing(cpu, rng: np.random.Generator) -> N
     params = gaussians(rng)
     heavier = params.copy()
     heavier[:, LOG_WEIGHT] += 3
-    seen = cpu.canvas.weights(params) > 0.1
+    seen = cpu.tiled.weights(params) > 0.1
     np.testing.assert_allclose(cpu.render(heavier)[seen], cpu.render(params)[seen], atol=3e-3)
 
 
@@ -102,7 +102,7 @@ def test_the_person_and_its_alpha_are_the_twins(cpu, twin, rng: np.random.Genera
     for a, b in zip(found, expected, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
     everyone = cpu.render_person(params, np.zeros(N, bool), background, ground)[1]
-    assert (everyone[cpu.canvas.weights(params) > 0.1] >= 254).all()
+    assert (everyone[cpu.tiled.weights(params) > 0.1] >= 254).all()
 
 
 @pytest.mark.parametrize("subset", [None, np.arange(0, N, 3, dtype=np.uint32)], ids=["all", "some"])
@@ -163,7 +163,7 @@ def test_curvatures_predict_what_a_step_does(cpu, rng: np.random.Generator, colu
     params[:, :2] = rng.uniform((10, 8), (W - 10, H - 8), (12, 2))
     weight = rng.uniform(0.2, 1, (H, W)).astype(np.float32)
     target = cpu.target(np.zeros((H, W, 3), np.float32), weight)
-    area, *_, by_weight, uu, vv, uuuu, uuvv, vvvv = cpu.canvas.curvatures(target, params).T
+    area, *_, by_weight, uu, vv, uuuu, uuvv, vvvv = cpu.tiled.curvatures(target, params).T
     gathered = [uu, vv, uuuu, uuvv, vvvv, area, area, area, np.log(2) ** 2 * by_weight][column]
     eps = 1e-4  # small against the weights at a rim that nothing else covers
     before = cpu.render(params).astype(np.float64)
@@ -205,8 +205,8 @@ def test_updates_report_the_truth_and_lower_the_cost(cpu, rng: np.random.Generat
         found = ((cpu.render(drawn).astype(np.float64) - picture) ** 2).sum()
         if matted:
             rooms = np.concatenate([is_room, others_room])
-            weights = cpu.canvas.weights(drawn)
-            person = cpu.canvas.weights(np.ascontiguousarray(drawn[~rooms]))
+            weights = cpu.tiled.weights(drawn)
+            person = cpu.tiled.weights(np.ascontiguousarray(drawn[~rooms]))
             found += 0.05 * ((person / (weights + 1e-4) - matte()) ** 2).sum()
         return float(found)
 

@@ -177,15 +177,15 @@ class CpuFrameStore:
         return nearest_seeds(self.picture, self._settings.detail)(region, counts)
 
     def contrasts(self, params: np.ndarray) -> np.ndarray:
-        found = self._core.canvas.curvatures(self._target, params).astype(np.float64)
+        found = self._core.tiled.curvatures(self._target, params).astype(np.float64)
         area, moved = found[:, 0], found[:, 5] + found[:, 6]
         return np.sqrt(np.maximum(moved, 0) * WEIGHT_ENERGY / np.maximum(area, 1e-9))
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
-        return [self._core.canvas.loss(self._target, params) for params in candidates]
+        return [self._core.tiled.loss(self._target, params) for params in candidates]
 
     def residual(self, params: np.ndarray) -> np.ndarray:
-        return self._core.canvas.rest(self._target, params)
+        return self._core.tiled.residual(self._target, params)
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float

@@ -21,8 +21,8 @@ from gscodec.coding.quantize import (
     take,
 )
 from gscodec.rdo.birth_candidates import find_candidates
-from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_newborn
-from gscodec.rdo.rates import NEWBORN_BITS
+from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_births
+from gscodec.rdo.rates import BIRTH_BITS
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
 
@@ -34,7 +34,7 @@ SHARE = 2.0  # weight of a candidate under the normalised blend, over that of wh
 
 
 class Births:
-    """Looks for newborns of frames of one size. Its arithmetic is the processor's, whatever draws.
+    """Looks for births in frames of one size. Its arithmetic is the processor's, whatever draws.
 
     A search that finds nothing is not repeated at once: what appears stays for a few frames.
     """
@@ -65,22 +65,20 @@ class Births:
         lambda_: float,
         most: int,
     ) -> State:
-        """Newborns that pay, in canonical order.
+        """Births that pay, in canonical order.
 
         Args:
             residual: target minus the sum of those alive, and weight, float32 [H, W, 4].
-            matte: float32 [H, W]; where it is below ½ a newborn is the room's. None: all are the person's.
+            matte: float32 [H, W]; where it is below ½ a birth is the room's. None: all are the person's.
             lambda_: Σ weight·d² that one bit must buy. most: at most so many.
         """
-        params = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
+        params, _, is_room = self._candidates(residual, matte, lambda_, most)
         target = None
         if len(params):
             target = self._core.target(
                 np.ascontiguousarray(residual[:, :, :3]), np.ascontiguousarray(residual[:, :, 3])
             )
             self._core.solve_colors(target, params, None, SWEEPS, RIDGE)
-        column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
-        is_room = np.zeros(len(params), bool) if matte is None else matte[row, column] < 0.5
         size_class, energy_class = classify(params, quality)
         born = State(np.zeros(params.shape, np.int32), size_class, energy_class, is_room, quality)
         everything = slice(None)
@@ -88,7 +86,7 @@ class Births:
         quantize_colors(params, born, everything)
         if target is not None:
             arrays = SymbolArrays(born.symbols, iframe_base(born), *affine_arrays(born, self._size))
-            polish_newborn(self._core, target, arrays, effort, lambda_)
+            polish_births(self._core, target, arrays, effort, lambda_)
         return self._kept(born)
 
     def find_among(
@@ -102,7 +100,7 @@ class Births:
         lambda_: float,
         most: int,
     ) -> State:
-        """Newborns that pay under the normalised blend, where each takes its share from those alive.
+        """Births that pay under the normalised blend, where each takes its share from those alive.
 
         Args:
             residual, matte, lambda_, most: as for `find`.
@@ -110,15 +108,12 @@ class Births:
             goal: picture, counted from the ground colour, weights, matte and its weight, as
                 raster.Rasterizer.target takes them.
         """
-        found = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
+        found, pixels, is_room = self._candidates(residual, matte, lambda_, most)
         n = len(found)
-        column, row = (np.clip(found[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
-        is_room = np.zeros(n, bool) if matte is None else matte[row, column] < 0.5
-        picture = goal[0]
-        shown = picture[row, column] - residual[row, column, :3]
+        shown = goal[0][pixels] - residual[pixels][:, :3]
         params = np.concatenate([found, np.zeros((n, 1), np.float32)], axis=1)
         if n:
-            before = self._core.canvas.weights(alive)[row, column]
+            before = self._core.tiled.weights(alive)[pixels]
             params[:, LOG_WEIGHT] = np.log2(np.maximum(before, 2.0**-6) * SHARE)
             params[:, COLOR] = shown + found[:, COLOR] * (1 + 1 / SHARE)
         size_class, energy_class = classify(params, state.quality, np.linalg.norm(found[:, COLOR], axis=1))
@@ -138,8 +133,17 @@ class Births:
             base[:, COLOR] = born.symbols[:, COLOR]
             quantize_colors(together[len(alive) :], born, everything)
             arrays = SymbolArrays(born.symbols, base, *affine_arrays(born, self._size), born.is_room)
-            polish_newborn(self._core, target, arrays, effort, lambda_, alive, state.is_room)
+            polish_births(self._core, target, arrays, effort, lambda_, alive, state.is_room)
         return self._kept(born)
+
+    def _candidates(
+        self, residual: np.ndarray, matte: np.ndarray | None, lambda_: float, most: int
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Gaussians that may pay, float32 [n, 8]; row and column of each; whether it is the room's."""
+        params = find_candidates(residual, lambda_ * BIRTH_BITS, min(most, MAX_BIRTHS))
+        column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
+        is_room = np.zeros(len(params), bool) if matte is None else matte[row, column] < 0.5
+        return params, (row, column), is_room
 
     def _kept(self, born: State) -> State:
         """Those that pay, in canonical order."""

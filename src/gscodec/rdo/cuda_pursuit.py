@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gscodec.errors import LimitError
+from gscodec.rdo import _native
 from gscodec.rdo.pursuit import Effort, SymbolArrays
 from gscodec.splat.cuda.params import LOCK, THREADS, DrawParams, PursuitParams
 from gscodec.splat.cuda.scene import expect_shape
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 ROUNDS_PER_PASS = 48  # a round changes Gaussians all over the picture, but neighbours take turns
 GAUSSIANS_PER_BLOCK = 3
-STIFFNESS = 1.3  # csrc/pursuit.h
 MAX_VAST, SLICES, N_SUMS = 1024, 64, 10  # rdo/csrc/pursuit.cuh
 MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
 MAX_GAUSSIANS = 1 << 20
@@ -62,7 +62,7 @@ def pursue(
     for name in ("symbols", "base", "step", "offset", "low", "high"):
         expect_shape(name, getattr(arrays, name), (n, N_PARAMS))
     placed = batch.room_for("pursued", [n])
-    p = PursuitParams(lambda_=lambda_, stiffness=STIFFNESS)
+    p = PursuitParams(lambda_=lambda_, stiffness=_native.PursuitOptions().stiffness)
     p.rest = work.buffer("pursued rest", batch.width * batch.height * 16)
     p.rounds, p.deadline_s = min(MAX_ROUNDS, ROUNDS_PER_PASS * effort.passes), effort.deadline_s
     sent = {

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gscodec.rdo import _native
-from gscodec.rdo.rates import INTRA_GROUPS, INTRA_RATES, NEWBORN_GROUPS, UPDATE_GROUPS, UPDATE_RATES
-from gscodec.splat._native import MIN_SCALE, Target
+from gscodec.rdo.rates import BIRTH_GROUPS, INTRA_GROUPS, INTRA_RATES, UPDATE_GROUPS, UPDATE_RATES
+from gscodec.splat._native import ABSENT_LOG_WEIGHT, MIN_SCALE, Target
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import LOG_WEIGHT
-
-ABSENT = np.float32(-126.0)  # log-weight of a Gaussian that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class SymbolArrays:
         found = (self.symbols * self.step + self.offset).astype(np.float32)
         found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(MIN_SCALE))
         if found.shape[1] > LOG_WEIGHT:
-            found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = ABSENT
+            found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = ABSENT_LOG_WEIGHT
         return found
 
 
@@ -61,7 +59,7 @@ def polish_iframe(
     return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, effort, lambda_)
 
 
-def polish_newborn(
+def polish_births(
     raster: CpuRasterizer,
     target: Target,
     arrays: SymbolArrays,
@@ -70,14 +68,14 @@ def polish_newborn(
     others: np.ndarray | None = None,
     others_room: np.ndarray | None = None,
 ) -> _native.PursuitResult:
-    """Improve newborns in place; one that does not pay for rates.NEWBORN_BITS or so turns invisible.
+    """Improve births in place; one that does not pay for rates.BIRTH_BITS or so turns invisible.
 
     Args:
         target: the picture, or under the sum what those alive leave of it.
         others, others_room: params of those alive, and whose they are, where the target is the picture.
     """
     return _pursue(
-        raster, target, arrays, INTRA_RATES, NEWBORN_GROUPS, None, effort, lambda_, others, others_room
+        raster, target, arrays, INTRA_RATES, BIRTH_GROUPS, None, effort, lambda_, others, others_room
     )
 
 
@@ -118,7 +116,7 @@ def _pursue(
     options.lambda_ = lambda_
     a = arrays
     return _native.pursue(
-        raster.canvas,
+        raster.tiled,
         target,
         a.symbols,
         a.base,

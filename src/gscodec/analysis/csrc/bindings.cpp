@@ -160,7 +160,7 @@ void bind_motion(nb::module_& m) {
             return mesh;
           },
           "points"_a, "weights"_a, "wanted"_a, "used"_a, "unit"_a, "lambda_"_a,
-          "The whole mesh to say for a wanted one, int32 [rows, columns, 2].")
+          "The integer mesh to code for a wanted one, int32 [rows, columns, 2].")
       .def(
           "drift",
           [](const MeshSearch& self, Points points) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "mesh_motion.h"
+#include "splat/csrc/gaussian.h"
 
 namespace gscodec {
 
@@ -22,7 +23,7 @@ namespace {
 constexpr int CHOICE_LEVEL = 1;  // of the pyramid: finer texture than there a picture of Gaussians has not
 constexpr int SWEEPS = 3;        // over all points; few change after the first
 // A grey code value as luma of a sum whose colours are in [0, 1], squared.
-constexpr float LUMA_SQ = 3.0f / (255.0f * 255.0f);
+constexpr float LUMA_SQ = WHITE_LUMA_SQ / (255.0f * 255.0f);
 
 // Bits of a value that lies so far from what its neighbours suggest, roughly.
 struct BitsTable {

@@ -6,8 +6,6 @@
 namespace gscodec {
 namespace GSCODEC_ISA {
 
-constexpr float ROBUST = 10.0f;  // code values of a residual that counts by half
-
 GS_INLINE Vec clamped(Vec x, float high) { return smaller(splat(high), larger(splat(0.0f), x)); }
 
 void mesh_run(const MeshRow& row, const float* corners, int begin, int end, float* sums) {

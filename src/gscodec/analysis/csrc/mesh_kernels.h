@@ -14,7 +14,8 @@ struct MeshRow {
   const float* share;                   // how far each pixel is on the way to the right corner of its cell
   int width, height, y;
 };
-constexpr int MESH_SUMS = 13;  // Σ w·(gx², gx·gy, gy²), the same times s and s², Σ w·r·(gx, gy), the same times s
+constexpr float ROBUST = 10.0f;  // code values of a residual that counts by half
+constexpr int MESH_SUMS = 13;    // Σ w·(gx², gx·gy, gy²), the same times s and s², Σ w·r·(gx, gy), the same times s
 
 struct MeshKernels {
   const char* name;

@@ -22,7 +22,6 @@ namespace {
 constexpr int BLOCK_LOG2 = 3;  // points count for blocks of 8x8 pixels, and half for those around
 constexpr int N_LEVELS = 4;
 constexpr int SMALLEST = 12;              // rows or columns of the coarsest level, at least
-constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half in a drift
 constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
 constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
 constexpr int DRIFT_LEVEL = 2;            // of the pyramid, where a drift is looked for

@@ -9,15 +9,9 @@
 //
 // Invariant: sums are in double and in an order that the picture's size and the launch fix, never in that of atomics.
 #include "splat/cuda/csrc/fit_pass.cuh"
+#include "superpixel_constants.h"
 
 namespace gscodec {
-
-// superpixels.cpp
-constexpr int BLOCK = 4;
-constexpr float COMPACTNESS = 0.06f;
-constexpr float REACH = 1.6f;
-constexpr float FLAT_DETAIL = 0.25f;
-constexpr double LEAST_DENSITY = 0.05;
 
 struct Seed {
   float x, y, spacing;  // spacing 0: there is none of this number

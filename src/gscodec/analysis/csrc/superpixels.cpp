@@ -18,15 +18,10 @@
 #include <vector>
 
 #include "splat/csrc/gaussian.h"
+#include "superpixel_constants.h"
 
 namespace gscodec {
 namespace {
-
-constexpr int BLOCK = 4;                // seeds follow a Hilbert curve over blocks of BLOCK x BLOCK pixels
-constexpr float COMPACTNESS = 0.06f;    // colour difference that weighs as much as one spacing between seeds
-constexpr float REACH = 1.6f;           // spacings from a seed to the farthest pixel that asks for it
-constexpr float FLAT_DETAIL = 0.25f;    // of the mean gradient: what a flat pixel counts
-constexpr double LEAST_DENSITY = 0.05;  // of the region's mean: bounds a seed's reach
 
 // Block coordinates of position d on the Hilbert curve over a side x side square.
 void hilbert(uint32_t side, uint32_t d, int& x, int& y) {

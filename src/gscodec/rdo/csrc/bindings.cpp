@@ -16,11 +16,11 @@ using namespace nb::literals;
 
 namespace {
 
-using gscodec::Canvas;
 using gscodec::check_columns;
 using gscodec::check_length;
 using gscodec::check_values;
 using gscodec::FAR_SYMBOL;
+using gscodec::TiledRaster;
 using namespace gscodec::bindings;
 
 using Symbols = nb::ndarray<const int32_t, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -55,22 +55,22 @@ NB_MODULE(_native, m) {
 
   m.def(
       "pursue",
-      [](Canvas& canvas, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step, Steps offset,
-         Symbols low, Symbols high, std::optional<Params> others, Rates rates, GroupRates groups,
+      [](TiledRaster& raster, const gscodec::Target& target, SymbolsInOut symbols, Symbols base, Steps step,
+         Steps offset, Symbols low, Symbols high, std::optional<Params> others, Rates rates, GroupRates groups,
          std::optional<Costs> first, const gscodec::PursuitOptions& options, std::optional<Flags> is_room,
          std::optional<Flags> others_room) {
-        check_target(target, canvas);
-        const std::size_t n = symbols.shape(0), n_params = canvas.n_params;
+        check_target(target, raster);
+        const std::size_t n = symbols.shape(0), n_params = raster.n_params;
         const bool* rooms = checked_rooms(target, is_room, n);
         const bool* other_rooms = others ? checked_rooms(target, others_room, others->shape(0)) : nullptr;
-        const std::size_t n_groups = canvas.normalised ? gscodec::N_GROUPS : gscodec::N_GROUPS - 1;
-        check_columns(symbols, canvas.n_params, "symbols");
-        check_columns(base, canvas.n_params, "base");
-        check_columns(step, canvas.n_params, "step");
-        check_columns(offset, canvas.n_params, "offset");
-        check_columns(low, canvas.n_params, "low");
-        check_columns(high, canvas.n_params, "high");
-        if (others) check_columns(*others, canvas.n_params, "others");
+        const std::size_t n_groups = raster.normalised ? gscodec::N_GROUPS : gscodec::N_GROUPS - 1;
+        check_columns(symbols, raster.n_params, "symbols");
+        check_columns(base, raster.n_params, "base");
+        check_columns(step, raster.n_params, "step");
+        check_columns(offset, raster.n_params, "offset");
+        check_columns(low, raster.n_params, "low");
+        check_columns(high, raster.n_params, "high");
+        if (others) check_columns(*others, raster.n_params, "others");
         check_length(rates, n_params, "rates");
         if (groups.shape(1) != n_groups)
           throw std::invalid_argument("groups has " + std::to_string(groups.shape(1)) + " groups, expected " +
@@ -93,11 +93,11 @@ NB_MODULE(_native, m) {
         const gscodec::SymbolArrays arrays{symbols.data(), base.data(), step.data(),
                                            offset.data(),  low.data(),  high.data()};
         nb::gil_scoped_release release;
-        const gscodec::OtherGaussians rest{others ? others->data() : nullptr, other_rooms,
-                                           others ? int(others->shape(0)) : 0};
-        return gscodec::pursue(canvas, target, arrays, rooms, int(n), rest, rate, options);
+        const gscodec::OtherGaussians fixed{others ? others->data() : nullptr, other_rooms,
+                                            others ? int(others->shape(0)) : 0};
+        return gscodec::pursue(raster, target, arrays, rooms, int(n), fixed, rate, options);
       },
-      "canvas"_a, "target"_a, "symbols"_a.noconvert(), "base"_a.noconvert(), "step"_a, "offset"_a, "low"_a.noconvert(),
+      "raster"_a, "target"_a, "symbols"_a.noconvert(), "base"_a.noconvert(), "step"_a, "offset"_a, "low"_a.noconvert(),
       "high"_a.noconvert(), "others"_a.none(), "rates"_a, "groups"_a, "first"_a.none(), "options"_a,
       "is_room"_a = nb::none(), "others_room"_a = nb::none());
 }

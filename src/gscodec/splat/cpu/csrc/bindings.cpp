@@ -26,9 +26,9 @@ using namespace nb::literals;
 
 namespace {
 
-using gscodec::Canvas;
 using gscodec::make_array;
 using gscodec::N_COLORS;
+using gscodec::TiledRaster;
 using namespace gscodec::bindings;
 using gscodec::check_columns;
 using gscodec::check_length;
@@ -61,10 +61,10 @@ const gscodec::Kernels& kernels_of(const std::string& isa) {
   return *kernels;
 }
 
-Canvas* make_canvas(int width, int height, int threads, const std::string& isa, bool normalised) {
+TiledRaster* make_raster(int width, int height, int threads, const std::string& isa, bool normalised) {
   check_sides(width, height);
   check_number("threads", threads, 1, MAX_THREADS);
-  return new Canvas(width, height, threads, &kernels_of(isa), normalised);
+  return new TiledRaster(width, height, threads, &kernels_of(isa), normalised);
 }
 
 }  // namespace
@@ -77,8 +77,10 @@ NB_MODULE(_native, m) {
   m.attr("MIN_SCALE") = gscodec::MIN_SCALE;
   m.attr("GROUND") = gscodec::GROUND;
   m.attr("MAX_LOG_WEIGHT") = gscodec::MAX_LOG_WEIGHT;
+  m.attr("ABSENT_LOG_WEIGHT") = gscodec::ABSENT_LOG_WEIGHT;
 
-  nb::class_<gscodec::Target>(m, "Target", "A picture to fit, with the weight of each pixel; belongs to one Canvas.")
+  nb::class_<gscodec::Target>(m, "Target",
+                              "A picture to fit, with the weight of each pixel; belongs to one TiledRaster.")
       .def_ro("roi_pixels", &gscodec::Target::roi_pixels, "Pixels whose weight is above one half.");
 
   nb::class_<gscodec::FitOptions>(m, "FitOptions")
@@ -102,15 +104,16 @@ NB_MODULE(_native, m) {
       .def_ro("roi_mse", &gscodec::FitResult::roi_mse)
       .def_ro("finite", &gscodec::FitResult::finite);
 
-  nb::class_<Canvas>(m, "Canvas", "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
-      .def(nb::new_(&make_canvas), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "", "normalised"_a = false)
-      .def_ro("width", &Canvas::width)
-      .def_ro("height", &Canvas::height)
-      .def_prop_ro("threads", [](const Canvas& c) { return c.pool.threads(); })
-      .def_prop_ro("isa", [](const Canvas& c) { return c.kernels.name; })
+  nb::class_<TiledRaster>(m, "TiledRaster",
+                          "A picture size with its tiles, threads and kernels. Not for concurrent calls.")
+      .def(nb::new_(&make_raster), "width"_a, "height"_a, "threads"_a = 1, "isa"_a = "", "normalised"_a = false)
+      .def_ro("width", &TiledRaster::width)
+      .def_ro("height", &TiledRaster::height)
+      .def_prop_ro("threads", [](const TiledRaster& c) { return c.pool.threads(); })
+      .def_prop_ro("isa", [](const TiledRaster& c) { return c.kernels.name; })
       .def(
           "ceiling_ns",
-          [](const Canvas& c) {
+          [](const TiledRaster& c) {
             nb::gil_scoped_release release;
             const gscodec::Ceiling ceiling = gscodec::measure_ceiling(c.kernels);
             return std::make_tuple(ceiling.forward_ns, ceiling.backward_ns);
@@ -118,7 +121,7 @@ NB_MODULE(_native, m) {
           "Nanoseconds of a Gaussian at a pixel, forward and backward, with nothing in the way.")
       .def(
           "target",
-          [](const Canvas& c, Picture picture, Plane weight, std::optional<Plane> matte, float matte_weight) {
+          [](const TiledRaster& c, Picture picture, Plane weight, std::optional<Plane> matte, float matte_weight) {
             check_size(picture, c.width, c.height, "picture");
             check_size(weight, c.width, c.height, "weight");
             if (matte) check_size(*matte, c.width, c.height, "matte");
@@ -129,7 +132,7 @@ NB_MODULE(_native, m) {
           "picture"_a, "weight"_a, "matte"_a = nb::none(), "matte_weight"_a = 0.0f, nb::rv_policy::take_ownership)
       .def(
           "render",
-          [](Canvas& c, Params params) {
+          [](TiledRaster& c, Params params) {
             check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &out);
@@ -140,7 +143,7 @@ NB_MODULE(_native, m) {
           "params"_a)
       .def(
           "render_rgb8",
-          [](Canvas& c, Params params, Matrix matrix, Background ground) {
+          [](TiledRaster& c, Params params, Matrix matrix, Background ground) {
             check_columns(params, c.n_params, "params");
             uint8_t* rgb;
             auto picture = make_array<uint8_t>({std::size_t(c.height), std::size_t(c.width), N_COLORS}, &rgb);
@@ -151,7 +154,7 @@ NB_MODULE(_native, m) {
           "params"_a, "matrix"_a, "ground"_a)
       .def(
           "render_person",
-          [](Canvas& c, Params params, Flags is_room, Matrix matrix, Background ground, Background background) {
+          [](TiledRaster& c, Params params, Flags is_room, Matrix matrix, Background ground, Background background) {
             check_columns(params, c.n_params, "params");
             check_length(is_room, params.shape(0), "is_room");
             uint8_t *rgb, *alpha;
@@ -168,7 +171,7 @@ NB_MODULE(_native, m) {
           "params"_a, "is_room"_a.noconvert(), "matrix"_a, "ground"_a, "background"_a)
       .def(
           "gradients",
-          [](Canvas& c, Params params, Picture residual) {
+          [](TiledRaster& c, Params params, Picture residual) {
             check_columns(params, c.n_params, "params");
             check_size(residual, c.width, c.height, "residual");
             float* out;
@@ -180,7 +183,7 @@ NB_MODULE(_native, m) {
           "params"_a, "residual"_a)
       .def(
           "fit",
-          [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
+          [](TiledRaster& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
              const gscodec::FitOptions& options, std::optional<nb::callable> project, std::optional<Flags> is_room) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
@@ -206,8 +209,8 @@ NB_MODULE(_native, m) {
           "is_room"_a = nb::none())
       .def(
           "solve_colors",
-          [](Canvas& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active, int sweeps,
-             float ridge) {
+          [](TiledRaster& c, const gscodec::Target& target, ParamsInOut params, std::optional<Indices> active,
+             int sweeps, float ridge) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             const uint32_t* index = checked(active, params.shape(0));
@@ -218,7 +221,7 @@ NB_MODULE(_native, m) {
           "target"_a, "params"_a.noconvert(), "active"_a.none(), "sweeps"_a, "ridge"_a)
       .def(
           "loss",
-          [](Canvas& c, const gscodec::Target& target, Params params) {
+          [](TiledRaster& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             nb::gil_scoped_release release;
@@ -226,20 +229,20 @@ NB_MODULE(_native, m) {
           },
           "target"_a, "params"_a, "Sum of weight times squared difference.")
       .def(
-          "rest",
-          [](Canvas& c, const gscodec::Target& target, Params params) {
+          "residual",
+          [](TiledRaster& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width), 4}, &out);
             nb::gil_scoped_release release;
-            gscodec::rest(c, target, params.data(), int(params.shape(0)), out);
+            gscodec::residual(c, target, params.data(), int(params.shape(0)), out);
             return array;
           },
           "target"_a, "params"_a, "Target minus picture, and weight: [H, W, 4].")
       .def(
           "curvatures",
-          [](Canvas& c, const gscodec::Target& target, Params params) {
+          [](TiledRaster& c, const gscodec::Target& target, Params params) {
             check_target(target, c);
             check_columns(params, c.n_params, "params");
             float* out;
@@ -254,7 +257,7 @@ NB_MODULE(_native, m) {
           "What each Gaussian's second derivatives are made of, float32 [n, 10]: columns as kernels.h, Curvature.")
       .def(
           "weights",
-          [](Canvas& c, Params params) {
+          [](TiledRaster& c, Params params) {
             check_columns(params, c.n_params, "params");
             float* out;
             auto array = make_array<float>({std::size_t(c.height), std::size_t(c.width)}, &out);

@@ -9,9 +9,9 @@
 
 namespace gscodec::bindings {
 
-// A target is laid out in tiles of the canvas it was made for.
-inline void check_target(const Target& target, const Canvas& canvas) {
-  check_size(std::size_t(target.width), std::size_t(target.height), canvas.width, canvas.height, "the target");
+// A target is laid out in tiles of the raster it was made for.
+inline void check_target(const Target& target, const TiledRaster& raster) {
+  check_size(std::size_t(target.width), std::size_t(target.height), raster.width, raster.height, "the target");
 }
 
 // Who is the room's, which a target with a matte asks for.
