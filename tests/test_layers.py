@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,6 @@ MAY_IMPORT = {
         "decode",
         "paper.frames",
         "paper.quantize",
-        "splat._native",
         "splat.gaussians",
         "splat.raster",
         "video.frame",
@@ -158,7 +158,9 @@ def source_modules() -> dict[str, Path]:
 
 
 MODULES = source_modules()
-NATIVE_MODULES = ("coding._native", "splat._native")
+NATIVE_MODULES = tuple(
+    f"{package}._native" for package in ("analysis", "coding", "decode", "encode", "rdo", "splat")
+)
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -225,6 +227,34 @@ def test_rooms_import_only_what_stands_above_them() -> None:
 
     both = {(a, b) for a in edges for b in edges if a < b and b in reached(a) and a in reached(b)}
     assert both <= CIRCLES, f"rooms import each other: {sorted(both - CIRCLES)}"
+
+
+# C++ of a package -> folders whose headers it may name besides its own; CUDA is built apart.
+NATIVE_MAY_INCLUDE = {
+    "analysis": ("splat/csrc",),
+    "coding": (),
+    "decode": (),
+    "encode": ("splat/csrc",),
+    "rdo": ("splat",),
+    "splat": (),
+}
+
+
+@pytest.mark.parametrize("package", NATIVE_MAY_INCLUDE)
+def test_native_code_respects_the_layers(package: str) -> None:
+    """A package's module is compiled from its own folder, and includes headers from above only."""
+    assert f"{package}._native" in NATIVE_MODULES
+    cmake = (PACKAGE.parents[1] / "CMakeLists.txt").read_text(encoding="utf-8")
+    built = re.findall(rf"^add_native\({package}\b([^)]*)\)", cmake, re.MULTILINE)
+    assert len(built) == 1
+    folders = set(re.findall(r"\$\{src\}/(\w+)/", built[0]))
+    assert folders == {package}
+    for path in sorted((PACKAGE / package).rglob("csrc/*")):
+        if path.suffix not in (".h", ".cpp"):
+            continue
+        for name in re.findall(r'^#include "([^"]+/[^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE):
+            allowed = (package, "csrc", *NATIVE_MAY_INCLUDE[package])
+            assert any(name.startswith(f"{place}/") for place in allowed), f"{path} may not include {name}"
 
 
 def test_decoder_knows_neither_analysis_nor_fit() -> None:

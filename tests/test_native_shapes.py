@@ -1,4 +1,4 @@
-"""Both native modules: an array of a wrong shape or type ends in an error and in no crash, at every entry.
+"""The native modules: an array of a wrong shape or type ends in an error and in no crash, at every entry.
 
 What a call needs stands in CALLS once, right; the test then spoils one argument at a time.
 """
@@ -14,8 +14,10 @@ import pytest
 from coding_states import random_state
 from gscodec.coding.quantize import State, affine_arrays, step_table
 
-splat = pytest.importorskip("gscodec.splat._native")
-coding = pytest.importorskip("gscodec.coding._native")
+PACKAGES = ("splat", "rdo", "analysis", "encode", "decode", "coding")
+splat, rdo, analysis, encode, decode, coding = MODULES = [
+    pytest.importorskip(f"gscodec.{package}._native") for package in PACKAGES
+]
 
 W, H, N = 12, 9, 4
 F32, I32, U8 = np.float32, np.int32, np.uint8
@@ -37,20 +39,20 @@ CODED = {
 CLASSES = {name: CODED[name] for name in ("drift", "size_class", "energy_class")}
 
 
-def canvas() -> Any:
-    return splat.Canvas(W, H)
+def raster() -> Any:
+    return splat.TiledRaster(W, H)
 
 
-def normalised_canvas() -> Any:
-    return splat.Canvas(W, H, normalised=True)
+def normalised_raster() -> Any:
+    return splat.TiledRaster(W, H, normalised=True)
 
 
 def target() -> Any:
-    return canvas().target(PICTURE, PLANE)
+    return raster().target(PICTURE, PLANE)
 
 
 def search() -> Any:
-    made = splat.MeshSearch(W, H, **GRID)
+    made = analysis.MeshSearch(W, H, **GRID)
     made.look(MASK)
     made.look(MASK)
     return made
@@ -58,7 +60,7 @@ def search() -> Any:
 
 def network() -> Any:
     """One 1x1 convolution."""
-    return splat.MattingNetwork(H, W, np.array([[0, 0, 1, 1, 0, 0, 0, 1]], I32), np.ones(4, F32))
+    return analysis.MattingNetwork(H, W, np.array([[0, 0, 1, 1, 0, 0, 0, 1]], I32), np.ones(4, F32))
 
 
 def coder() -> Any:
@@ -71,15 +73,19 @@ ACTIVE = np.array([0, 2], np.uint32)
 # Entry -> what it is a method of, right arguments (arrays are copied for each call), and those among its
 # arrays whose length is the caller's to choose: nothing else is as long.
 CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
-    "splat.Canvas.target": (normalised_canvas, {"picture": PICTURE, "weight": PLANE, "matte": PLANE}, set()),
-    "splat.Canvas.render": (canvas, {"params": PARAMS}, {"params"}),
-    "splat.Canvas.render_rgb8": (
-        canvas,
+    "splat.TiledRaster.target": (
+        normalised_raster,
+        {"picture": PICTURE, "weight": PLANE, "matte": PLANE},
+        set(),
+    ),
+    "splat.TiledRaster.render": (raster, {"params": PARAMS}, {"params"}),
+    "splat.TiledRaster.render_rgb8": (
+        raster,
         {"params": PARAMS, "matrix": MATRIX, "ground": np.zeros(3, F32)},
         {"params"},
     ),
-    "splat.Canvas.render_person": (
-        canvas,
+    "splat.TiledRaster.render_person": (
+        raster,
         {
             "params": PARAMS,
             "is_room": np.zeros(N, bool),
@@ -89,24 +95,25 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         set(),
     ),
-    "splat.Canvas.curvatures": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.Canvas.weights": (canvas, {"params": PARAMS}, {"params"}),
-    "splat.Canvas.gradients": (canvas, {"params": PARAMS, "residual": PICTURE}, {"params"}),
-    "splat.Canvas.fit": (
-        canvas,
+    "splat.TiledRaster.curvatures": (raster, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.TiledRaster.weights": (raster, {"params": PARAMS}, {"params"}),
+    "splat.TiledRaster.gradients": (raster, {"params": PARAMS, "residual": PICTURE}, {"params"}),
+    "splat.TiledRaster.fit": (
+        raster,
         {"target": target, "params": PARAMS, "active": ACTIVE, "options": splat.FitOptions},
         {"params", "active"},
     ),
-    "splat.Canvas.solve_colors": (
-        canvas,
+    "splat.TiledRaster.solve_colors": (
+        raster,
         {"target": target, "params": PARAMS, "active": ACTIVE, "sweeps": 1, "ridge": 0.1},
         {"params", "active"},
     ),
-    "splat.Canvas.loss": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.Canvas.rest": (canvas, {"target": target, "params": PARAMS}, {"params"}),
-    "splat.Canvas.pursue": (
-        canvas,
+    "splat.TiledRaster.loss": (raster, {"target": target, "params": PARAMS}, {"params"}),
+    "splat.TiledRaster.residual": (raster, {"target": target, "params": PARAMS}, {"params"}),
+    "rdo.pursue": (
+        lambda: rdo,
         {
+            "raster": raster,
             "target": target,
             "symbols": STATE.symbols,
             "base": STATE.symbols,
@@ -115,24 +122,24 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
             "low": LOW,
             "high": HIGH,
             "others": PARAMS,
-            "rates": np.ones((8, splat.RATE_ENTRIES), F32),
+            "rates": np.ones((8, rdo.RATE_ENTRIES), F32),
             "groups": np.ones((2, 4), F32),
             "first": np.ones(N, F32),
-            "options": splat.PursuitOptions,
+            "options": rdo.PursuitOptions,
             "is_room": np.zeros(N, bool),
         },
         {"others"},
     ),
-    "splat.guided_filter": (
-        lambda: splat,
+    "analysis.guided_filter": (
+        lambda: analysis,
         {"pixels": PIXELS, "guide": PIXELS, "matte": PLANE, "radius": 1, "epsilon": 1e-3, "sharpen": 1.0},
         {"pixels"},
     ),
-    "splat.MattingNetwork.run": (network, {"picture": PIXELS}, set()),
-    "splat.MeshSearch.look": (search, {"grey": MASK}, set()),
-    "splat.MeshSearch.fit": (search, {"points": POINTS}, {"points"}),
-    "splat.MeshSearch.drift": (search, {"points": POINTS}, {"points"}),
-    "splat.MeshSearch.choose": (
+    "analysis.MattingNetwork.run": (network, {"picture": PIXELS}, set()),
+    "analysis.MeshSearch.look": (search, {"grey": MASK}, set()),
+    "analysis.MeshSearch.fit": (search, {"points": POINTS}, {"points"}),
+    "analysis.MeshSearch.drift": (search, {"points": POINTS}, {"points"}),
+    "analysis.MeshSearch.choose": (
         search,
         {
             "points": POINTS,
@@ -144,24 +151,24 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         set(),
     ),
-    "splat.MeshSearch.follow": (
+    "analysis.MeshSearch.follow": (
         search,
         {"points": POINTS, "is_room": np.ones(N, bool), "scale": 1.0, "still": 0.1},
         set(),
     ),
-    "splat.density": (lambda: splat, {"picture": PICTURE, "detail": 1.5}, {"picture"}),
-    "splat.nearest_seeds": (
-        lambda: splat,
+    "analysis.density": (lambda: analysis, {"picture": PICTURE, "detail": 1.5}, {"picture"}),
+    "analysis.nearest_seeds": (
+        lambda: analysis,
         {"picture": PICTURE, "region": MASK * 0, "density": PLANE, "counts": np.array([3], I32)},
         {"counts"},
     ),
-    "splat.connect": (
-        lambda: splat,
+    "analysis.connect": (
+        lambda: analysis,
         {"labels": LABELS, "region": MASK * 0, "counts": np.array([3, 4], I32)},
         {"counts"},
     ),
-    "splat.steady": (
-        lambda: splat,
+    "encode.steady": (
+        lambda: encode,
         {
             "picture": PICTURE,
             "weight": PLANE,
@@ -172,10 +179,14 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
         },
         set(),
     ),
-    "splat.hold": (lambda: splat, {"before": PIXELS, "picture": PIXELS, "tolerance": np.ones(3, U8)}, set()),
-    "splat.squared_errors": (lambda: splat, {"a": PIXELS, "b": PIXELS, "mask": MASK}, set()),
-    "splat.gaussians_of_segments": (
-        lambda: splat,
+    "decode.hold": (
+        lambda: decode,
+        {"before": PIXELS, "picture": PIXELS, "tolerance": np.ones(3, U8)},
+        set(),
+    ),
+    "encode.squared_errors": (lambda: encode, {"a": PIXELS, "b": PIXELS, "mask": MASK}, set()),
+    "analysis.gaussians_of_segments": (
+        lambda: analysis,
         {"pixels": PIXELS, "labels": LABELS, "count": 1, "widen": 1.0, "matrix": MATRIX},
         set(),
     ),
@@ -200,7 +211,7 @@ CALLS: dict[str, tuple[Callable[[], Any], dict[str, Any], set[str]]] = {
 }
 # Those without an array. Numbers: test_wrong_numbers_are_refused; addresses cannot be checked.
 NO_ARRAYS = {
-    "splat.Canvas.ceiling_ns",
+    "splat.TiledRaster.ceiling_ns",
     *(f"splat.CommandQueue.{name}" for name in ("copy", "send", "fetch", "zero", "launch", "run")),
     *(f"coding.FrameCoder.{name}" for name in ("used_points", "decode_iframe", "decode_pframe", "weight")),
     *(f"coding.FrameCoder.{name}" for name in ("change_costs", "decisions", "take_bits")),
@@ -246,7 +257,8 @@ def entries(module: Any, name: str) -> Iterator[str]:
 
 
 def test_no_entry_is_forgotten() -> None:
-    found = {*entries(splat, "splat"), *entries(coding, "coding")}
+    """And none is bound by another package's module than the one CALLS names it by."""
+    found = {entry for module, name in zip(MODULES, PACKAGES, strict=True) for entry in entries(module, name)}
     assert found == {*CALLS, *NO_ARRAYS}
 
 
@@ -275,7 +287,7 @@ def test_spoilt_arrays_are_refused(entry: str) -> None:
 @pytest.mark.parametrize("size", [(W - 1, H), (W, H + 1), (1, 1), (900, 700)])
 def test_targets_of_another_size_are_refused(entry: str, size: tuple[int, int]) -> None:
     width, height = size
-    other = splat.Canvas(width, height).target(
+    other = splat.TiledRaster(width, height).target(
         np.ones((height, width, 3), F32), np.ones((height, width), F32)
     )
     with pytest.raises(ValueError, match=f"the target is {width}x{height}, expected {W}x{H}"):
@@ -288,11 +300,11 @@ def test_symbols_whose_differences_overflow_are_refused(name: str) -> None:
         wrong = STATE.symbols.copy()
         wrong[1, 3] = value
         with pytest.raises(ValueError, match=f"{name} leaves its range"):
-            call("splat.Canvas.pursue", **{name: wrong})
+            call("rdo.pursue", **{name: wrong})
 
 
 @pytest.mark.parametrize(
-    "entry", [f"splat.MeshSearch.{name}" for name in ("fit", "drift", "choose", "follow")]
+    "entry", [f"analysis.MeshSearch.{name}" for name in ("fit", "drift", "choose", "follow")]
 )
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_points_that_are_nowhere_are_refused(entry: str, value: float) -> None:
@@ -305,7 +317,7 @@ def test_points_that_are_nowhere_are_refused(entry: str, value: float) -> None:
 
 def test_meshes_and_motions_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="wanted leaves its range"):
-        call("splat.MeshSearch.choose", wanted=np.full((2, 3, 2), np.nan, F32))
+        call("analysis.MeshSearch.choose", wanted=np.full((2, 3, 2), np.nan, F32))
     for name in ("moved", "encode_pframe"):
         with pytest.raises(ValueError, match="a motion leaves its range"):
             call(f"coding.FrameCoder.{name}", mesh=CODER_MESH + coding.MAX_MOTION + 1)
@@ -313,12 +325,12 @@ def test_meshes_and_motions_out_of_range_are_refused() -> None:
 
 def test_wrong_numbers_are_refused() -> None:
     wrong: dict[str, Callable[[], Any]] = {
-        "width and height": lambda: splat.Canvas(1 << 20, 1 << 20),
-        "threads is 100000": lambda: splat.Canvas(W, H, 100_000),
-        "width and height must": lambda: splat.MeshSearch(-1, H, **GRID),
-        "too many points": lambda: splat.MeshSearch(W, H, **{**GRID, "rows": 1 << 16, "columns": 1 << 16}),
-        "scale must be positive": lambda: call("splat.MeshSearch.follow", scale=0.0),
-        "count is -5": lambda: call("splat.gaussians_of_segments", count=-5, labels=LABELS - 9),
+        "width and height": lambda: splat.TiledRaster(1 << 20, 1 << 20),
+        "threads is 100000": lambda: splat.TiledRaster(W, H, 100_000),
+        "width and height must": lambda: analysis.MeshSearch(-1, H, **GRID),
+        "too many points": lambda: analysis.MeshSearch(W, H, **{**GRID, "rows": 1 << 16, "columns": 1 << 16}),
+        "scale must be positive": lambda: call("analysis.MeshSearch.follow", scale=0.0),
+        "count is -5": lambda: call("analysis.gaussians_of_segments", count=-5, labels=LABELS - 9),
         "width and height must be": lambda: coding.FrameCoder(0, 5, False, False, b""),
         "not 5x-1": lambda: call("coding.affine", width=5, height=-1),
         "n_born is 5, expected -1 to 4": lambda: call("coding.FrameCoder.encode_pframe", n_born=N + 1),
@@ -337,4 +349,4 @@ def test_wrong_numbers_are_refused() -> None:
 def test_a_projection_that_returns_something_else_is_refused() -> None:
     for made, error in ((PARAMS[:1], ValueError), (PARAMS[:, :7].copy(), ValueError), ("text", TypeError)):
         with pytest.raises(error, match="project"):
-            call("splat.Canvas.fit", active=None, project=lambda *_, made=made: made)
+            call("splat.TiledRaster.fit", active=None, project=lambda *_, made=made: made)

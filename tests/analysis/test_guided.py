@@ -7,7 +7,7 @@ import guided_twin
 import numpy as np
 import pytest
 
-native = pytest.importorskip("gscodec.splat._native")
+native = pytest.importorskip("gscodec.analysis._native")
 
 from gscodec.analysis.guided import guided_filter  # noqa: E402
 

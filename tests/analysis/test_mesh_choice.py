@@ -7,7 +7,7 @@ import pytest
 from mesh_choice_twin import Choice
 from test_mesh_motion import scene
 
-from gscodec.splat import _native
+from gscodec.analysis import _native
 
 SPACING = 24.0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import CPU_BACKENDS, open_backend
-from gscodec.splat import _native
+from gscodec.analysis import _native
 
 
 def scene(width: int, height: int, seed: int) -> np.ndarray:

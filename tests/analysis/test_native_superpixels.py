@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
 
-_native = pytest.importorskip("gscodec.splat._native")
+_native = pytest.importorskip("gscodec.analysis._native")
 
 MATRIX = OPPONENT_FROM_RGB / np.float32(255)
 MASKS = arrays(np.uint8, st.tuples(st.integers(1, 19), st.integers(1, 23)), elements=st.integers(0, 1))

@@ -13,7 +13,7 @@ import pytest
 from gscodec.analysis import network
 from gscodec.errors import GscodecError
 
-native = pytest.importorskip("gscodec.splat._native")
+native = pytest.importorskip("gscodec.analysis._native")
 
 DATA = Path(__file__).parent / "data"
 ISAS = ("baseline", "x86_64_v3", "x86_64_v4")

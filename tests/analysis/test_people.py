@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib")
-pytest.importorskip("gscodec.splat._native")
+pytest.importorskip("gscodec.analysis._native")
 
 from test_matting_portrait import Clip, iou
 

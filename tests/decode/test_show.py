@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gscodec.decode import _native
 from gscodec.decode.show import Holder, tolerances
-from gscodec.splat import _native
 
 
 def slow(before: np.ndarray, picture: np.ndarray, tolerance: np.ndarray) -> np.ndarray:

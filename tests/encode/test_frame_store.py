@@ -299,7 +299,7 @@ def test_a_card_and_the_core_see_the_same(rng, is_room_coded: bool, blend: str) 
         there, born = (0, 0), params.copy()
         if blend == "normalised":
             there = store.drawn_at(params, residual, np.array([3, 20, 30]), np.array([4, 25, 44]))
-            store.solve_newborn(born, 50, 8, 1e-3)
+            store.solve_births(born, 50, 8, 1e-3)
         arrays = store.ground, store.picture, store.matte, fitted, contrasts, residual, *there, born
         found.append((*arrays, shown, losses))
     tolerances = (0, 1e-6, 1e-6, 5e-3, 1e-3, 1e-3, 1e-3, 1e-3, 5e-3, None, None)

@@ -7,7 +7,7 @@ import pytest
 
 from gscodec.metrics import squared_error
 
-_native = pytest.importorskip("gscodec.splat._native", reason="no native core", exc_type=ImportError)
+_native = pytest.importorskip("gscodec.encode._native", reason="no native core", exc_type=ImportError)
 
 
 @pytest.mark.parametrize("inside", [0.0, 0.4, 1.0])

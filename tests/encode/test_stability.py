@@ -7,7 +7,7 @@ import pytest
 
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
 
-_native = pytest.importorskip("gscodec.splat._native", reason="no native core", exc_type=ImportError)
+_native = pytest.importorskip("gscodec.encode._native", reason="no native core", exc_type=ImportError)
 
 
 def slow(picture: np.ndarray, weight: np.ndarray, before: np.ndarray, decoded: np.ndarray, stability: float):

@@ -19,7 +19,6 @@ from gscodec.paper.quantize import (
     dequantize_codes,
     fit_codebooks,
     quantize,
-    take,
 )
 
 SIZE = 200, 120
@@ -199,13 +198,6 @@ def test_damaged_payloads_give_an_error_or_a_state(entropy: str, rng: np.random.
         assert (state.symbols[:, :2] & 0x7FFF).max(initial=0) <= MAX_HALF
         assert state.symbols[:, 2:5].max(initial=0) <= 63
         assert state.symbols[:, 5:].max(initial=0) <= 7
-
-
-def test_taking_some(rng: np.random.Generator) -> None:
-    state = some_state(rng, 10, 4)
-    some = take(state, np.array([7, 1]))
-    np.testing.assert_array_equal(some.symbols, state.symbols[[7, 1]])
-    assert some.is_room.tolist() == [True, False]
 
 
 def test_learned_tables_follow_the_gradient(rng: np.random.Generator) -> None:

@@ -70,8 +70,8 @@ class Scene:
         difference = self.raster.render(params).astype(np.float64) - self.picture
         found = float((self.weight[..., None] * difference**2).sum())
         if self.matte_term:
-            everyone = self.raster.canvas.weights(params)
-            person = self.raster.canvas.weights(np.ascontiguousarray(params[~self.is_room]))
+            everyone = self.raster.tiled.weights(params)
+            person = self.raster.tiled.weights(np.ascontiguousarray(params[~self.is_room]))
             found += MATTE_WEIGHT * float(((person / (everyone + 1e-4) - self.matte_term[0]) ** 2).sum())
         return found
 

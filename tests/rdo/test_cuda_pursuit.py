@@ -77,7 +77,7 @@ def test_curvatures_are_those_of_the_core(kind: str) -> None:
 
     params = scene.arrays.values()
     found = curvatures(scene.batch, scene.on_card, params)
-    expected = scene.raster.canvas.curvatures(scene.target, params)
+    expected = scene.raster.tiled.curvatures(scene.target, params)
     assert (np.abs(found - expected) < 2e-3 * np.abs(expected) + 1e-4 * np.abs(expected).max(axis=0)).all()
 
 

@@ -132,7 +132,7 @@ def test_an_accepted_change_is_one_that_brute_force_finds_good(seed: int) -> Non
 
 def test_every_accepted_change_lowers_the_cost_by_itself(mode: str) -> None:
     """Attempts are cut off after 1, 2, 3 … of them: the cost falls with each that was kept and stays else."""
-    from gscodec.splat import _native
+    from gscodec.rdo import _native
 
     first = None if mode == "iframe" else Scene(np.random.default_rng(9)).change_costs
     tables = (
@@ -146,8 +146,19 @@ def test_every_accepted_change_lowers_the_cost_by_itself(mode: str) -> None:
         options = _native.PursuitOptions()
         options.passes, options.lambda_, options.max_trials = 3, 0.002, trials
         a = scene.arrays
-        result = scene.raster.canvas.pursue(
-            scene.target, a.symbols, a.base, a.step, a.offset, a.low, a.high, None, *tables, first, options
+        result = _native.pursue(
+            scene.raster.tiled,
+            scene.target,
+            a.symbols,
+            a.base,
+            a.step,
+            a.offset,
+            a.low,
+            a.high,
+            None,
+            *tables,
+            first,
+            options,
         )
         now = scene.loss() + 0.002 * scene.bits(mode)
         assert result.tried == trials
@@ -179,7 +190,7 @@ def test_threads_do_not_matter(mode: str) -> None:
 
 def test_a_deadline_stops_it_soon(mode: str) -> None:
     scene = Scene(np.random.default_rng(13))
-    scene.raster.canvas.render(np.zeros((0, 8), np.float32))
+    scene.raster.tiled.render(np.zeros((0, 8), np.float32))
     effort = pursuit.Effort(1000, 1e-6)
     if mode == "iframe":
         result = pursuit.polish_iframe(scene.raster, scene.target, scene.arrays, effort, 1e-6)

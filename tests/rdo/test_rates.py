@@ -23,8 +23,8 @@ def test_larger_changes_cost_more() -> None:
 
 
 def test_a_newborn_costs_more_than_a_gaussian_of_an_iframe() -> None:
-    extra = rates.NEWBORN_GROUPS - rates.INTRA_GROUPS
-    assert extra[0, 0] == pytest.approx(rates.NEWBORN_BITS - rates.TYPICAL_INTRA_BITS)
+    extra = rates.BIRTH_GROUPS - rates.INTRA_GROUPS
+    assert extra[0, 0] == pytest.approx(rates.BIRTH_BITS - rates.TYPICAL_INTRA_BITS)
     assert np.count_nonzero(extra) == 1
     assert extra[0, 0] > 0
 

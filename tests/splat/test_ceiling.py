@@ -11,6 +11,6 @@ _native = pytest.importorskip("gscodec.splat._native", reason="no native core", 
 
 
 def test_ceilings_are_times(cpu_backend: Callable[..., Any]) -> None:
-    forward, backward = cpu_backend(8, 8).canvas.ceiling_ns()
+    forward, backward = cpu_backend(8, 8).tiled.ceiling_ns()
     assert 0 < forward < 1000
     assert 0 < backward < 1000

@@ -10,6 +10,7 @@ import pytest
 from gscodec.splat.raster import FitSchedule
 
 _native = pytest.importorskip("gscodec.splat._native")
+analysis = pytest.importorskip("gscodec.analysis._native")
 raster_cpu = pytest.importorskip("gscodec.splat.cpu.raster")
 
 W, H = 12, 9
@@ -71,12 +72,12 @@ def test_wrong_sizes_are_named(cpu) -> None:
         "residual is 9x12, expected 12x9": lambda: cpu.gradients(PARAMS, PICTURE.transpose(1, 0, 2).copy()),
         "picture is 12x8, expected 12x9": lambda: cpu.target(PICTURE[:8], PLANE),
         "weight is 11x9, expected 12x9": lambda: cpu.target(PICTURE, PLANE[:, :11].copy()),
-        "region is 11x9, expected 12x9": lambda: _native.nearest_seeds(
+        "region is 11x9, expected 12x9": lambda: analysis.nearest_seeds(
             PICTURE, MASK[:, 1:].copy(), PLANE, COUNTS
         ),
-        "density is 12x1, expected 12x9": lambda: _native.nearest_seeds(PICTURE, MASK, PLANE[:1], COUNTS),
-        "region is 12x8, expected 12x9": lambda: _native.connect(LABELS.copy(), MASK[:8], COUNTS),
-        "labels is 12x2, expected 12x9": lambda: _native.gaussians_of_segments(
+        "density is 12x1, expected 12x9": lambda: analysis.nearest_seeds(PICTURE, MASK, PLANE[:1], COUNTS),
+        "region is 12x8, expected 12x9": lambda: analysis.connect(LABELS.copy(), MASK[:8], COUNTS),
+        "labels is 12x2, expected 12x9": lambda: analysis.gaussians_of_segments(
             PIXELS, LABELS[:2], 1, 1.0, MATRIX
         ),
     }.items():
@@ -91,15 +92,15 @@ def test_wrong_numbers_are_rejected() -> None:
     with pytest.raises(ValueError, match="cannot run kernels 'mmx'"):
         raster_cpu.CpuRasterizer(5, 5, 1, "mmx")
     with pytest.raises(ValueError, match="must be positive"):
-        _native.nearest_seeds(PICTURE, MASK, PLANE, COUNTS, 0)
+        analysis.nearest_seeds(PICTURE, MASK, PLANE, COUNTS, 0)
     for counts, complaint in (([-1], "must not be negative"), ([109], "more segments"), ([0] * 256, "more")):
         with pytest.raises(ValueError, match=complaint):
-            _native.nearest_seeds(PICTURE, MASK, PLANE, np.array(counts, np.int32))
+            analysis.nearest_seeds(PICTURE, MASK, PLANE, np.array(counts, np.int32))
     for label in (3, -2):
         with pytest.raises(IndexError, match="label is past its count"):
-            _native.connect(np.full_like(LABELS, label), MASK, COUNTS)
+            analysis.connect(np.full_like(LABELS, label), MASK, COUNTS)
     with pytest.raises(IndexError, match="label is past count"):
-        _native.gaussians_of_segments(PIXELS, LABELS + 3, 3, 1.0, MATRIX)
+        analysis.gaussians_of_segments(PIXELS, LABELS + 3, 3, 1.0, MATRIX)
 
 
 def test_negative_active_index_is_rejected(cpu) -> None:

@@ -33,7 +33,7 @@ def cpu(request: pytest.FixtureRequest):
 
 
 def sums_of_weights(params: np.ndarray) -> np.ndarray:  # [N, 9] -> [H, W]
-    return raster_cpu.CpuRasterizer(W, H, blend="normalised").canvas.weights(params)
+    return raster_cpu.CpuRasterizer(W, H, blend="normalised").tiled.weights(params)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_noise_costs_what_its_width_says(fast, rng: np.random.Generator) -> None
     ones = np.ones((H, W), np.float32)
     core = raster_cpu.CpuRasterizer(W, H, blend="normalised")
     picture = core.render(params)
-    area = core.canvas.curvatures(core.target(picture, ones), params)[:, :1]
+    area = core.tiled.curvatures(core.target(picture, ones), params)[:, :1]
     expected = float((area * width[:, COLOR].astype(np.float64) ** 2 / 12).sum())
     target, noise = fast.target(picture, ones), Noise(width, np.random.default_rng(1), MIN_SCALE)
     drawn = params.copy()
@@ -207,7 +207,7 @@ def test_curvatures_predict_what_a_step_does(cpu, rng: np.random.Generator, colu
     params[:, :2] = rng.uniform((10, 8), (W - 10, H - 8), (12, 2))
     weight = rng.uniform(0.2, 1, (H, W)).astype(np.float32)
     target = cpu.target(np.zeros((H, W, 3), np.float32), weight)
-    area, *_, by_weight, uu, vv, uuuu, uuvv, vvvv = cpu.canvas.curvatures(target, params).T
+    area, *_, by_weight, uu, vv, uuuu, uuvv, vvvv = cpu.tiled.curvatures(target, params).T
     gathered = [uu, vv, uuuu, uuvv, vvvv, area, area, area, np.log(2) ** 2 * by_weight][column]
     eps = 1e-4  # small against the weights at a rim that nothing else covers
     before = cpu.render(params).astype(np.float64)
@@ -249,8 +249,8 @@ def test_updates_report_the_truth_and_lower_the_cost(cpu, rng: np.random.Generat
         found = ((cpu.render(drawn).astype(np.float64) - picture) ** 2).sum()
         if matted:
             rooms = np.concatenate([is_room, others_room])
-            weights = cpu.canvas.weights(drawn)
-            person = cpu.canvas.weights(np.ascontiguousarray(drawn[~rooms]))
+            weights = cpu.tiled.weights(drawn)
+            person = cpu.tiled.weights(np.ascontiguousarray(drawn[~rooms]))
             found += 0.05 * ((person / (weights + 1e-4) - matte()) ** 2).sum()
         return float(found)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.splat import _native
+from gscodec.analysis import _native
 
 RADIUS = 0.016  # of its windows, in long sides
 EPSILON = 6e-4  # its smoothing, in squared intensities of [0, 1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from gscodec.splat import _native
+from gscodec.analysis import _native
 
 MATCHED_SIDE = 180  # pixels of the shorter side of the pictures that are compared, at least, or all
 SMALLEST = 16  # rows or columns of them; of smaller pictures nothing moves

@@ -106,7 +106,7 @@ def make_runner(isa: str = "") -> Any:
     Args:
         isa: which build of its loops, for tests; "" takes the fastest that this processor runs.
     """
-    from gscodec.splat import _native
+    from gscodec.analysis import _native
 
     network = load_network()
     return _native.MattingNetwork(network.height, network.width, network.rows, network.weights, isa)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gscodec.splat import _native
+from gscodec.analysis import _native
 
 # (region of each pixel, uint8 [H, W]; seeds of each region, int32 [R]) -> labels, int32 [H, W]. Regions from
 # R on get no seeds; those of region r are numbered after those before it; -1: no seed is near.

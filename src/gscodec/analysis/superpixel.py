@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gscodec.analysis import _native
 from gscodec.analysis.seeds import Label
 from gscodec.errors import BackendError
-from gscodec.splat import _native
 from gscodec.splat.gaussians import (
     COLOR,
     MEAN,

@@ -137,7 +137,7 @@ def _times(clip: Clip, config: EncoderConfig, threads: int, repeats: int) -> dic
         figures |= _frames(clip, Encoder(config, raster), config, repeats)
     figures["n_pairs"] = _n_pairs(params)
     if isinstance(raster, CpuRasterizer):
-        figures["forward_ceiling_ns"], figures["backward_ceiling_ns"] = raster.canvas.ceiling_ns()
+        figures["forward_ceiling_ns"], figures["backward_ceiling_ns"] = raster.tiled.ceiling_ns()
     return figures
 
 

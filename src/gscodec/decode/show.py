@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.splat import _native
+from gscodec.decode import _native
 
 
 def tolerances(hold: int) -> np.ndarray:  # -> [3]

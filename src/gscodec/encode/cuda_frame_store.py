@@ -200,11 +200,11 @@ class CudaFrameStore:
         found = sums[rows, columns]
         return found[:, :3] / (found[:, 3:] + np.float32(GROUND)), found[:, 3]
 
-    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
+    def solve_births(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
         active = np.arange(first, len(params), dtype=np.uint32)
         self._batch.solve_colors(self._target, [params], [active], sweeps, ridge)
 
-    def polish_newborn(
+    def polish_births(
         self,
         arrays: SymbolArrays,
         others: np.ndarray,
@@ -212,7 +212,7 @@ class CudaFrameStore:
         effort: Effort,
         lambda_: float,
     ) -> None:
-        tables = (rates.INTRA_RATES, rates.NEWBORN_GROUPS)
+        tables = (rates.INTRA_RATES, rates.BIRTH_GROUPS)
         beside = {"others": others, "others_room": others_room}
         pursue(self._batch, self._target, arrays, *tables, None, effort, lambda_, **beside)
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from gscodec.analysis.seeds import nearest_seeds
 from gscodec.decode.show import Holder
-from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_iframe, polish_newborn, update_pframe
-from gscodec.splat import _native
+from gscodec.encode import _native
+from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_births, polish_iframe, update_pframe
+from gscodec.splat._native import WEIGHT_ENERGY
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import OPPONENT_FROM_RGB, opponent_from_rgb
 from gscodec.splat.raster import Rasterizer
@@ -115,9 +116,9 @@ class FrameStore(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """This and the next two: rdo.births.Surroundings, for the target; only under the normalised blend."""
 
-    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None: ...
+    def solve_births(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None: ...
 
-    def polish_newborn(
+    def polish_births(
         self,
         arrays: SymbolArrays,
         others: np.ndarray,
@@ -192,13 +193,13 @@ class CpuFrameStore:
         return nearest_seeds(self.picture, self._settings.detail)(region, counts)
 
     def contrasts(self, params: np.ndarray) -> np.ndarray:
-        return contrasts_of(self._core.canvas.curvatures(self._target, params))
+        return contrasts_of(self._core.tiled.curvatures(self._target, params))
 
     def losses(self, candidates: Sequence[np.ndarray]) -> list[float]:
-        return [self._core.canvas.loss(self._target, params) for params in candidates]
+        return [self._core.tiled.loss(self._target, params) for params in candidates]
 
     def residual(self, params: np.ndarray) -> np.ndarray:
-        return self._core.canvas.rest(self._target, params)
+        return self._core.tiled.residual(self._target, params)
 
     def update(
         self, arrays: SymbolArrays, change_costs: np.ndarray | None, effort: Effort, lambda_: float
@@ -211,13 +212,13 @@ class CpuFrameStore:
         self, params: np.ndarray, residual: np.ndarray, rows: np.ndarray, columns: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         shown = self._target_arrays[0][rows, columns] - residual[rows, columns, :3]
-        return shown, self._core.canvas.weights(params)[rows, columns]
+        return shown, self._core.tiled.weights(params)[rows, columns]
 
-    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
+    def solve_births(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
         active = np.arange(first, len(params), dtype=np.uint32)
         self._core.solve_colors(self._target, params, active, sweeps, ridge)
 
-    def polish_newborn(
+    def polish_births(
         self,
         arrays: SymbolArrays,
         others: np.ndarray,
@@ -225,7 +226,7 @@ class CpuFrameStore:
         effort: Effort,
         lambda_: float,
     ) -> None:
-        polish_newborn(self._core, self._target, arrays, effort, lambda_, others, others_room)
+        polish_births(self._core, self._target, arrays, effort, lambda_, others, others_room)
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         self._shown = self._raster.render_rgb8(params, self._ground)
@@ -272,7 +273,7 @@ def contrasts_of(curvatures: np.ndarray) -> np.ndarray:  # [N, 10] -> [N]
     """FrameStore.contrasts of Gaussians whose second derivatives were gathered (kernels.h, Curvature)."""
     found = curvatures.astype(np.float64)
     area, moved = found[:, 0], found[:, 5] + found[:, 6]
-    return np.sqrt(np.maximum(moved, 0) * _native.WEIGHT_ENERGY / np.maximum(area, 1e-9))
+    return np.sqrt(np.maximum(moved, 0) * WEIGHT_ENERGY / np.maximum(area, 1e-9))
 
 
 def roi_of(matte: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W]

@@ -15,7 +15,7 @@ CRF_PER_DOUBLING = 5.0  # λ doubles when a GOP's crf is moved by that much
 
 @dataclass(frozen=True, slots=True)
 class Lagrangian:
-    """Σ weight·d² that one bit must buy: of an I-frame's symbols, of a P-frame's, of a newborn Gaussian."""
+    """Σ weight·d² that one bit must buy: of an I-frame's symbols, of a P-frame's, of a birth."""
 
     iframe: float
     pframe: float

@@ -33,7 +33,7 @@ class PFrameSettings:
         update_passes: of the pursuit, upper bound.
         stability: weight of standing still where the source does; the picture has 1.
         room_weight: of a room pixel in the loss; a pixel of the person has 1.
-        is_room_coded: whether newborns may be the room's.
+        is_room_coded: whether births may be the room's.
     """
 
     update_passes: int

@@ -71,11 +71,6 @@ class PaperState:
         return PaperState(self.symbols.copy(), self.is_room.copy(), self.tables, self.size)
 
 
-def take(state: PaperState, order: np.ndarray) -> PaperState:
-    """The Gaussians at `order`, in that order."""
-    return PaperState(state.symbols[order], state.is_room[order], state.tables, state.size)
-
-
 def calibrated_tables(params: np.ndarray, ranges: np.ndarray = RANGES) -> PaperTables:
     """Tables for fitted Gaussians, without any search over them but the colours' codebooks (PTQ).
 

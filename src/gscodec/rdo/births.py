@@ -23,8 +23,8 @@ from gscodec.coding.quantize import (
     take,
 )
 from gscodec.rdo.birth_candidates import find_candidates
-from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_newborn
-from gscodec.rdo.rates import NEWBORN_BITS
+from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_births
+from gscodec.rdo.rates import BIRTH_BITS
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
 
@@ -47,10 +47,10 @@ class Surroundings(Protocol):
             residual: target minus that picture, float32 [H, W, 4].
         """
 
-    def solve_newborn(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
+    def solve_births(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None:
         """Set the colours of params[first:] to weighted least squares beside the others, in place."""
 
-    def polish_newborn(
+    def polish_births(
         self,
         arrays: SymbolArrays,
         others: np.ndarray,
@@ -58,11 +58,11 @@ class Surroundings(Protocol):
         effort: Effort,
         lambda_: float,
     ) -> None:
-        """pursuit.polish_newborn in the target, beside others that stay as they are."""
+        """pursuit.polish_births in the target, beside others that stay as they are."""
 
 
 class Births:
-    """Looks for newborns of frames of one size.
+    """Looks for births in frames of one size.
 
     A search that finds nothing is not repeated at once: what appears stays for a few frames.
     """
@@ -93,22 +93,20 @@ class Births:
         lambda_: float,
         most: int,
     ) -> State:
-        """Newborns that pay, in canonical order.
+        """Births that pay, in canonical order.
 
         Args:
             residual: target minus the sum of those alive, and weight, float32 [H, W, 4].
-            matte: float32 [H, W]; where it is below ½ a newborn is the room's. None: all are the person's.
+            matte: float32 [H, W]; where it is below ½ a birth is the room's. None: all are the person's.
             lambda_: Σ weight·d² that one bit must buy. most: at most so many.
         """
-        params = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
+        params, _, is_room = self._candidates(residual, matte, lambda_, most)
         target = None
         if len(params):
             target = self._core.target(
                 np.ascontiguousarray(residual[:, :, :3]), np.ascontiguousarray(residual[:, :, 3])
             )
             self._core.solve_colors(target, params, None, SWEEPS, RIDGE)
-        column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
-        is_room = np.zeros(len(params), bool) if matte is None else matte[row, column] < 0.5
         size_class, energy_class = classify(params, quality)
         born = State(np.zeros(params.shape, np.int32), size_class, energy_class, is_room, quality)
         everything = slice(None)
@@ -116,7 +114,7 @@ class Births:
         quantize_colors(params, born, everything)
         if target is not None:
             arrays = SymbolArrays(born.symbols, iframe_base(born), *affine_arrays(born, self._size))
-            polish_newborn(self._core, target, arrays, effort, lambda_)
+            polish_births(self._core, target, arrays, effort, lambda_)
         return self._kept(born)
 
     def find_among(
@@ -130,19 +128,17 @@ class Births:
         lambda_: float,
         most: int,
     ) -> State:
-        """Newborns that pay under the normalised blend, where each takes its share from those alive.
+        """Births that pay under the normalised blend, where each takes its share from those alive.
 
         Args:
             residual, matte, lambda_, most: as for `find`.
             state, alive: those alive, and their params [N, 9].
         """
-        found = find_candidates(residual, lambda_ * NEWBORN_BITS, min(most, MAX_BIRTHS))
+        found, pixels, is_room = self._candidates(residual, matte, lambda_, most)
         n = len(found)
-        column, row = (np.clip(found[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
-        is_room = np.zeros(n, bool) if matte is None else matte[row, column] < 0.5
         params = np.concatenate([found, np.zeros((n, 1), np.float32)], axis=1)
         if n:
-            shown, before = surroundings.drawn_at(alive, residual, row, column)
+            shown, before = surroundings.drawn_at(alive, residual, *pixels)
             params[:, LOG_WEIGHT] = np.log2(np.maximum(before, 2.0**-6) * SHARE)
             params[:, COLOR] = shown + found[:, COLOR] * (1 + 1 / SHARE)
         size_class, energy_class = classify(params, state.quality, np.linalg.norm(found[:, COLOR], axis=1))
@@ -154,14 +150,23 @@ class Births:
         if n:
             together = np.concatenate([alive, dequantize(born)])
             together[len(alive) :, COLOR] = params[:, COLOR]
-            surroundings.solve_newborn(together, len(alive), SWEEPS, RIDGE)
+            surroundings.solve_births(together, len(alive), SWEEPS, RIDGE)
             base = born.symbols.copy()
             quantize_colors(np.concatenate([params[:, :5], shown], axis=1), born, everything)
             base[:, COLOR] = born.symbols[:, COLOR]
             quantize_colors(together[len(alive) :], born, everything)
             arrays = SymbolArrays(born.symbols, base, *affine_arrays(born, self._size), born.is_room)
-            surroundings.polish_newborn(arrays, alive, state.is_room, effort, lambda_)
+            surroundings.polish_births(arrays, alive, state.is_room, effort, lambda_)
         return self._kept(born)
+
+    def _candidates(
+        self, residual: np.ndarray, matte: np.ndarray | None, lambda_: float, most: int
+    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Gaussians that may pay, float32 [n, 8]; row and column of each; whether it is the room's."""
+        params = find_candidates(residual, lambda_ * BIRTH_BITS, min(most, MAX_BIRTHS))
+        column, row = (np.clip(params[:, i], 0, self._size[i] - 1).astype(int) for i in (0, 1))
+        is_room = np.zeros(len(params), bool) if matte is None else matte[row, column] < 0.5
+        return params, (row, column), is_room
 
     def _kept(self, born: State) -> State:
         """Those that pay, in canonical order."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gscodec.errors import LimitError
+from gscodec.rdo import _native
 from gscodec.rdo.pursuit import Effort, SymbolArrays
 from gscodec.splat.cuda.params import THREADS, DrawParams, Scene
 from gscodec.splat.cuda.scene import CudaGaussians, CudaTarget, columns_of, expect_shape
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ROUNDS_PER_PASS = 48  # a round changes Gaussians all over the picture, but neighbours take turns
 GAUSSIANS_PER_BLOCK = 3
-STIFFNESS = 1.3  # csrc/pursuit.h
 LOCK, MAX_GRID_WIDE, SLICES, N_CURVATURES = 16, 1024, 64, 10  # rdo/csrc/pursuit.cuh
 MAX_ROUNDS = 4000  # the kernel's keys have twelve bits for them
 MAX_GAUSSIANS = 1 << 20
@@ -117,7 +117,7 @@ def pursue(
     for name in ("symbols", "base", "step", "offset", "low", "high"):
         expect_shape(name, getattr(arrays, name), (n, n_params))
     rates, groups = rates[:n_params], groups[:, : 5 if n_params > LOG_WEIGHT else 4]
-    p = PursuitParams(lambda_=lambda_, stiffness=STIFFNESS)
+    p = PursuitParams(lambda_=lambda_, stiffness=_native.PursuitOptions().stiffness)
     p.rounds, p.deadline_s = min(MAX_ROUNDS, ROUNDS_PER_PASS * effort.passes), effort.deadline_s
     sent = {
         "symbols": (arrays.symbols, np.int32),

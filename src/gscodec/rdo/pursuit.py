@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gscodec.rdo.rates import INTRA_GROUPS, INTRA_RATES, NEWBORN_GROUPS, UPDATE_GROUPS, UPDATE_RATES
-from gscodec.splat import _native
+from gscodec.rdo import _native
+from gscodec.rdo.rates import BIRTH_GROUPS, INTRA_GROUPS, INTRA_RATES, UPDATE_GROUPS, UPDATE_RATES
+from gscodec.splat._native import ABSENT_LOG_WEIGHT, MIN_SCALE, Target
 from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import LOG_WEIGHT
-
-ABSENT = np.float32(-126.0)  # log-weight of a Gaussian that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,9 @@ class SymbolArrays:
     def values(self) -> np.ndarray:
         """What the symbols stand for, rounded as coding.quantize.dequantize does it: float32 [N, 8]."""
         found = (self.symbols * self.step + self.offset).astype(np.float32)
-        found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(_native.MIN_SCALE))
+        found[:, [2, 4]] = np.maximum(found[:, [2, 4]], np.float32(MIN_SCALE))
         if found.shape[1] > LOG_WEIGHT:
-            found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = ABSENT
+            found[self.symbols[:, LOG_WEIGHT] <= self.low[:, LOG_WEIGHT], LOG_WEIGHT] = ABSENT_LOG_WEIGHT
         return found
 
 
@@ -54,35 +53,35 @@ class Effort:
 
 
 def polish_iframe(
-    raster: CpuRasterizer, target: _native.Target, arrays: SymbolArrays, effort: Effort, lambda_: float
+    raster: CpuRasterizer, target: Target, arrays: SymbolArrays, effort: Effort, lambda_: float
 ) -> _native.PursuitResult:
     """Improve an I-frame's rounded symbols in place; `arrays.base` is what each symbol is predicted to be."""
     return _pursue(raster, target, arrays, INTRA_RATES, INTRA_GROUPS, None, effort, lambda_)
 
 
-def polish_newborn(
+def polish_births(
     raster: CpuRasterizer,
-    target: _native.Target,
+    target: Target,
     arrays: SymbolArrays,
     effort: Effort,
     lambda_: float,
     others: np.ndarray | None = None,
     others_room: np.ndarray | None = None,
 ) -> _native.PursuitResult:
-    """Improve newborns in place; one that does not pay for rates.NEWBORN_BITS or so turns invisible.
+    """Improve births in place; one that does not pay for rates.BIRTH_BITS or so turns invisible.
 
     Args:
         target: the picture, or under the sum what those alive leave of it.
         others, others_room: params of those alive, and whose they are, where the target is the picture.
     """
     return _pursue(
-        raster, target, arrays, INTRA_RATES, NEWBORN_GROUPS, None, effort, lambda_, others, others_room
+        raster, target, arrays, INTRA_RATES, BIRTH_GROUPS, None, effort, lambda_, others, others_room
     )
 
 
 def update_pframe(
     raster: CpuRasterizer,
-    target: _native.Target,
+    target: Target,
     arrays: SymbolArrays,
     change_costs: np.ndarray,
     effort: Effort,
@@ -99,7 +98,7 @@ def update_pframe(
 
 def _pursue(
     raster: CpuRasterizer,
-    target: _native.Target,
+    target: Target,
     arrays: SymbolArrays,
     rates: np.ndarray,
     groups: np.ndarray,
@@ -116,7 +115,8 @@ def _pursue(
     options.deadline_s = effort.deadline_s
     options.lambda_ = lambda_
     a = arrays
-    return raster.canvas.pursue(
+    return _native.pursue(
+        raster.tiled,
         target,
         a.symbols,
         a.base,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gscodec.splat import _native
+from gscodec.rdo import _native
 
 # Rates are given by distance from the prediction: 0, 1 … RATE_ENTRIES - 1, the last for all beyond.
 _DISTANCE = np.arange(_native.RATE_ENTRIES)
@@ -47,9 +47,9 @@ INTRA_GROUPS = np.array([[11.0, 5.0, 1.5, 2.0, 1.5], [0.0, 0.0, 0.0, 0.0, 0.0]],
 TYPICAL_INTRA_BITS = 27.5  # of a Gaussian under these
 
 # Births: a Gaussian that a P-frame adds costs more than one of an I-frame, whose neighbours predict it.
-NEWBORN_BITS = 36.0
-NEWBORN_GROUPS = INTRA_GROUPS.copy()
-NEWBORN_GROUPS[0, 0] += NEWBORN_BITS - TYPICAL_INTRA_BITS
+BIRTH_BITS = 36.0
+BIRTH_GROUPS = INTRA_GROUPS.copy()
+BIRTH_GROUPS[0, 0] += BIRTH_BITS - TYPICAL_INTRA_BITS
 
 # Whole files: a talking head of 640x360 at crf 26, where rate control starts. Later GOPs do not depend on it.
 TYPICAL_IFRAME_KBIT, TYPICAL_PFRAME_KBIT = 28.0, 1.15

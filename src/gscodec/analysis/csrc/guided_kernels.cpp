@@ -8,7 +8,7 @@
 // Windows are a few pixels wide, so their sums are added up afresh: cheaper sums, made of the neighbour's, collect
 // rounding errors that the small covariances do not forgive. tests/analysis/guided_twin.py says the same with OpenCV.
 #include "matting_kernels.h"
-#include "splat/cpu/csrc/vectors.h"
+#include "csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {

@@ -5,9 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "csrc/array_types.h"
 #include "csrc/arrays.h"
-#include "splat/cpu/csrc/bindings.h"
-#include "splat/cpu/csrc/kernels.h"
 #include "network.h"
 
 namespace gscodec {
@@ -16,15 +15,16 @@ namespace {
 using namespace bindings;
 using namespace nb::literals;
 
+using Weights = nb::ndarray<const float, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, MattingNetwork::ROW>, nb::c_contig, nb::device::cpu>;
 
 constexpr int MAX_SIDE = 4096;  // of the picture that a network takes
 constexpr int MAX_LAYERS = 4096;
 
 const MattingKernels& kernels_of(const std::string& isa) {
-  const Kernels* kernels = find_kernels(isa.c_str());
+  const MattingKernels* kernels = find_matting_kernels(isa.c_str());
   if (!kernels) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
-  return *kernels->matting;
+  return *kernels;
 }
 
 MattingNetwork* make_network(int height, int width, Rows rows, Weights weights, const std::string& isa) {

@@ -40,6 +40,7 @@ static inline std::size_t guided_scratch(const GuidedPicture& p) {
 }
 
 struct MattingKernels {
+  const char* name;
   // For each of n_out channels o and each of n pixels i
   //   out[o·out_stride + i] = activation(bias[o] + Σ_k weights[k·n_out + o] · in[k][i]) + addend[o·out_stride + i],
   // without the last term where addend is null.
@@ -60,5 +61,8 @@ struct MattingKernels {
   // out[height, width] = the matte at the picture's size; `at` and `row` have width + MATTING_PAD elements.
   void (*guided)(const GuidedPicture& p, float* scratch, int32_t* at, float* row, float* out);
 };
+
+// The widest table this processor can run, or the one named by `name` ("" = widest); null if it can't.
+const MattingKernels* find_matting_kernels(const char* name);
 
 }  // namespace gscodec

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "mesh_motion.h"
+#include "splat/csrc/gaussian.h"
 
 namespace gscodec {
 
@@ -22,7 +23,7 @@ namespace {
 constexpr int CHOICE_LEVEL = 1;  // of the pyramid: finer texture than there a picture of Gaussians has not
 constexpr int SWEEPS = 3;        // over all points; few change after the first
 // A grey code value as luma of a sum whose colours are in [0, 1], squared.
-constexpr float LUMA_SQ = 3.0f / (255.0f * 255.0f);
+constexpr float LUMA_SQ = WHITE_LUMA_SQ / (255.0f * 255.0f);
 
 // Bits of a value that lies so far from what its neighbours suggest, roughly.
 struct BitsTable {
@@ -128,7 +129,7 @@ class Choice {
   // Bits of a point's value and of those that are guessed from it.
   float bits_around(int row, int column, int k) const {
     float sum = bits(mesh_[2 * index(row, column) + k] - guess(row, column, k));
-    for (const auto [r, c] : {std::pair{row, column + 1}, std::pair{row + 1, column}})
+    for (const auto& [r, c] : {std::pair{row, column + 1}, std::pair{row + 1, column}})
       if (is_used(r, c)) sum += bits(mesh_[2 * index(r, c) + k] - guess(r, c, k));
     return sum;
   }

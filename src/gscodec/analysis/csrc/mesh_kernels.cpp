@@ -1,11 +1,10 @@
 // The hot loops of the search for a mesh of displacements (mesh_motion.cpp).
-#include "splat/cpu/csrc/kernels.h"
-#include "splat/cpu/csrc/vectors.h"
+#include "mesh_kernels.h"
+
+#include "csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
-
-constexpr float ROBUST = 10.0f;  // code values of a residual that counts by half
 
 GS_INLINE Vec clamped(Vec x, float high) { return smaller(splat(high), larger(splat(0.0f), x)); }
 
@@ -82,6 +81,8 @@ void band_factor(float* a, int n, int width) {
     }
   }
 }
+
+extern const MeshKernels mesh_kernels = {GSCODEC_STRING(GSCODEC_ISA), mesh_run, band_factor};
 
 }  // namespace GSCODEC_ISA
 }  // namespace gscodec

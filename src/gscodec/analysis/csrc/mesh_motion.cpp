@@ -22,7 +22,6 @@ namespace {
 constexpr int BLOCK_LOG2 = 3;  // points count for blocks of 8x8 pixels, and half for those around
 constexpr int N_LEVELS = 4;
 constexpr int SMALLEST = 12;              // rows or columns of the coarsest level, at least
-constexpr float ROBUST = 10.0f;           // code values of a residual that counts by half in a drift
 constexpr float SMOOTHNESS = 0.2f;        // of neighbouring points, against the mean of the data's own stiffness
 constexpr int STEPS = 3, LAST_STEPS = 2;  // of a level; of the finest
 constexpr int DRIFT_LEVEL = 2;            // of the pyramid, where a drift is looked for
@@ -86,7 +85,7 @@ class Banded {
   float& at(int i, int j) { return i >= j ? column(j)[i - j] : column(i)[j - i]; }
 
   // x = a⁻¹·x; a is overwritten.
-  void solve(const Kernels& kernels, std::vector<float>& x) {
+  void solve(const MeshKernels& kernels, std::vector<float>& x) {
     kernels.band_factor(a_.data(), n_, width_);
     for (int j = 0; j < n_; ++j) {
       const float* c = column(j);
@@ -114,7 +113,7 @@ struct Run {
 class Level {
  public:
   Level(const Plane& before, const Plane& now, const Blocks& blocks, int block_log2, const MeshGrid& grid,
-        int pixels_per_step, const Kernels& kernels)
+        int pixels_per_step, const MeshKernels& kernels)
       : before_(before),
         now_(now),
         blocks_(blocks),
@@ -265,12 +264,12 @@ class Level {
   std::vector<Run> runs_;                       // of every row
   std::vector<float> share_x_, weight_, line_;  // of a row: its pixels' shares and weights, its points' displacements
   int weighed_ = -1;                            // row of blocks that weight_ is of
-  const Kernels& kernels_;
+  const MeshKernels& kernels_;
 };
 
 }  // namespace
 
-MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels)
+MeshSearch::MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const MeshKernels& kernels)
     : grid_(grid),
       pixels_per_step_(pixels_per_step),
       kernels_(kernels),

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "splat/cpu/csrc/kernels.h"
+#include "mesh_kernels.h"
 
 namespace gscodec {
 
@@ -32,7 +32,7 @@ class Plane {
 class MeshSearch {
  public:
   // `pixels_per_step`: a larger area is looked at by every second, fourth … row in turn.
-  MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const Kernels& kernels);
+  MeshSearch(int width, int height, const MeshGrid& grid, int pixels_per_step, const MeshKernels& kernels);
 
   void look(const uint8_t* grey);  // the next picture
 
@@ -40,10 +40,10 @@ class MeshSearch {
   // it at x, around the points, float [n, 2]. Without a picture before: none.
   void fit(const float* points, int n, float* mesh) const;
 
-  // Which whole mesh to say for a wanted one, both in units of `unit` pixels [rows, columns, 2]: near it where the last
-  // picture shows a deviation, cheap to say elsewhere.
+  // Which integer mesh to code for a wanted one, both in units of `unit` pixels [rows, columns, 2]: near it where the
+  // last picture shows a deviation, cheap to code elsewhere.
   //   points, weights: what matters, float [n, 2], and how much a pixel there does, [n].
-  //   used: points that are said, [rows, columns]; others become 0. lambda: squared error that one bit must buy.
+  //   used: points that are coded, [rows, columns]; others become 0. lambda: squared error that one bit must buy.
   void choose(const float* points, const float* weights, int n, const float* wanted, const uint8_t* used, float unit,
               float lambda, int32_t* mesh) const;
 
@@ -61,7 +61,7 @@ class MeshSearch {
  private:
   MeshGrid grid_;
   int pixels_per_step_;
-  const Kernels& kernels_;
+  const MeshKernels& kernels_;
   int n_seen_ = 0;
   std::vector<Plane> before_, now_;  // from fine to coarse
 };

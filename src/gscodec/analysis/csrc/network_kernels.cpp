@@ -6,7 +6,7 @@
 // that is loaded serves all channels of the block, each weight all its vectors.
 #include "matting_kernels.h"
 
-#include "splat/cpu/csrc/vectors.h"
+#include "csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
@@ -155,7 +155,8 @@ void upscale_row(const float* __restrict__ near, const float* __restrict__ far, 
 // guided_kernels.cpp
 void guided(const GuidedPicture& p, float* scratch, int32_t* at, float* row, float* out);
 
-extern const MattingKernels matting_kernels = {combine, weigh, mix, sum_of, part, upscale_row, interleave, guided};
+extern const MattingKernels matting_kernels = {
+    GSCODEC_STRING(GSCODEC_ISA), combine, weigh, mix, sum_of, part, upscale_row, interleave, guided};
 
 }  // namespace GSCODEC_ISA
 }  // namespace gscodec

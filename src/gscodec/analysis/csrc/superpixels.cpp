@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "splat/csrc/gaussian.h"
+#include "superpixel_constants.h"
 
 namespace gscodec {
 namespace {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "splat/csrc/gaussian.h"
+
 namespace gscodec {
 
 void steady(float* picture, float* weight, const float* before, const uint8_t* decoded, const float* matrix,
             float stability, std::size_t n) {
-  const float codes = 255.0f / std::sqrt(3.0f);  // of one unit of luma
+  const float codes = 255.0f / WHITE_LUMA;  // of one unit of luma
   float m[9];
   for (int j = 0; j < 9; ++j) m[j] = matrix[j] / 255.0f;
   for (std::size_t i = 0; i < n; ++i) {

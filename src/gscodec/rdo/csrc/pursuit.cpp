@@ -16,7 +16,6 @@ constexpr unsigned GROUPS[] = {
     LUMA, COLORS, MU, MU | LUMA, SHAPE, MU | SHAPE, MU | SHAPE | COLORS, WEIGHT, WEIGHT | COLORS, WEIGHT | MU | SHAPE,
 };
 constexpr float MAX_STIFFNESS = 1e4f;  // from here on a Gaussian's candidates have failed too often
-constexpr float NO_WEIGHT = -126.0f;   // log-weight of a Gaussian that is not there
 
 using Block = double[MAX_PARAMS][MAX_PARAMS];
 
@@ -73,15 +72,15 @@ void solve_group(const Block& h, const float* g, unsigned group, double x[MAX_PA
 
 class Pursuit {
  public:
-  Pursuit(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+  Pursuit(TiledRaster& raster, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
           const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options)
-      : canvas_(canvas),
-        passes_(passes_for(canvas, target)),
+      : raster_(raster),
+        passes_(passes_for(raster, target)),
         target_(target),
         a_(arrays),
         is_room_(is_room),
         n_(n),
-        n_params_(canvas.n_params),
+        n_params_(raster.n_params),
         acc_floats_(passes_.channels * TILE_PIXELS),
         rate_(rate),
         o_(options),
@@ -93,10 +92,10 @@ class Pursuit {
     gradient_.resize(std::size_t(n) * n_params_);
     candidates_.resize(n);
     curvature_.resize(n);
-    sums_.resize(std::size_t(canvas.n_tiles) * acc_floats_);
+    sums_.resize(std::size_t(raster.n_tiles) * acc_floats_);
     e_.resize(sums_.size());
-    fields_.resize(std::size_t(canvas.n_tiles) * N_SQUARES * TILE_PIXELS);
-    loss_.assign(canvas.n_tiles, 0);
+    fields_.resize(std::size_t(raster.n_tiles) * N_SQUARES * TILE_PIXELS);
+    loss_.assign(raster.n_tiles, 0);
     draw_all(others);
   }
 
@@ -121,11 +120,11 @@ class Pursuit {
   float* tile(Tiles& tiles, uint32_t t) { return tiles.data() + std::size_t(t) * acc_floats_; }
   float* field(uint32_t t) { return fields_.data() + std::size_t(t) * N_SQUARES * TILE_PIXELS; }
   const float* weight_of(uint32_t t) { return target_.weight.data() + std::size_t(t) * TILE_PIXELS; }
-  int x0(uint32_t t) const { return int(t) % canvas_.tiles_x * TILE_W; }
-  int y0(uint32_t t) const { return int(t) / canvas_.tiles_x * TILE_H; }
+  int x0(uint32_t t) const { return int(t) % raster_.tiles_x * TILE_W; }
+  int y0(uint32_t t) const { return int(t) / raster_.tiles_x * TILE_H; }
 
   bool is_visible(int i, const int32_t* s) const {
-    if (canvas_.normalised) return s[LOG_WEIGHT] > a_.low[std::size_t(i) * n_params_ + LOG_WEIGHT];
+    if (raster_.normalised) return s[LOG_WEIGHT] > a_.low[std::size_t(i) * n_params_ + LOG_WEIGHT];
     return s[5] || s[6] || s[7];
   }
 
@@ -135,7 +134,7 @@ class Pursuit {
       params_[row + j] = float(a_.symbols[row + j] * a_.step[row + j] + a_.offset[row + j]);
     params_[row + 2] = std::max(params_[row + 2], MIN_SCALE);
     params_[row + 4] = std::max(params_[row + 4], MIN_SCALE);
-    if (canvas_.normalised && !is_visible(i, symbol(i))) params_[row + LOG_WEIGHT] = NO_WEIGHT;
+    if (raster_.normalised && !is_visible(i, symbol(i))) params_[row + LOG_WEIGHT] = ABSENT_LOG_WEIGHT;
   }
 
   float cost(int j, int distance) const {
@@ -148,7 +147,7 @@ class Pursuit {
   float bits(int i, const int32_t* s) const {
     if (!rate_.first && !is_visible(i, s)) return 0.0f;  // it will not be coded
     const int32_t* base = a_.base + std::size_t(i) * n_params_;
-    const int n_groups = canvas_.normalised ? N_GROUPS : N_GROUPS - 1;
+    const int n_groups = raster_.normalised ? N_GROUPS : N_GROUPS - 1;
     float group[N_GROUPS] = {};
     bool moved[N_GROUPS] = {};
     for (int j = 0; j < n_params_; ++j) {
@@ -168,37 +167,37 @@ class Pursuit {
   void draw_all(const OtherGaussians& others) {
     std::vector<Prepared> prepared;
     Coverage coverage;
-    canvas_.prepare(others.params, others.n, prepared, others.is_room);
-    canvas_.cover(prepared, others.params, coverage);
+    raster_.prepare(others.params, others.n, prepared, others.is_room);
+    raster_.cover(prepared, others.params, coverage);
     const auto add = [&](int t, const float* acc) {
       float* to = tile(sums_, uint32_t(t));
       for (int p = 0; p < acc_floats_; ++p) to[p] += acc[p];
     };
-    if (others.n) canvas_.forward(passes_, prepared, coverage, add);
-    canvas_.prepare(params_.data(), n_, prepared_, is_room_);
-    canvas_.cover(prepared_, params_.data(), coverage);
+    if (others.n) raster_.forward(passes_, prepared, coverage, add);
+    raster_.prepare(params_.data(), n_, prepared_, is_room_);
+    raster_.cover(prepared_, params_.data(), coverage);
     tiles_of_.resize(n_);
     for (int i = 0; i < n_; ++i)
       tiles_of_[i].assign(coverage.gaussian_tiles.begin() + coverage.gaussian_begin[i],
                           coverage.gaussian_tiles.begin() + coverage.gaussian_begin[i + 1]);
-    touching_.resize(canvas_.n_tiles);
-    for (int t = 0; t < canvas_.n_tiles; ++t)
+    touching_.resize(raster_.n_tiles);
+    for (int t = 0; t < raster_.n_tiles; ++t)
       touching_[t].assign(coverage.tile_gaussians.begin() + coverage.tile_begin[t],
                           coverage.tile_gaussians.begin() + coverage.tile_begin[t + 1]);
-    canvas_.forward(passes_, prepared_, coverage, [&](int t, const float* acc) {
+    raster_.forward(passes_, prepared_, coverage, [&](int t, const float* acc) {
       add(t, acc);
       const float* sums = tile(sums_, uint32_t(t));
       double roi = 0;
       loss_[t] = passes_.residual(sums, target_.tile(t), tile(e_, uint32_t(t)), &roi);
       passes_.squares(sums, weight_of(uint32_t(t)), field(uint32_t(t)));
     });
-    canvas_.pool.run(n_, 16, [&](int begin, int end) {
+    raster_.pool.run(n_, 16, [&](int begin, int end) {
       for (int i = begin; i < end; ++i) gather_curvature(i);
     });
   }
 
   void gather_curvature(int i) {
-    canvas_.kernels.gather_squares(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x,
+    raster_.kernels.gather_squares(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), raster_.tiles_x,
                                    fields_.data(), &curvature_[i]);
   }
 
@@ -217,7 +216,7 @@ class Pursuit {
       }
       delta[j] = 0;
     }
-    if (canvas_.normalised)
+    if (raster_.normalised)
       delta[LOG_WEIGHT] = a_.low[row + LOG_WEIGHT] - s[LOG_WEIGHT];
     else
       for (int j = 5; j < N_PARAMS; ++j) delta[j] = -s[j];
@@ -228,14 +227,14 @@ class Pursuit {
   void value(int i) {
     stale_[i] = 0;
     Moments m;
-    passes_.gather(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), canvas_.tiles_x, e_.data(), &m);
+    passes_.gather(prepared_[i], tiles_of_[i].data(), int(tiles_of_[i].size()), raster_.tiles_x, e_.data(), &m);
     const float* p = param(i);
     natural_gradient(m, invert(p[2], p[3], p[4], 1.0f), n_params_, &gradient_[std::size_t(i) * n_params_]);
     propose(i);
   }
 
   void value_stale() {
-    canvas_.pool.run(n_, 16, [&](int begin, int end) {
+    raster_.pool.run(n_, 16, [&](int begin, int end) {
       for (int i = begin; i < end; ++i)
         if (stale_[i]) value(i);
     });
@@ -281,10 +280,10 @@ class Pursuit {
     pair[0].person = -pair[0].person;
     for (int j = 0; j < n_params_; ++j) symbol(i)[j] += candidates_[i].delta[j];
     dequantize(i);
-    canvas_.prepare_one(param(i), pair[1], is_room_ && is_room_[i]);
+    raster_.prepare_one(param(i), pair[1], is_room_ && is_room_[i]);
     std::vector<uint32_t>& now = scratch_;
     now.clear();
-    append_tiles(canvas_, param(i), now);
+    append_tiles(raster_, param(i), now);
     footprint_ = tiles_of_[i];
     footprint_.insert(footprint_.end(), now.begin(), now.end());
     std::sort(footprint_.begin(), footprint_.end());
@@ -396,7 +395,7 @@ class Pursuit {
     };
     if (h[5][5] > 0)
       for (unsigned group : GROUPS) {
-        if (group & WEIGHT && !canvas_.normalised) continue;
+        if (group & WEIGHT && !raster_.normalised) continue;
         double x[MAX_PARAMS];
         int32_t delta[MAX_PARAMS];
         solve_group(h, g, group, x);
@@ -414,7 +413,7 @@ class Pursuit {
     candidates_[i] = best;
   }
 
-  Canvas& canvas_;
+  TiledRaster& raster_;
   const BlendKernels& passes_;
   const Target& target_;
   const SymbolArrays& a_;
@@ -440,9 +439,9 @@ class Pursuit {
 
 }  // namespace
 
-PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+PursuitResult pursue(TiledRaster& raster, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
                      const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options) {
-  return Pursuit(canvas, target, arrays, is_room, n, others, rate, options).run();
+  return Pursuit(raster, target, arrays, is_room, n, others, rate, options).run();
 }
 
 }  // namespace gscodec

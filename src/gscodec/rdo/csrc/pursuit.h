@@ -55,7 +55,7 @@ struct OtherGaussians {
 };
 
 // `is_room` [n]: needed where the target has a matte.
-PursuitResult pursue(Canvas& canvas, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
+PursuitResult pursue(TiledRaster& raster, const Target& target, const SymbolArrays& arrays, const bool* is_room, int n,
                      const OtherGaussians& others, const RateModel& rate, const PursuitOptions& options);
 
 }  // namespace gscodec

@@ -23,17 +23,17 @@ class CpuRasterizer:
     def __init__(self, width: int, height: int, threads: int = 1, isa: str = "", blend: str = "sum") -> None:
         """`isa`: baseline, x86_64_v3 or x86_64_v4 forces one build of the kernels; "" takes the widest."""
         self.width, self.height, self.blend = width, height, blend
-        self.canvas = _native.Canvas(width, height, threads, isa, blend == "normalised")
+        self.tiled = _native.TiledRaster(width, height, threads, isa, blend == "normalised")
 
     @property
     def isa(self) -> str:
-        return str(self.canvas.isa)
+        return str(self.tiled.isa)
 
     def render(self, params: np.ndarray) -> np.ndarray:
-        return self.canvas.render(params)
+        return self.tiled.render(params)
 
     def render_rgb8(self, params: np.ndarray, ground: np.ndarray | None = None) -> np.ndarray:
-        return self.canvas.render_rgb8(params, RGB_FROM_OPPONENT, NO_GROUND if ground is None else ground)
+        return self.tiled.render_rgb8(params, RGB_FROM_OPPONENT, NO_GROUND if ground is None else ground)
 
     def render_person(
         self,
@@ -43,10 +43,10 @@ class CpuRasterizer:
         ground: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         ground = NO_GROUND if ground is None else ground
-        return self.canvas.render_person(params, is_room, RGB_FROM_OPPONENT, ground, background)
+        return self.tiled.render_person(params, is_room, RGB_FROM_OPPONENT, ground, background)
 
     def gradients(self, params: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        return self.canvas.gradients(params, residual)
+        return self.tiled.gradients(params, residual)
 
     def target(
         self,
@@ -55,7 +55,7 @@ class CpuRasterizer:
         matte: np.ndarray | None = None,
         matte_weight: float = 0.0,
     ) -> _native.Target:
-        return self.canvas.target(picture, weight, matte, matte_weight)
+        return self.tiled.target(picture, weight, matte, matte_weight)
 
     def fit(
         self,
@@ -69,13 +69,13 @@ class CpuRasterizer:
         options = _native.FitOptions()
         for f in fields(schedule):
             setattr(options, f.name, getattr(schedule, f.name))
-        r = self.canvas.fit(target, params, active, options, project, is_room)
+        r = self.tiled.fit(target, params, active, options, project, is_room)
         return FitResult(r.iterations, r.loss, r.roi_mse, r.finite)
 
     def solve_colors(
         self, target: _native.Target, params: np.ndarray, active: np.ndarray | None, sweeps: int, ridge: float
     ) -> float:
-        return self.canvas.solve_colors(target, params, active, sweeps, ridge)
+        return self.tiled.solve_colors(target, params, active, sweeps, ridge)
 
 
 def make(width: int, height: int, threads: int, blend: str = "sum") -> CpuRasterizer:

@@ -34,6 +34,11 @@ constexpr int MAX_PARAMS = 9;
 constexpr float GROUND = 1e-4f;
 // Of b: beyond it one Gaussian covers another altogether.
 constexpr float MAX_LOG_WEIGHT = 8.0f;
+// b of a Gaussian that is not there: 2^b is the smallest weight that a float can still hold to full precision.
+constexpr float ABSENT_LOG_WEIGHT = -126.0f;
+// Luma of white in the opponent colours, (R + G + B)/√3 with each in [0, 1], and its square.
+constexpr float WHITE_LUMA = 1.7320508075688772f;
+constexpr float WHITE_LUMA_SQ = 3.0f;
 constexpr float LN2 = 0.69314718055994531f;
 
 // Inverse of the Cholesky factor: u = dx·inv_l1, v = dy·inv_l3 + shear·dx.

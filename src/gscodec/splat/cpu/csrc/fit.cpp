@@ -9,18 +9,18 @@
 
 namespace gscodec {
 
-Target::Target(const Canvas& canvas, const float* picture_in, const float* weight_in, const float* matte_in,
+Target::Target(const TiledRaster& raster, const float* picture_in, const float* weight_in, const float* matte_in,
                float matte_weight_in)
-    : width(canvas.width), height(canvas.height), matte_weight(matte_weight_in) {
+    : width(raster.width), height(raster.height), matte_weight(matte_weight_in) {
   if (matte_in) {
-    canvas.to_tiles(matte_in, 1, matte);
-    for (int t = 0; t < canvas.n_tiles; ++t)  // what lies beyond the picture has no weight there either
+    raster.to_tiles(matte_in, 1, matte);
+    for (int t = 0; t < raster.n_tiles; ++t)  // what lies beyond the picture has no weight there either
       for (int i = 0; i < TILE_PIXELS; ++i)
-        if (t % canvas.tiles_x * TILE_W + i % TILE_W >= width || t / canvas.tiles_x * TILE_H + i / TILE_W >= height)
+        if (t % raster.tiles_x * TILE_W + i % TILE_W >= width || t / raster.tiles_x * TILE_H + i / TILE_W >= height)
           matte.data()[std::size_t(t) * TILE_PIXELS + i] = OUTSIDE;
   }
-  canvas.to_tiles(picture_in, N_COLORS, picture);
-  canvas.to_tiles(weight_in, 1, weight);
+  raster.to_tiles(picture_in, N_COLORS, picture);
+  raster.to_tiles(weight_in, 1, weight);
   for (std::size_t i = 0; i < weight.size(); ++i) roi_pixels += weight.data()[i] > 0.5f;
 }
 
@@ -47,9 +47,9 @@ struct Subset {
   std::unique_ptr<bool[]> is_room;
   Tiles others;  // empty when all are active
 
-  Subset(Canvas& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n, const uint32_t* active,
-         int n_active)
-      : stride(canvas.n_params), floats(passes.channels * TILE_PIXELS) {
+  Subset(TiledRaster& raster, const BlendKernels& passes, const float* all, const bool* rooms, int n,
+         const uint32_t* active, int n_active)
+      : stride(raster.n_params), floats(passes.channels * TILE_PIXELS) {
     if (active) {
       index.assign(active, active + n_active);
     } else {
@@ -61,26 +61,26 @@ struct Subset {
       std::memcpy(&params[i * stride], all + std::size_t(index[i]) * stride, stride * sizeof(float));
     is_room.reset(new bool[index.size() + 1]{});
     for (std::size_t i = 0; rooms && i < index.size(); ++i) is_room[i] = rooms[index[i]];
-    if (int(index.size()) < n) draw_others(canvas, passes, all, rooms, n);
+    if (int(index.size()) < n) draw_others(raster, passes, all, rooms, n);
   }
 
-  void draw_others(Canvas& canvas, const BlendKernels& passes, const float* all, const bool* rooms, int n) {
+  void draw_others(TiledRaster& raster, const BlendKernels& passes, const float* all, const bool* rooms, int n) {
     std::vector<char> is_active(n, 0);
     for (uint32_t i : index) is_active[i] = 1;
-    std::vector<float> rest;
-    std::unique_ptr<bool[]> rest_rooms(new bool[n + 1]{});
-    int n_rest = 0;
+    std::vector<float> fixed;
+    std::unique_ptr<bool[]> fixed_rooms(new bool[n + 1]{});
+    int n_fixed = 0;
     for (int i = 0; i < n; ++i) {
       if (is_active[i]) continue;
-      rest.insert(rest.end(), all + std::size_t(i) * stride, all + std::size_t(i + 1) * stride);
-      rest_rooms[n_rest++] = rooms && rooms[i];
+      fixed.insert(fixed.end(), all + std::size_t(i) * stride, all + std::size_t(i + 1) * stride);
+      fixed_rooms[n_fixed++] = rooms && rooms[i];
     }
     std::vector<Prepared> prepared;
     Coverage coverage;
-    canvas.prepare(rest.data(), n_rest, prepared, rest_rooms.get());
-    canvas.cover(prepared, rest.data(), coverage);
-    others.resize(std::size_t(canvas.n_tiles) * floats);
-    canvas.forward(passes, prepared, coverage,
+    raster.prepare(fixed.data(), n_fixed, prepared, fixed_rooms.get());
+    raster.cover(prepared, fixed.data(), coverage);
+    others.resize(std::size_t(raster.n_tiles) * floats);
+    raster.forward(passes, prepared, coverage,
                    [&](int t, const float* acc) { std::copy_n(acc, floats, tile_of(others, t, floats)); });
   }
 
@@ -147,19 +147,19 @@ void step(float* p, int n_params, Momentum& a, const float* gradient, const FitO
 
 }  // namespace
 
-FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const bool* is_room, const uint32_t* active,
-              int n_active, const FitOptions& o, const Project& project) {
-  const BlendKernels& passes = passes_for(canvas, target);
-  Subset subset(canvas, passes, params, is_room, n, active, n_active);
-  const int count = subset.size(), stride = canvas.n_params, floats = subset.floats;
+FitResult fit(TiledRaster& raster, const Target& target, float* params, int n, const bool* is_room,
+              const uint32_t* active, int n_active, const FitOptions& o, const Project& project) {
+  const BlendKernels& passes = passes_for(raster, target);
+  Subset subset(raster, passes, params, is_room, n, active, n_active);
+  const int count = subset.size(), stride = raster.n_params, floats = subset.floats;
   std::vector<Prepared> gaussians;
   Coverage coverage;
   std::vector<Momentum> momentum(count, Momentum{});
   Tiles e;
-  e.resize(std::size_t(canvas.n_tiles) * floats);
-  std::vector<double> tile_loss(canvas.n_tiles), tile_roi(canvas.n_tiles);
-  std::vector<char> drawn(canvas.n_tiles, 1);  // tiles whose loss may have changed since last time
-  const float limit = float(std::max(canvas.width, canvas.height));
+  e.resize(std::size_t(raster.n_tiles) * floats);
+  std::vector<double> tile_loss(raster.n_tiles), tile_roi(raster.n_tiles);
+  std::vector<char> drawn(raster.n_tiles, 1);  // tiles whose loss may have changed since last time
+  const float limit = float(std::max(raster.width, raster.height));
   FitResult result;
   double loss_before = 0;
   const Deadline deadline(o.deadline_s);
@@ -168,17 +168,17 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
   for (int it = 0;; ++it) {
     if (project) project(subset.params.data(), gradients.data(), projected.data());
     const float* drawn_params = project ? projected.data() : subset.params.data();
-    canvas.prepare(drawn_params, count, gaussians, subset.is_room.get());
-    canvas.cover(gaussians, drawn_params, coverage);
-    canvas.pool.run(canvas.n_tiles, 32, [&](int begin, int end) {
+    raster.prepare(drawn_params, count, gaussians, subset.is_room.get());
+    raster.cover(gaussians, drawn_params, coverage);
+    raster.pool.run(raster.n_tiles, 32, [&](int begin, int end) {
       alignas(64) float acc[MAX_CHANNELS * TILE_PIXELS];
       for (int t = begin; t < end; ++t) {
         const uint32_t first = coverage.tile_begin[t];
         const int length = int(coverage.tile_begin[t + 1] - first);
         if (!length && !drawn[t]) continue;
         drawn[t] = length != 0;
-        passes.accumulate(gaussians.data(), coverage.tile_gaussians.data() + first, length, t % canvas.tiles_x * TILE_W,
-                          t / canvas.tiles_x * TILE_H, acc);
+        passes.accumulate(gaussians.data(), coverage.tile_gaussians.data() + first, length, t % raster.tiles_x * TILE_W,
+                          t / raster.tiles_x * TILE_H, acc);
         subset.add_others(t, acc);
         tile_roi[t] = 0;
         tile_loss[t] = passes.residual(acc, target.tile(t), tile_of(e, t, floats), &tile_roi[t]);
@@ -200,12 +200,12 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
     const float phase = float(it) / float(std::max(1, o.iterations));
     const float rate = o.final_rate + (1 - o.final_rate) * 0.5f * (1 + std::cos(3.14159265f * phase));
     const float fix1 = 1 / (1 - std::pow(o.beta1, float(it + 1))), fix2 = 1 / (1 - std::pow(o.beta2, float(it + 1)));
-    canvas.pool.run(count, 16, [&](int begin, int end) {
+    raster.pool.run(count, 16, [&](int begin, int end) {
       for (int i = begin; i < end; ++i) {
         const uint32_t first = coverage.gaussian_begin[i];
         Moments m;
         passes.gather(gaussians[i], coverage.gaussian_tiles.data() + first, int(coverage.gaussian_begin[i + 1] - first),
-                      canvas.tiles_x, e.data(), &m);
+                      raster.tiles_x, e.data(), &m);
         const std::size_t row = std::size_t(i) * stride;
         const float* p = drawn_params + row;
         float gradient[MAX_PARAMS];
@@ -223,33 +223,33 @@ FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const 
   return result;
 }
 
-double loss(Canvas& canvas, const Target& target, const float* params, int n) {
+double loss(TiledRaster& raster, const Target& target, const float* params, int n) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
-  canvas.prepare(params, n, gaussians);
-  canvas.cover(gaussians, params, coverage);
-  std::vector<double> tile_loss(canvas.n_tiles);
-  canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
+  raster.prepare(params, n, gaussians);
+  raster.cover(gaussians, params, coverage);
+  std::vector<double> tile_loss(raster.n_tiles);
+  raster.forward(gaussians, coverage, [&](int t, const float* acc) {
     alignas(64) float e[MAX_CHANNELS * TILE_PIXELS];
     double roi = 0;
-    tile_loss[t] = canvas.blend.residual(acc, target.tile(t), e, &roi);
+    tile_loss[t] = raster.blend.residual(acc, target.tile(t), e, &roi);
   });
   return std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
 }
 
-void rest(Canvas& canvas, const Target& target, const float* params, int n, float* out) {
+void residual(TiledRaster& raster, const Target& target, const float* params, int n, float* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
-  canvas.prepare(params, n, gaussians);
-  canvas.cover(gaussians, params, coverage);
-  canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
-    const int x0 = t % canvas.tiles_x * TILE_W, y0 = t / canvas.tiles_x * TILE_H;
-    const int columns = std::min(TILE_W, canvas.width - x0), rows = std::min(TILE_H, canvas.height - y0);
+  raster.prepare(params, n, gaussians);
+  raster.cover(gaussians, params, coverage);
+  raster.forward(gaussians, coverage, [&](int t, const float* acc) {
+    const int x0 = t % raster.tiles_x * TILE_W, y0 = t / raster.tiles_x * TILE_H;
+    const int columns = std::min(TILE_W, raster.width - x0), rows = std::min(TILE_H, raster.height - y0);
     const float *picture = target_of(target, t), *weight = weight_of(target, t);
     alignas(64) float shown[TILE_FLOATS];
-    canvas.blend.show(acc, shown);
+    raster.blend.show(acc, shown);
     for (int r = 0; r < rows; ++r) {
-      float* p = out + (std::size_t(y0 + r) * canvas.width + x0) * 4;
+      float* p = out + (std::size_t(y0 + r) * raster.width + x0) * 4;
       for (int c = 0, i = r * TILE_W; c < columns; ++c, ++i, p += 4) {
         for (int k = 0; k < N_COLORS; ++k) p[k] = picture[k * TILE_PIXELS + i] - shown[k * TILE_PIXELS + i];
         p[3] = weight[i];
@@ -259,52 +259,52 @@ void rest(Canvas& canvas, const Target& target, const float* params, int n, floa
 }
 
 // The picture is linear in the colours whatever the blend: φ·c with φ = w, or w over the sum of all weights.
-double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
-                    int sweeps, float ridge) {
-  Subset subset(canvas, canvas.blend, params, nullptr, n, active, n_active);
-  const int count = subset.size(), stride = canvas.n_params, floats = subset.floats;
+double solve_colors(TiledRaster& raster, const Target& target, float* params, int n, const uint32_t* active,
+                    int n_active, int sweeps, float ridge) {
+  Subset subset(raster, raster.blend, params, nullptr, n, active, n_active);
+  const int count = subset.size(), stride = raster.n_params, floats = subset.floats;
   std::vector<Prepared> gaussians;
   Coverage coverage;
-  canvas.prepare(subset.params.data(), count, gaussians);
-  canvas.cover(gaussians, subset.params.data(), coverage);
+  raster.prepare(subset.params.data(), count, gaussians);
+  raster.cover(gaussians, subset.params.data(), coverage);
   Tiles e, squares;
-  e.resize(std::size_t(canvas.n_tiles) * floats);
-  squares.resize(std::size_t(canvas.n_tiles) * N_SQUARES * TILE_PIXELS);
+  e.resize(std::size_t(raster.n_tiles) * floats);
+  squares.resize(std::size_t(raster.n_tiles) * N_SQUARES * TILE_PIXELS);
   const auto tiles_of = [&](int i) { return coverage.gaussian_tiles.data() + coverage.gaussian_begin[i]; };
   const auto n_tiles_of = [&](int i) { return int(coverage.gaussian_begin[i + 1] - coverage.gaussian_begin[i]); };
   const auto transpose = [&](std::vector<float>& out) {  // Bᵀ·e
-    canvas.pool.run(count, 16, [&](int begin, int end) {
+    raster.pool.run(count, 16, [&](int begin, int end) {
       for (int i = begin; i < end; ++i)
-        canvas.blend.gather_color(gaussians[i], tiles_of(i), n_tiles_of(i), canvas.tiles_x, e.data(),
+        raster.blend.gather_color(gaussians[i], tiles_of(i), n_tiles_of(i), raster.tiles_x, e.data(),
                                   &out[std::size_t(i) * N_COLORS]);
     });
   };
 
   const std::size_t size = std::size_t(count) * N_COLORS;
   std::vector<float> r(size), p(size), q(size), diagonal(count);
-  if (!canvas.normalised) {  // half of Σ weight·w, which is the diagonal of BᵀWB for a Gaussian inside the picture
-    for (int t = 0; t < canvas.n_tiles; ++t) std::copy_n(weight_of(target, t), TILE_PIXELS, tile_of(e, t, floats));
+  if (!raster.normalised) {  // half of Σ weight·w, which is the diagonal of BᵀWB for a Gaussian inside the picture
+    for (int t = 0; t < raster.n_tiles; ++t) std::copy_n(weight_of(target, t), TILE_PIXELS, tile_of(e, t, floats));
     transpose(q);
     for (int i = 0; i < count; ++i) diagonal[i] = 0.5f * q[std::size_t(i) * N_COLORS] + 1e-3f;
   }
 
   double loss = 0;
-  std::vector<double> tile_loss(canvas.n_tiles);
-  canvas.forward(gaussians, coverage, [&](int t, const float* drawn) {
+  std::vector<double> tile_loss(raster.n_tiles);
+  raster.forward(gaussians, coverage, [&](int t, const float* drawn) {
     alignas(64) float acc[MAX_CHANNELS * TILE_PIXELS];
     std::copy_n(drawn, floats, acc);
     subset.add_others(t, acc);
     double roi = 0;
-    tile_loss[t] = canvas.blend.residual(acc, target.tile(t), tile_of(e, t, floats), &roi);
-    canvas.blend.squares(acc, weight_of(target, t), tile_of(squares, t, N_SQUARES * TILE_PIXELS));
+    tile_loss[t] = raster.blend.residual(acc, target.tile(t), tile_of(e, t, floats), &roi);
+    raster.blend.squares(acc, weight_of(target, t), tile_of(squares, t, N_SQUARES * TILE_PIXELS));
   });
   loss = std::accumulate(tile_loss.begin(), tile_loss.end(), 0.0);
   transpose(r);
   for (float& x : r) x = -x;
-  canvas.pool.run(canvas.normalised ? count : 0, 16, [&](int begin, int end) {
+  raster.pool.run(raster.normalised ? count : 0, 16, [&](int begin, int end) {
     for (int i = begin; i < end; ++i) {
       Curvature sums;
-      canvas.kernels.gather_squares(gaussians[i], tiles_of(i), n_tiles_of(i), canvas.tiles_x, squares.data(), &sums);
+      raster.kernels.gather_squares(gaussians[i], tiles_of(i), n_tiles_of(i), raster.tiles_x, squares.data(), &sums);
       diagonal[i] = sums.area + 1e-3f;
     }
   });
@@ -320,7 +320,7 @@ double solve_colors(Canvas& canvas, const Target& target, float* params, int n, 
     for (int i = 0; i < count; ++i)
       for (int k = 0; k < N_COLORS; ++k)
         gaussians[i].color[k] = p[std::size_t(i) * N_COLORS + k] * gaussians[i].amplitude;
-    canvas.forward(gaussians, coverage, [&](int t, const float* acc) {
+    raster.forward(gaussians, coverage, [&](int t, const float* acc) {
       const float* m = tile_of(squares, t, N_SQUARES * TILE_PIXELS);  // weight over the sum of weights squared
       float* to = tile_of(e, t, floats);
       for (int k = 0; k < N_COLORS; ++k)

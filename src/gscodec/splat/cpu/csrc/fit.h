@@ -35,7 +35,7 @@ struct FitResult {
 class Target {
  public:
   // `matte`: the person's share of each pixel [H, W], in [0, 1], or null; `matte_weight` of its error.
-  Target(const Canvas& canvas, const float* picture, const float* weight, const float* matte, float matte_weight);
+  Target(const TiledRaster& raster, const float* picture, const float* weight, const float* matte, float matte_weight);
   const int width, height;
   Tiles picture, weight, matte;
   const float matte_weight;
@@ -46,23 +46,23 @@ class Target {
 
 // Moves the `n_active` Gaussians listed in `active` (null: all) towards the target; the others stand still.
 // `is_room` [n]: needed where the target has a matte.
-FitResult fit(Canvas& canvas, const Target& target, float* params, int n, const bool* is_room, const uint32_t* active,
-              int n_active, const FitOptions& options, const Project& project = {});
+FitResult fit(TiledRaster& raster, const Target& target, float* params, int n, const bool* is_room,
+              const uint32_t* active, int n_active, const FitOptions& options, const Project& project = {});
 
 // The passes that fit a target.
-inline const BlendKernels& passes_for(const Canvas& canvas, const Target& target) {
-  return target.has_matte() ? canvas.kernels.matted : canvas.blend;
+inline const BlendKernels& passes_for(const TiledRaster& raster, const Target& target) {
+  return target.has_matte() ? raster.kernels.matted : raster.blend;
 }
 
 // Σ weight·d² of a set of Gaussians, without the matte's.
-double loss(Canvas& canvas, const Target& target, const float* params, int n);
+double loss(TiledRaster& raster, const Target& target, const float* params, int n);
 // What a set of Gaussians leaves of the target: target minus picture in three colours, and weight, [H, W, 4].
-void rest(Canvas& canvas, const Target& target, const float* params, int n, float* out);
+void residual(TiledRaster& raster, const Target& target, const float* params, int n, float* out);
 
 // Sets the colours of the active Gaussians to the weighted least-squares ones, by `sweeps` of
 // conjugate gradients from the present colours. `ridge` (a share of the diagonal) bounds them.
 // Returns Σ weight·d² before the first sweep.
-double solve_colors(Canvas& canvas, const Target& target, float* params, int n, const uint32_t* active, int n_active,
-                    int sweeps, float ridge);
+double solve_colors(TiledRaster& raster, const Target& target, float* params, int n, const uint32_t* active,
+                    int n_active, int sweeps, float ridge);
 
 }  // namespace gscodec

@@ -5,7 +5,7 @@
 // `exp2` at the top row is evaluated. Gaussians too thin for that (Prepared::direct) take the slow
 // road.
 #include "kernels.h"
-#include "vectors.h"
+#include "csrc/vectors.h"
 
 namespace gscodec {
 namespace GSCODEC_ISA {
@@ -390,15 +390,6 @@ static void to_rgb8(const float* picture, const float* matrix, const float* alph
   }
 }
 
-// mesh_kernels.cpp
-void mesh_run(const MeshRow& row, const float* corners, int begin, int end, float* sums);
-void band_factor(float* a, int n, int width);
-
-// network_kernels.cpp
-extern const MattingKernels matting_kernels;
-
-#define GSCODEC_STRING_(x) #x
-#define GSCODEC_STRING(x) GSCODEC_STRING_(x)
 template <typename Blend>
 constexpr BlendKernels BLEND = {
     Blend::CHANNELS, accumulate<Blend>, gather<Blend>,  gather_color<Blend>,
@@ -406,15 +397,7 @@ constexpr BlendKernels BLEND = {
 };
 
 extern const Kernels kernels = {
-    GSCODEC_STRING(GSCODEC_ISA),
-    BLEND<Sum>,
-    BLEND<Normalised>,
-    BLEND<Matted>,
-    gather_squares,
-    to_rgb8,
-    mesh_run,
-    band_factor,
-    &matting_kernels,
+    GSCODEC_STRING(GSCODEC_ISA), BLEND<Sum>, BLEND<Normalised>, BLEND<Matted>, gather_squares, to_rgb8,
 };
 
 }  // namespace GSCODEC_ISA

@@ -1,4 +1,4 @@
-// The table of hot loops, one per instruction set; kernels.cpp and its like, compiled several times, fill it.
+// The table of hot loops, one per instruction set; kernels.cpp compiled several times fills it.
 //
 // Pictures are stored as tiles of TILE_W x TILE_H pixels, [tile][colour][row][column], so that a
 // tile is contiguous and stays in L1. Tile t covers column t % tiles_x, row t / tiles_x.
@@ -6,7 +6,6 @@
 
 #include <cstdint>
 
-#include "analysis/csrc/matting_kernels.h"
 #include "splat/csrc/gaussian.h"
 
 namespace gscodec {
@@ -29,18 +28,6 @@ struct alignas(64) Prepared {
   float direct;           // non-zero: too thin for the row recurrence, evaluate every row
   float pad[4];
 };
-
-// A row of pixels in the search for a mesh of displacements (mesh_motion.cpp). Its kernels touch up to MESH_PAD
-// floats past the ends of what they are given.
-constexpr int MESH_PAD = 16;
-struct MeshRow {
-  const float* now;                     // [height, width]: the picture that is looked into
-  const float *before, *above, *below;  // rows of the other
-  const float* weight;                  // of each pixel
-  const float* share;                   // how far each pixel is on the way to the right corner of its cell
-  int width, height, y;
-};
-constexpr int MESH_SUMS = 13;  // Σ w·(gx², gx·gy, gy²), the same times s and s², Σ w·r·(gx, gy), the same times s
 
 // Sums over a Gaussian's pixels, with m of BlendKernels::squares, w its weight, d = its colour - the picture (nothing
 // under the sum), g = exp(-r²/2) where w is above 0, and (u, v) the pixel in the Gaussian's own frame. As they are
@@ -88,13 +75,6 @@ struct Kernels {
                          Curvature* out);
   // rgb[3·TILE_PIXELS + 1] = 8-bit R'G'B' of matrix[3][3]·picture, over `background` [3] where `alpha` is given.
   void (*to_rgb8)(const float* picture, const float* matrix, const float* alpha, const float* background, uint8_t* rgb);
-  // sums[MESH_SUMS] of a row's pixels begin … end - 1, all of one cell; corners: displacement at its left, at its
-  // right.
-  void (*mesh_run)(const MeshRow& row, const float* corners, int begin, int end, float* sums);
-  // Cholesky factor, in place, of a positive definite band matrix of n (even) rows: column j holds its entries from
-  // the diagonal down, `width` of them and MESH_PAD zeros.
-  void (*band_factor)(float* a, int n, int width);
-  const MattingKernels* matting;
 };
 
 // The widest table this processor can run, or the one named by `name` ("" = widest); null if it can't.

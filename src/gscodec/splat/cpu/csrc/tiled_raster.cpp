@@ -19,7 +19,7 @@ void Tiles::resize(std::size_t floats) {
 
 void Tiles::Free::operator()(float* p) const { std::free(p); }
 
-Canvas::Canvas(int w, int h, int threads, const Kernels* k, bool is_normalised)
+TiledRaster::TiledRaster(int w, int h, int threads, const Kernels* k, bool is_normalised)
     : width(w),
       height(h),
       tiles_x((w + TILE_W - 1) / TILE_W),
@@ -31,7 +31,7 @@ Canvas::Canvas(int w, int h, int threads, const Kernels* k, bool is_normalised)
       blend(is_normalised ? k->normalised : k->sum),
       pool(threads) {}
 
-void Canvas::to_tiles(const float* picture, int channels, Tiles& out) const {
+void TiledRaster::to_tiles(const float* picture, int channels, Tiles& out) const {
   out.resize(std::size_t(n_tiles) * channels * TILE_PIXELS);
   for (int t = 0; t < n_tiles; ++t) {
     const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
@@ -45,7 +45,7 @@ void Canvas::to_tiles(const float* picture, int channels, Tiles& out) const {
   }
 }
 
-void Canvas::from_tiles(const Tiles& tiles, float* picture) const {
+void TiledRaster::from_tiles(const Tiles& tiles, float* picture) const {
   for (int t = 0; t < n_tiles; ++t) {
     const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
     const int columns = std::min(TILE_W, width - x0), rows = std::min(TILE_H, height - y0);
@@ -58,7 +58,7 @@ void Canvas::from_tiles(const Tiles& tiles, float* picture) const {
   }
 }
 
-void Canvas::prepare_one(const float* p, Prepared& g, bool is_room) const {
+void TiledRaster::prepare_one(const float* p, Prepared& g, bool is_room) const {
   // Over a tile's rows the recurrence must not underflow where the weight comes back: gaussian.h's
   // cut-off plus the tile's height in units of l3 has to stay inside float's range of exponents.
   const float thinnest = float(TILE_H - 1) / (std::sqrt(126.0f) / LOG2_SCALE - std::sqrt(RADIUS_SQ)) * 1.02f;
@@ -72,7 +72,7 @@ void Canvas::prepare_one(const float* p, Prepared& g, bool is_room) const {
   g.direct = p[4] < thinnest ? 1.0f : 0.0f;
 }
 
-void Canvas::prepare(const float* params, int n, std::vector<Prepared>& out, const bool* is_room) const {
+void TiledRaster::prepare(const float* params, int n, std::vector<Prepared>& out, const bool* is_room) const {
   out.resize(n);
   for (int i = 0; i < n; ++i) prepare_one(params + std::size_t(i) * n_params, out[i], is_room && is_room[i]);
 }
@@ -89,13 +89,13 @@ int tile_of(float pixel, int size, int limit) {
 
 // Tiles whose pixel centres an ellipse can reach, appended row of tiles by row of tiles. Within a
 // row the extent in x is that of the ellipse cut to the row's centres, so a tilted needle touches few.
-void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& tiles) {
+void append_tiles(const TiledRaster& raster, const float* p, std::vector<uint32_t>& tiles) {
   const float radius = std::sqrt(RADIUS_SQ);
   const float mx = p[0], my = p[1], l1 = p[2], l2 = p[3], l3 = p[4];
   const float var_y = l2 * l2 + l3 * l3, half_y = radius * std::sqrt(var_y), half_x = radius * l1;
-  if (!(mx + half_x >= 0 && mx - half_x <= canvas.width && my + half_y >= 0 && my - half_y <= canvas.height)) return;
-  const int row_begin = tile_of(my - half_y - 0.5f, TILE_H, canvas.tiles_y - 1);
-  const int row_end = tile_of(my + half_y - 0.5f, TILE_H, canvas.tiles_y - 1);
+  if (!(mx + half_x >= 0 && mx - half_x <= raster.width && my + half_y >= 0 && my - half_y <= raster.height)) return;
+  const int row_begin = tile_of(my - half_y - 0.5f, TILE_H, raster.tiles_y - 1);
+  const int row_end = tile_of(my + half_y - 0.5f, TILE_H, raster.tiles_y - 1);
   const float slope = l1 * l2 / var_y, spread = l1 * l3 / var_y, reach = RADIUS_SQ * var_y;
   const float top_of_right = radius * l2;  // dy at which the ellipse is furthest right
   for (int row = row_begin; row <= row_end; ++row) {
@@ -106,14 +106,14 @@ void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& t
     const float right = slope * right_dy + spread * std::sqrt(std::max(0.0f, reach - right_dy * right_dy));
     const float left = slope * left_dy - spread * std::sqrt(std::max(0.0f, reach - left_dy * left_dy));
     // Half a hundredth of a pixel covers the rounding of these few operations.
-    if (mx + right < 0.495f || mx + left > float(canvas.width) - 0.495f) continue;
-    const int begin = tile_of(mx + left - 0.505f, TILE_W, canvas.tiles_x - 1);
-    const int end = tile_of(mx + right - 0.495f, TILE_W, canvas.tiles_x - 1);
-    for (int column = begin; column <= end; ++column) tiles.push_back(uint32_t(row * canvas.tiles_x + column));
+    if (mx + right < 0.495f || mx + left > float(raster.width) - 0.495f) continue;
+    const int begin = tile_of(mx + left - 0.505f, TILE_W, raster.tiles_x - 1);
+    const int end = tile_of(mx + right - 0.495f, TILE_W, raster.tiles_x - 1);
+    for (int column = begin; column <= end; ++column) tiles.push_back(uint32_t(row * raster.tiles_x + column));
   }
 }
 
-void Canvas::cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const {
+void TiledRaster::cover(const std::vector<Prepared>& gaussians, const float* params, Coverage& out) const {
   const int n = int(gaussians.size());
   out.gaussian_begin.resize(n + 1);
   out.gaussian_tiles.clear();
@@ -135,7 +135,7 @@ void Canvas::cover(const std::vector<Prepared>& gaussians, const float* params, 
   out.tile_begin[0] = 0;
 }
 
-void Canvas::render(const float* params, int n, float* picture) {
+void TiledRaster::render(const float* params, int n, float* picture) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   Tiles tiles;
@@ -156,8 +156,8 @@ void add_ground(float* picture, const float* ground) {
 
 }  // namespace
 
-void Canvas::write_tile(int t, const float* picture, const float* matrix, const float* alpha, const float* background,
-                        uint8_t* rgb) const {
+void TiledRaster::write_tile(int t, const float* picture, const float* matrix, const float* alpha,
+                             const float* background, uint8_t* rgb) const {
   const int x0 = t % tiles_x * TILE_W, y0 = t / tiles_x * TILE_H;
   const int columns = std::min(TILE_W, width - x0), rows = std::min(TILE_H, height - y0);
   alignas(64) uint8_t packed[TILE_PIXELS * N_COLORS + 1];
@@ -167,7 +167,7 @@ void Canvas::write_tile(int t, const float* picture, const float* matrix, const 
                 std::size_t(columns) * N_COLORS);
 }
 
-void Canvas::render_rgb8(const float* params, int n, const float* matrix, const float* ground, uint8_t* rgb) {
+void TiledRaster::render_rgb8(const float* params, int n, const float* matrix, const float* ground, uint8_t* rgb) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   prepare(params, n, gaussians);
@@ -180,8 +180,8 @@ void Canvas::render_rgb8(const float* params, int n, const float* matrix, const 
   });
 }
 
-void Canvas::render_person(const float* params, const bool* is_room, int n, const float* matrix, const float* ground,
-                           const float* background, uint8_t* rgb, uint8_t* alpha) {
+void TiledRaster::render_person(const float* params, const bool* is_room, int n, const float* matrix,
+                                const float* ground, const float* background, uint8_t* rgb, uint8_t* alpha) {
   std::vector<float> own;
   for (int i = 0; i < n; ++i)
     if (!is_room[i]) own.insert(own.end(), params + std::size_t(i) * n_params, params + std::size_t(i + 1) * n_params);
@@ -224,7 +224,7 @@ void Canvas::render_person(const float* params, const bool* is_room, int n, cons
   });
 }
 
-void Canvas::curvatures(const float* params, int n, const float* weight, Curvature* out) {
+void TiledRaster::curvatures(const float* params, int n, const float* weight, Curvature* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   Tiles fields;
@@ -243,7 +243,7 @@ void Canvas::curvatures(const float* params, int n, const float* weight, Curvatu
   });
 }
 
-void Canvas::weights(const float* params, int n, float* out) {
+void TiledRaster::weights(const float* params, int n, float* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   prepare(params, n, gaussians);
@@ -256,7 +256,7 @@ void Canvas::weights(const float* params, int n, float* out) {
   });
 }
 
-void Canvas::gradients(const float* params, int n, const float* residual, float* out) {
+void TiledRaster::gradients(const float* params, int n, const float* residual, float* out) {
   std::vector<Prepared> gaussians;
   Coverage coverage;
   Tiles slope, e;

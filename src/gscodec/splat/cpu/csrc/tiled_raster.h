@@ -32,14 +32,14 @@ struct Coverage {
   std::vector<uint32_t> tile_begin, tile_gaussians;      // Gaussians of tile t, ascending
 };
 
-class Canvas;
+class TiledRaster;
 
 // Appends the tiles that the Gaussian with parameters p may touch, in ascending order.
-void append_tiles(const Canvas& canvas, const float* p, std::vector<uint32_t>& tiles);
+void append_tiles(const TiledRaster& raster, const float* p, std::vector<uint32_t>& tiles);
 
-class Canvas {
+class TiledRaster {
  public:
-  Canvas(int width, int height, int threads, const Kernels* kernels, bool normalised);
+  TiledRaster(int width, int height, int threads, const Kernels* kernels, bool normalised);
 
   const int width, height, tiles_x, tiles_y, n_tiles;
   const bool normalised;  // the blend: a mean of colours in place of their sum

@@ -16,6 +16,8 @@
 #ifndef GSCODEC_ISA
 #error "GSCODEC_ISA names the namespace of this build"
 #endif
+#define GSCODEC_STRING_(x) #x
+#define GSCODEC_STRING(x) GSCODEC_STRING_(x)
 
 #if defined(__AVX512F__)
 #define GSCODEC_LANES 16
