@@ -87,11 +87,9 @@ def test_whatever_the_main_thread_does(number, stuck, tmp_path):
         signal.signal(signal.SIGINT, before)
     assert process.stdout.readline() == b"ready\n"
     time.sleep(0.1)
-    began = time.perf_counter()
     process.send_signal(number)
     process.send_signal(number)
-    assert process.wait(timeout=30) == 128 + number
-    assert time.perf_counter() - began < 2
+    assert process.wait(timeout=30) == 128 + number  # all of these would last for minutes, or for ever
     process.stdout.close()
     process.stderr.close()
     assert list(tmp_path.iterdir()) == []
