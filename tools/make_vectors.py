@@ -117,7 +117,7 @@ def extremes(births: bool) -> tuple[dict[str, Any], list[tuple[bytes, FrameType]
     """
     rng, size = np.random.default_rng(2 if births else 1), (WIDTH, HEIGHT)
     state = extreme_state(rng, size, 20 if births else 40)
-    coder = AdaptiveCoder(size, as_0_1_0=not births)
+    coder = AdaptiveCoder(size, is_older=not births)
     packets = [(coder.pack_iframe(state), FrameType.I)]
     for i in range(N_FRAMES - 1):
         motion = Motion(rng.integers(-120, 121, (3, 3, 2), np.int32), i == 3) if i in (1, 3) else None

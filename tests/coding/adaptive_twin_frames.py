@@ -103,14 +103,14 @@ def minus(value: int | None, guess: int) -> int | None:
 class FrameTwin:
     """Twin of _native.FrameCoder."""
 
-    def __init__(self, width: int, height: int, as_0_1_0: bool = False, normalised: bool = False) -> None:
+    def __init__(self, width: int, height: int, is_older: bool = False, normalised: bool = False) -> None:
         self.size = width, height
         self.normalised, self.n_symbols = normalised, 9 if normalised else 8
-        self.as_0_1_0 = as_0_1_0
-        apart = [6] if as_0_1_0 else [g for g in range(6, 32) if g == 6 or 5 * 2**g <= min(width, height)]
+        self.is_older = is_older
+        apart = [6] if is_older else [g for g in range(6, 32) if g == 6 or 5 * 2**g <= min(width, height)]
         self.cell_log2 = apart[-1] + 4  # sixteenths of a pixel
         self.gaussians: list[Gaussian] = []
-        self.trained = "" if as_0_1_0 else "normalised" if normalised else "sum"
+        self.trained = "" if is_older else "normalised" if normalised else "sum"
         self.coder = Coder(self.trained)
 
     def encode_iframe(self, state: State) -> bytes:
@@ -305,7 +305,7 @@ class FrameTwin:
                 doubt = min(bl(values[0] - values[1]), 4) if len(values) == 2 else 5 + len(values)
                 want = mesh[row][column][axis] - guess if encodes and mesh else None
                 then = None
-                if mesh_before is not None and not self.as_0_1_0:
+                if mesh_before is not None and not self.is_older:
                     v = mesh_before[row][column][axis]
                     then = 8 + 8 * sign(v) + graded(v - guess, 3)
                 coded = coder.signed(stream, (doubt, graded(guess, 3), first, then), want)
@@ -328,7 +328,7 @@ class FrameTwin:
                 p10, p11 = mesh[row + 1][column][axis], mesh[row + 1][column + 1][axis]
                 total = (p00 * (one - fx) + p01 * fx) * (one - fy) + (p10 * (one - fx) + p11 * fx) * fy
                 last = (16 * (self.size[axis] + 128) - 1) >> (g.m + 4)
-                if self.as_0_1_0:
+                if self.is_older:
                     g.s[axis] = clamp(g.s[axis] + ((total + 2 ** (21 + g.m)) >> (22 + g.m)), 0, last)
                     continue
                 drift = g.drift[axis] + ((total + 2 ** (2 * cell - 8)) >> (2 * cell - 7))

@@ -35,11 +35,11 @@ def gop(
     state: State,
     n_pframes: int,
     make=random_state,
-    as_0_1_0: bool = False,
+    is_older: bool = False,
     blend: str = "sum",
 ) -> list[Coded]:
     """An I-frame and P-frames after it, natively coded; every other one moves, two of three renew."""
-    coder = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0, blend=blend)
+    coder = AdaptiveCoder(SIZE, is_older=is_older, blend=blend)
     frames: list[Coded] = [(coder.pack_iframe(state), state, None, None)]
     for i in range(n_pframes):
         motion = Motion(random_mesh(rng), i % 4 == 1) if i % 2 else None
@@ -59,11 +59,11 @@ def gop(
 @pytest.mark.parametrize("n", [0, 1, 2, 40])
 def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, variant: str) -> None:
     rng = np.random.default_rng(n)
-    as_0_1_0, normalised = variant == "0.1.0", variant == "normalised"
+    is_older, normalised = variant == "0.1.0", variant == "normalised"
     blend = "normalised" if normalised else "sum"
-    frames = gop(rng, make(rng, n, n_symbols=9 if normalised else 8), 8, make, as_0_1_0, blend)
-    native = AdaptiveCoder(SIZE, as_0_1_0=as_0_1_0, blend=blend)
-    writer, reader = (FrameTwin(*SIZE, as_0_1_0, normalised) for _ in range(2))
+    frames = gop(rng, make(rng, n, n_symbols=9 if normalised else 8), 8, make, is_older, blend)
+    native = AdaptiveCoder(SIZE, is_older=is_older, blend=blend)
+    writer, reader = (FrameTwin(*SIZE, is_older, normalised) for _ in range(2))
     (payload, state, *_), *rest = frames
     header = payload[:N_HEADER] + (state.ground.tobytes() if normalised else b"")
     assert payload.startswith(header)
@@ -80,7 +80,7 @@ def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, 
         assert_same(reader.decode_pframe(payload, 1.0), reference)
     assert len(reference) > n or n == 40  # some were born
     if n == 40:
-        assert reference.drift.any() != as_0_1_0
+        assert reference.drift.any() != is_older
 
 
 def test_a_renewal_drops_what_is_dark_and_appends_the_newborn() -> None:
@@ -124,10 +124,10 @@ def test_births_past_the_limit_are_refused_before_memory_is_taken() -> None:
 
 def test_files_with_and_without_the_prior_are_not_each_others() -> None:
     state = random_state(np.random.default_rng(15), 60)
-    payloads = {old: AdaptiveCoder(SIZE, as_0_1_0=old).pack_iframe(state) for old in (True, False)}
+    payloads = {old: AdaptiveCoder(SIZE, is_older=old).pack_iframe(state) for old in (True, False)}
     assert payloads[True] != payloads[False]
     for old, payload in payloads.items():
-        assert_same(AdaptiveCoder(SIZE, as_0_1_0=old).unpack_iframe(payload, 1.0, 60), state)
+        assert_same(AdaptiveCoder(SIZE, is_older=old).unpack_iframe(payload, 1.0, 60), state)
 
 
 @pytest.mark.parametrize("blend", BLENDS)

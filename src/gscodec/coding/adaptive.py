@@ -46,11 +46,11 @@ class Motion:
 class AdaptiveCoder:
     """Codes the frames of one GOP after another; encoder and decoder each keep one, fed the same frames."""
 
-    def __init__(self, size: tuple[int, int], *, as_0_1_0: bool = False, blend: str = "sum") -> None:
-        """`as_0_1_0`: as in files of version 0.1.0 (docs/bitstream.md, "Older files")."""
+    def __init__(self, size: tuple[int, int], *, is_older: bool = False, blend: str = "sum") -> None:
+        """`is_older`: as in files of version 0.1.0 (docs/bitstream.md, "Older files")."""
         self._is_normalised = blend == "normalised"
-        table = b"" if as_0_1_0 else prior(blend)
-        self._core = _native.FrameCoder(*size, as_0_1_0, self._is_normalised, table)
+        table = b"" if is_older else prior(blend)
+        self._core = _native.FrameCoder(*size, is_older, self._is_normalised, table)
         self._ground = np.zeros(3, np.uint8)  # of the GOP
         self._max_gaussians = MAX_GAUSSIANS
 

@@ -86,7 +86,7 @@ class FrameCoder(Protocol):
 def make_frame_coder(entropy: str, size: tuple[int, int], blend: str = "sum") -> FrameCoder:
     """The coder named in the sequence header, for pictures of `size` (width, height)."""
     if entropy.startswith("adaptive"):
-        return AdaptiveCoder(size, as_0_1_0=entropy == "adaptive-0.1.0", blend=blend)
+        return AdaptiveCoder(size, is_older=entropy == "adaptive-0.1.0", blend=blend)
     return PlainCoder(entropy, size)
 
 

@@ -172,14 +172,14 @@ NB_MODULE(_native, m) {
   nb::class_<FrameCoder>(m, "FrameCoder", "Codes the frames of one GOP after another; both ends keep one.")
       .def(
           "__init__",
-          [](FrameCoder* self, int width, int height, bool as_0_1_0, bool normalised, nb::bytes prior) {
+          [](FrameCoder* self, int width, int height, bool is_older, bool normalised, nb::bytes prior) {
             check_sides(width, height);
             const int n_streams = normalised ? gscodec::N_STREAMS : gscodec::N_SUM_STREAMS;
             gscodec::Prior table;
             if (prior.size()) table = gscodec::Prior(data_of(prior), prior.size(), n_streams);
-            new (self) FrameCoder(width, height, as_0_1_0, normalised, std::move(table));
+            new (self) FrameCoder(width, height, is_older, normalised, std::move(table));
           },
-          "width"_a, "height"_a, "as_0_1_0"_a, "normalised"_a, "prior"_a)
+          "width"_a, "height"_a, "is_older"_a, "normalised"_a, "prior"_a)
       .def(
           "encode_iframe",
           [](FrameCoder& c, Symbols s, Classes k, Classes e, Flags r, Drifts d) {

@@ -54,7 +54,7 @@ void FrameCoder::move(Gaussian& g, int c, int64_t sum) const {
   const int step = mean_log2_step(g), down = 2 * (mesh_.log2 + 4);
   const int64_t end = int64_t((c == X ? width_ : height_) + 2 * MARGIN) * 16;
   const int last = int((end - 1) >> (step + 4));
-  if (as_0_1_0_) {
+  if (is_older_) {
     g.s[c] = bound(g.s[c] + rounded(sum, down + 2 + step), 0, last);
     return;
   }

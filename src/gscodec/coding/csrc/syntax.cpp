@@ -25,12 +25,12 @@
 
 namespace gscodec {
 
-FrameCoder::FrameCoder(int width, int height, bool as_0_1_0, bool normalised, Prior prior)
+FrameCoder::FrameCoder(int width, int height, bool is_older, bool normalised, Prior prior)
     : width_(width),
       height_(height),
-      as_0_1_0_(as_0_1_0),
+      is_older_(is_older),
       normalised_(normalised),
-      mesh_(mesh_shape(width, height, as_0_1_0)),
+      mesh_(mesh_shape(width, height, is_older)),
       prior_(std::move(prior)),
       model_(N_STREAMS, prior_) {}
 
@@ -143,7 +143,7 @@ void FrameCoder::walk_motion(Coder& coder, Motion& motion) {
         int32_t& v = motion.mesh[2 * at + c];
         // Where the last frame's mesh lay at this point: its direction, and its distance from the prediction.
         const int then =
-            before.empty() || as_0_1_0_ ? -1 : 8 + 8 * sign(before[2 * at + c]) + graded(before[2 * at + c] - guess, 3);
+            before.empty() || is_older_ ? -1 : 8 + 8 * sign(before[2 * at + c]) + graded(before[2 * at + c] - guess, 3);
         // Contexts: how far the neighbours disagree, or which of them exist; the prediction; for y, what x turned out
         // to be; the last frame's mesh.
         change[c] = code_signed(

@@ -48,10 +48,10 @@ struct MeshShape {
   int log2, columns, rows;
 };
 
-inline MeshShape mesh_shape(int width, int height, bool as_0_1_0) {
+inline MeshShape mesh_shape(int width, int height, bool is_older) {
   const auto points = [](int length, int log2) { return ((length - 1) >> log2) + 2; };
   int log2 = MIN_MESH_LOG2;
-  while (!as_0_1_0 && 5 << (log2 + 1) <= (width < height ? width : height)) ++log2;
+  while (!is_older && 5 << (log2 + 1) <= (width < height ? width : height)) ++log2;
   return {log2, points(width, log2), points(height, log2)};
 }
 
@@ -81,11 +81,11 @@ struct Neighbourhood {
 
 class FrameCoder {
  public:
-  // `as_0_1_0`: reads and writes what version 0.1.0 did. It knew no prior, and its motions are quarter pixels,
+  // `is_older`: reads and writes what version 0.1.0 did. It knew no prior, and its motions are quarter pixels,
   // rounded to each mean's step.
   // `normalised`: Gaussians have a log-weight, and their colours are predicted from their neighbours'. `prior`: what a
   // GOP begins with.
-  FrameCoder(int width, int height, bool as_0_1_0, bool normalised, Prior prior);
+  FrameCoder(int width, int height, bool is_older, bool normalised, Prior prior);
 
   std::vector<uint8_t> encode_iframe(const std::vector<Gaussian>& gaussians);
   const std::vector<Gaussian>& decode_iframe(const uint8_t* data, std::size_t size, int n);
@@ -138,7 +138,7 @@ class FrameCoder {
   bool is_visible(const Gaussian& g) const;
 
   const int width_, height_;
-  const bool as_0_1_0_, normalised_;
+  const bool is_older_, normalised_;
   const MeshShape mesh_;
   const Prior prior_;
   Model model_;
