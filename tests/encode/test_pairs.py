@@ -63,6 +63,13 @@ def test_a_bframe_is_taken_where_it_is_nearly_as_good() -> None:
     assert not rule.accepts(before, frame_of(120, 250), coded)  # the room counts, too
 
 
+def test_a_room_that_is_not_coded_does_not_count() -> None:
+    """Its error is large and says nothing: else any B-frame of the person would be good enough."""
+    raster = make_rasterizer("cpu", WIDTH, HEIGHT, 1, blend="normalised")
+    weights = [Encoder(replace(CONFIG, background=b), raster)._pairs._room_weight for b in ("coarse", "none")]
+    assert weights == [CONFIG.background_weight, 0.0]
+
+
 def test_a_pframe_that_lost_much_on_its_way_is_not_taken() -> None:
     rule, before = PairRule(0.5), frame_of(100, 100)
     assert rule.accepts(before, frame_of(109, 109), frame_of(109, 109))

@@ -97,7 +97,8 @@ class Encoder:
             Births(size, raster.blend) if config.births and is_greedy and self._coder.has_births else None
         )
         self._refitted = None if is_greedy else FittedSource(config.change_threshold)
-        self._pairs = PairRule(config.background_weight)
+        # The room's error says nothing where no Gaussian is there to show it.
+        self._pairs = PairRule(config.background_weight if config.background == "coarse" else 0.0)
 
     @property
     def state(self) -> State | None:

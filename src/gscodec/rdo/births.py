@@ -29,7 +29,7 @@ from gscodec.splat.cpu.raster import CpuRasterizer
 from gscodec.splat.gaussians import COLOR, LOG_WEIGHT
 
 WAIT = 2  # after a search without births the next comes that many P-frames later
-GROWTH = 1.5  # at most so many times the Gaussians of the I-frame
+GROWTH = {"sum": 1.5, "normalised": 3.0}  # at most so many times the Gaussians of the I-frame
 MAX_BIRTHS = 24  # in one frame
 SWEEPS, RIDGE = 8, 1e-3  # of the colours of candidates
 SHARE = 2.0  # weight of a candidate under the normalised blend, over that of what is there
@@ -70,12 +70,13 @@ class Births:
     def __init__(self, size: tuple[int, int], blend: str) -> None:
         self._size = size
         self._core = CpuRasterizer(*size, blend=blend)  # under the sum, whatever draws
+        self._growth = GROWTH[blend]
         self._limit = 0  # visible Gaussians that the GOP's frames may have
         self._wait = 0  # P-frames until the next search
 
     def restart(self, n_iframe: int) -> None:
         """Begin a GOP whose I-frame has so many Gaussians."""
-        self._limit, self._wait = round(GROWTH * n_iframe), 0
+        self._limit, self._wait = round(self._growth * n_iframe), 0
 
     def n_due(self, state: State) -> int:
         """How many Gaussians a search may add to the next P-frame; 0 or less: none is due. Once a frame."""
