@@ -179,7 +179,7 @@ def test_standard_output(capfdbinary, tmp_path, container):
         ("a.mp4", {"vcodec": "nonsense"}, "not a video encoder.*permitted: libx264"),
         ("a.mp4", {"vcodec": "aac"}, "not a video encoder"),
         ("a.webm", {"vcodec": "libx264"}, "cannot be put into webm; permitted: libvpx-vp9"),
-        ("a.wav", {}, "cannot be put into wav; permitted: none"),
+        ("a.wav", {"vcodec": "libx264"}, "cannot be put into wav; permitted: none"),
         ("a.wav", {"vcodec": None}, "wav holds no video; permitted among others: mp4"),
         ("a.mp4", {"pix_fmt": "nonsense"}, "permitted: yuv420p"),
         ("a.mp4", {"preset": "nonsense"}, "preset nonsense"),

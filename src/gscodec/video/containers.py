@@ -9,7 +9,10 @@ import av
 from gscodec.errors import MediaError
 
 CONTAINER_NAMES = ("mp4", "mov", "mkv", "webm", "avi", "ts", "y4m")
-ENCODER_NAMES = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg4", "mjpeg", "rawvideo")
+ENCODER_NAMES = (  # in the order in which they are taken unasked, where a container holds them
+    *("libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mpeg4", "mjpeg", "rawvideo"),
+    *("prores_ks", "qtrle", "png"),
+)
 
 # FFmpeg's names of muxers.
 ISO_MEDIA = {"mp4", "mov", "ipod", "3gp", "3g2"}  # a clock per track, any rate
