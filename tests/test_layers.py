@@ -117,13 +117,15 @@ MAY_IMPORT = {
             )
         ),
     ),
-    "cli": ("__init__", "bench", "filenames", "progress", *LIBRARY),
+    "terminal": (),
+    "options": ("filenames", "progress", "terminal"),
+    "cli": ("__init__", "bench", "filenames", "options", "progress", "terminal", *LIBRARY),
     "__main__": ("cli", "interrupts"),
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {
     "av": ("video", "bench.rivals", "bench.vmaf"),
-    "click": ("cli",),
+    "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
     "cv2": ("analysis", "bench", "rdo.birth_candidates"),
