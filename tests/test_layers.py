@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "filenames": (),
     # Bytes; pixels; what draws.
     "container": ("container",),
-    "video": ("interrupts", "prefetch", "video"),
+    "video": ("filenames", "interrupts", "prefetch", "video"),
     "splat": ("splat._native", "splat.gaussians", "splat.raster", "splat.raster_torch"),
     "splat.cpu": ("splat._native", "splat.gaussians", "splat.raster"),
     "splat.cuda": ("interrupts", "splat._native", "splat.cuda", "splat.gaussians", "splat.raster"),

@@ -132,6 +132,7 @@ def encode(
 @cli.command(short_help=".gsv to video.")
 @click.option("--vcodec", metavar="NAME", help="FFmpeg's name of the encoder. [libx264 where it fits]")
 @click.option("--crf", type=click.FloatRange(0), metavar="VALUE", help="Quality setting of that encoder.")
+@click.option("--pix-fmt", metavar="NAME", help="Pixel format, FFmpeg's name. [yuv420p; lossless: RGB]")
 @click.option("-f", "--container", metavar="NAME", help="Container. [by the extension of TARGET]")
 @click.option("--background", type=Color(), metavar="COLOR", help="Draw the person alone over this colour.")
 @click.option("--backend", default="auto", metavar="NAME", help=f"{BACKEND_HELP} [auto]")
@@ -140,7 +141,10 @@ def encode(
 @click.option("--allow-partial", is_flag=True, help="Of a damaged file keep the frames before the damage.")
 @shared_options
 def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
-    """Decode the file SOURCE (.gsv) to the video TARGET, with its times, sound and subtitles."""
+    """Decode the file SOURCE (.gsv) to the video TARGET, with its times, sound and subtitles.
+
+    TARGET may also be pictures, numbered from 1 (frames/%05d.png, .jpg or .webp), or raw ones (x.yuv).
+    """
     from gscodec.decode.decoder import video_format
     from gscodec.transcode import decode_file
 
@@ -195,6 +199,8 @@ def _report(run: Run, tally: Any, options: dict[str, Any]) -> None:
         run.display.close()
         for line in tally.warnings:
             say(f"gscodec: warning: {line}")
+        for line in tally.notes:
+            say(line)
         say(progress.summary(run.target, tally))
     if run.as_json:
         facts = {"source": run.source, "target": run.target, "options": options}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import av
 
 from gscodec.errors import MediaError
 from gscodec.video.containers import CONTAINER_NAMES, ENCODER_NAMES, can_hold
+
+IMAGE_ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".webp": "libwebp"}
 
 # What carries alpha: FFmpeg's name of a muxer -> encoders, first the one that is taken unasked. A test
 # decodes each pair; others may write a file whose alpha no reader finds (HEVC, VP9 in MP4).
@@ -13,6 +17,7 @@ ALPHA_CARRIERS = {
     "mov": ("prores_ks", "qtrle", "png"),
     "webm": ("libvpx-vp9",),
     "matroska": ("ffv1", "libvpx-vp9", "prores_ks", "rawvideo"),
+    "image2": ("png", "libwebp"),
     "rawvideo": ("rawvideo",),
 }
 _ALPHA_FORMATS = {
@@ -21,14 +26,18 @@ _ALPHA_FORMATS = {
     "ffv1": "bgra",
     "qtrle": "argb",
     "png": "rgba",
+    "libwebp": "bgra",
     "rawvideo": "rgba",
 }
 _CARRIER_NAMES = {
     ".mov": "mov",
     ".webm": "webm",
     ".mkv": "matroska",
+    "pictures such as frames/%05d.png": "image2",
     "-f rawvideo": "rawvideo",
 }
+_RAW_RGB = {"avi": "bgr24", "matroska": "rgba"}  # of the RGB formats the one that such a file can name
+_RGB_FORMATS = ("bgr0", "gbrp", "rgb24", "bgr24", "bgra")  # 8 bit, in the order in which they are taken
 
 
 def choose_encoder(path: str, muxer: str, vcodec: str | None, default: str | None, alpha: bool) -> str:
@@ -43,11 +52,19 @@ def choose_encoder(path: str, muxer: str, vcodec: str | None, default: str | Non
     Raises:
         MediaError: the encoder is unknown, or the container takes no such video.
     """
-    if vcodec is not None:
+    if muxer == "image2":
+        vcodec = _image_encoder(path, vcodec)
+    elif vcodec is not None:
         _check_encoder(path, muxer, vcodec)
     if alpha:
         return _alpha_encoder(path, muxer, vcodec)
     if muxer == "yuv4mpegpipe":
+        return "rawvideo"
+    if muxer == "rawvideo":  # it would take the packets of any encoder: a stream that its name belies
+        if vcodec not in (None, "rawvideo"):
+            raise MediaError(
+                f"{path}: holds raw pictures, not {vcodec}; give the target another extension or -f"
+            )
         return "rawvideo"
     if vcodec is not None:
         return vcodec
@@ -58,13 +75,14 @@ def choose_encoder(path: str, muxer: str, vcodec: str | None, default: str | Non
     return encoder
 
 
-def choose_pix_fmt(path: str, encoder: str, pix_fmt: str | None, odd: bool, alpha: bool) -> str:
+def choose_pix_fmt(path: str, muxer: str, encoder: str, pix_fmt: str | None, odd: bool, alpha: bool) -> str:
     """Return FFmpeg's name of the pixel format to encode in.
 
     Args:
-        path: for messages.
+        path: for messages, and .yuv is yuv420p.
         pix_fmt: one that is asked for; None takes yuv420p where the encoder has it; for odd sizes, which
-            encoders of 4:2:0 refuse, yuv444p; with alpha the best that players know.
+            encoders of 4:2:0 refuse, yuv444p; RGB where the encoder is a lossless one; with alpha the best
+            that players know.
         odd: width or height is.
         alpha: the pictures have alpha.
 
@@ -73,22 +91,55 @@ def choose_pix_fmt(path: str, encoder: str, pix_fmt: str | None, odd: bool, alph
     """
     permitted = [f.name for f in av.Codec(encoder, "w").video_formats or ()]
     if pix_fmt is not None:
-        if permitted and pix_fmt not in permitted:
-            names = ", ".join(permitted)
-            raise MediaError(f"{path}: {encoder} has no pix_fmt {pix_fmt!r}; permitted: {names}")
-        if alpha and not has_alpha(pix_fmt):
-            names = ", ".join(filter(has_alpha, permitted)) or _ALPHA_FORMATS[encoder]
-            raise MediaError(f"{path}: pix_fmt {pix_fmt!r} has no alpha; {encoder} has it with: {names}")
+        _check_pix_fmt(path, encoder, pix_fmt, permitted, alpha)
         return pix_fmt
     if alpha:
         return _ALPHA_FORMATS[encoder]
-    wanted = ("yuv444p", "yuv420p") if odd else ("yuv420p", "yuv444p")
+    wanted: tuple[str, ...] = ("yuv444p", "yuv420p") if odd else ("yuv420p", "yuv444p")
+    if encoder == "mjpeg" and muxer == "image2":
+        wanted = ("yuvj444p", "yuvj420p")  # JPEG files are full range
+    elif encoder == "rawvideo":
+        if muxer != "yuv4mpegpipe" and not path.lower().endswith(".yuv"):
+            return _RAW_RGB.get(muxer, "rgb24")
+    elif is_lossless(encoder):
+        wanted = (*_RGB_FORMATS, *wanted)
+    elif muxer == "image2":
+        wanted = ("bgra", *wanted)  # WebP: it makes its own 4:2:0 of it
     return next((name for name in wanted if not permitted or name in permitted), (*permitted, "yuv420p")[0])
+
+
+def is_lossless(encoder: str) -> bool:
+    """Whether an encoder's codec is a lossless one; H.264 and WebP, which can be, are not."""
+    codec = av.Codec(encoder, "w")
+    return codec.lossless and not codec.lossy
 
 
 def has_alpha(pix_fmt: str) -> bool:
     """Whether pictures of this format say how opaque they are."""
     return any(component.is_alpha for component in av.VideoFormat(pix_fmt).components)
+
+
+def _check_pix_fmt(path: str, encoder: str, pix_fmt: str, permitted: list[str], alpha: bool) -> None:
+    if permitted and pix_fmt not in permitted:
+        names = ", ".join(permitted)
+        raise MediaError(f"{path}: {encoder} has no pix_fmt {pix_fmt!r}; permitted: {names}")
+    try:
+        av.VideoFormat(pix_fmt)
+    except ValueError as error:
+        names = "rgb24, rgba, yuv420p, yuv444p"
+        raise MediaError(
+            f"{path}: pix_fmt {pix_fmt!r} is unknown to FFmpeg; permitted among others: {names}"
+        ) from error
+    if alpha and not has_alpha(pix_fmt):
+        names = ", ".join(filter(has_alpha, permitted)) or _ALPHA_FORMATS[encoder]
+        raise MediaError(f"{path}: pix_fmt {pix_fmt!r} has no alpha; {encoder} has it with: {names}")
+
+
+def _image_encoder(path: str, vcodec: str | None) -> str:
+    encoder = IMAGE_ENCODERS[os.path.splitext(path)[1].lower()]
+    if vcodec not in (None, encoder):
+        raise MediaError(f"{path}: vcodec {vcodec!r} makes no such picture; permitted: {encoder}")
+    return encoder
 
 
 def _check_encoder(path: str, muxer: str, vcodec: str) -> None:

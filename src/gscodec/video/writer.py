@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 from types import SimpleNamespace, TracebackType
@@ -14,11 +15,14 @@ import av
 import numpy as np
 
 from gscodec.errors import MediaError
+from gscodec.filenames import is_pattern
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
+from gscodec.video.color import BT601
 from gscodec.video.containers import (
     CONSTANT_RATE,
     ISO_MEDIA,
     MILLISECONDS,
+    PICTURES_ONLY,
     UNSIGNED,
     UNTAGGED,
     container_name,
@@ -26,6 +30,7 @@ from gscodec.video.containers import (
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.output_format import choose_encoder, choose_pix_fmt
 from gscodec.video.output_picture import OutputConverter
+from gscodec.video.sequence import numbered_files
 from gscodec.video.sidestreams import (
     add_output_stream,
     check_sample_file,
@@ -34,7 +39,10 @@ from gscodec.video.sidestreams import (
     write_sample_file,
 )
 
-_QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
+_OPTIONS = {
+    "libx265": {"x265-params": "log-level=error"},  # it prints on stderr otherwise
+    "mjpeg": {"qmin": "2", "qmax": "2"},  # else as many bits as 200 kb/s leave
+}
 _FOREIGN = (av.FFmpegError, OSError, ValueError, ArithmeticError)
 
 
@@ -47,8 +55,13 @@ class VideoWriter:
     tags; an unspecified matrix follows the reader's rule (BT.601 below 720 lines, else BT.709) and stays
     unspecified. So does Y4M, which cannot say.
 
+    A name such as frames/%05d.png (.jpg, .webp) is a picture for each frame, numbered from 1; x.png is one
+    picture. Lossless encoders (FFV1, raw pictures, PNG) get RGB unless `pix_fmt` says otherwise; only .yuv is
+    4:2:0 and limited range by its name.
+
     Attributes:
         warnings: one line each for side streams that the container cannot hold and for rounded times.
+        notes: one line each that a reader of the file needs and the file itself does not say.
     """
 
     def __init__(
@@ -86,6 +99,7 @@ class VideoWriter:
             CorruptError: extradata of a side stream are damaged.
         """
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.format = format
         self._path = os.fspath(path)
         self._muxer = container_name(self._path, container)
@@ -133,6 +147,12 @@ class VideoWriter:
         if self._last_pts is not None and frame.pts <= self._last_pts:
             raise MediaError(
                 f"{self._path}: frame time {frame.pts} after {self._last_pts}; expected a later one"
+            )
+        if self._last_pts is not None and self._muxer == "image2" and not is_pattern(self._path):
+            stem, extension = os.path.splitext(self._path)
+            raise MediaError(
+                f"{self._path}: is one picture, and a second frame came; "
+                f"number them ({stem}%05d{extension}) or take --frames 1"
             )
         self._last_pts = frame.pts
         with self._translate("cannot encode"):
@@ -190,14 +210,16 @@ class VideoWriter:
     ) -> None:
         number = descriptor_of(self._path)
         place: Any = None
-        if number is None:
+        if self._muxer == "image2":
+            place = self._stack.enter_context(numbered_files(self._path))
+        elif number is None:
             place = self._stack.enter_context(atomic_path(self._path))
         else:
             self._sink = self._stack.enter_context(open_descriptor(number, self._path))
         with self._translate("cannot be opened"):
             self._time_base = self._choose_time_base()
             target: Any = os.fspath(place) if place else None
-            if self._sink is None and not os.path.isfile(place):
+            if self._sink is None and self._muxer != "image2" and not os.path.isfile(place):
                 self._sink = open(place, "wb")  # noqa: SIM115 (close and _abort close it)
             if self._sink is not None:
                 # FFmpeg drops a failure to write the last bytes to a pipe or device; Python's close does not.
@@ -240,7 +262,7 @@ class VideoWriter:
         return time_base
 
     def _add_video(self, encoder: str, crf: float | None, preset: str | None, pix_fmt: str | None) -> Any:
-        options = dict(_QUIET.get(encoder, {}))
+        options = dict(_OPTIONS.get(encoder, {}))
         if crf is not None:
             options["crf"] = f"{crf:g}"
         if preset is not None:
@@ -252,8 +274,10 @@ class VideoWriter:
         if encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # no option keeps it from printing on stderr
         form = self.format
+        if self._muxer == "image2":
+            form = replace(form, matrix=BT601)  # what JPEG has, whatever the size
         odd = bool(form.width % 2 or form.height % 2)
-        pix_fmt = choose_pix_fmt(self._path, encoder, pix_fmt, odd, self._alpha)
+        pix_fmt = choose_pix_fmt(self._path, self._muxer, encoder, pix_fmt, odd, self._alpha)
         with self._translate(f"encoder {encoder}"):
             stream: Any = self._output.add_stream(encoder, rate=form.frame_rate, options=options)
             context = stream.codec_context
@@ -262,12 +286,19 @@ class VideoWriter:
             context.sample_aspect_ratio = form.sample_aspect_ratio
             tagged = self._muxer not in UNTAGGED
             self._convert = OutputConverter(context, form, tagged=tagged, alpha=self._alpha)
+        if self._muxer == "rawvideo":
+            self.notes.append(
+                f"{self._path}: raw pictures without a head: {form.width}x{form.height}, {pix_fmt}, "
+                f"{form.frame_rate} frames a second"
+            )
         return stream
 
     def _add_side_streams(self) -> None:
         for number, side_stream in enumerate(self._side_streams):
             template, facts = open_head(side_stream, self._stack)
             try:
+                if self._muxer in PICTURES_ONLY:
+                    raise ValueError
                 # Some muxers refuse a stream only when they write their head, too late to go on without it.
                 check_sample_file(write_sample_file(template, self._muxer, facts), self._muxer, template.type)
                 made = add_output_stream(self._output, template, facts)
