@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "filenames": (),
     # Bytes; pixels; what draws.
     "container": ("container",),
-    "video": ("interrupts", "prefetch", "video"),
+    "video": ("filenames", "interrupts", "prefetch", "video"),
     "splat": ("splat._native", "splat.gaussians", "splat.raster", "splat.raster_torch"),
     "splat.cpu": ("splat._native", "splat.gaussians", "splat.raster"),
     "splat.cuda": ("interrupts", "splat._native", "splat.cuda", "splat.gaussians", "splat.raster"),
@@ -117,13 +117,15 @@ MAY_IMPORT = {
             )
         ),
     ),
-    "cli": ("__init__", "bench", "filenames", "progress", *LIBRARY),
+    "terminal": (),
+    "options": ("filenames", "progress", "terminal"),
+    "cli": ("__init__", "bench", "filenames", "options", "progress", "terminal", *LIBRARY),
     "__main__": ("cli", "interrupts"),
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {
     "av": ("video", "bench.rivals", "bench.vmaf"),
-    "click": ("cli",),
+    "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
     "cv2": ("analysis", "bench", "rdo.birth_candidates"),

@@ -59,6 +59,7 @@ class Tally:
     roi: str = ""  # the mode that was used
     backend: str = ""  # that was used
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what somebody must know to read the target
 
     @property
     def roi_psnr_db(self) -> float:
@@ -292,6 +293,7 @@ def decode_file(
     *,
     vcodec: str | None = None,
     crf: float | None = None,
+    pix_fmt: str | None = None,
     container: str | None = None,
     background: tuple[int, int, int] | None = None,
     backend: str = "auto",
@@ -332,8 +334,10 @@ def decode_file(
             metadata=reader.metadata,
             vcodec=vcodec,
             crf=crf,
+            pix_fmt=pix_fmt,
             container=container,
         ) as writer:
+            tally.notes += writer.notes
             try:
                 with closing(prefetch(_decoded(reader, decoder))) as items:
                     for p, pixels, n_gaussians, offset in items:
