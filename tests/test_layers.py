@@ -46,6 +46,8 @@ MAY_IMPORT = {
         "splat.raster",
         "video.frame",
     ),
+    "decode.backgrounds": ("decode", "video"),  # a background may be a video
+    "decode.compose": ("container", "decode", "video.frame"),
     "encode": (
         "analysis",
         "coding",
@@ -128,7 +130,7 @@ HOMES = {
     "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
-    "cv2": ("analysis", "bench", "rdo.birth_candidates"),
+    "cv2": ("analysis", "bench", "decode.fill", "rdo.birth_candidates"),
     "fast_slic": ("analysis",),
     "gsplat": ("splat.raster_gsplat",),
     "matplotlib": ("bench",),

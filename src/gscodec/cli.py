@@ -19,11 +19,10 @@ import click
 
 from gscodec import __version__, config, interrupts, progress
 from gscodec.errors import BackendError, ConfigError, printable
-from gscodec.filenames import check_gsv_name, check_stdout, source_path
+from gscodec.filenames import check_decode_names, check_gsv_name, check_stdout, check_target, source_path
 from gscodec.options import (
     BACKEND_HELP,
     THREADS_HELP,
-    Color,
     Run,
     encoder_options,
     picture_size,
@@ -134,7 +133,14 @@ def encode(
 @click.option("--crf", type=click.FloatRange(0), metavar="VALUE", help="Quality setting of that encoder.")
 @click.option("--pix-fmt", metavar="NAME", help="Pixel format, FFmpeg's name. [yuv420p; lossless: RGB]")
 @click.option("-f", "--container", metavar="NAME", help="Container. [by the extension of TARGET]")
-@click.option("--background", type=Color(), metavar="COLOR", help="Draw the person alone over this colour.")
+@click.option(
+    "--background",
+    default="original",
+    metavar="WHAT",
+    help="Behind the person: a COLOR, a picture's or video's FILE, transparent, blur[:RADIUS], original.",
+)
+@click.option("--person-removed", is_flag=True, help="Show the room without the person.")
+@click.option("--matte-out", metavar="FILE", help="Write mattes there: a grey video, or mattes/%05d.png.")
 @click.option("--backend", default="auto", metavar="NAME", help=f"{BACKEND_HELP} [auto]")
 @click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{THREADS_HELP} [0]")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
@@ -145,6 +151,10 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 
     TARGET may also be pictures, numbered from 1 (frames/%05d.png, .jpg or .webp), or raw ones (x.yuv).
     """
+    matte = settings["matte_out"]
+    check_decode_names(run.target, settings["background"], matte, run.overwrite)
+    if matte is not None:
+        check_target(run.source, matte, run.overwrite, as_json=False)
     from gscodec.decode.decoder import video_format
     from gscodec.transcode import decode_file
 

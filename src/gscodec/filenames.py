@@ -98,3 +98,25 @@ def check_target(source: str, target: str, overwrite: bool, as_json: bool) -> No
         raise GscodecError(f"{target}: source and target are the same file; give another name")
     if os.path.isfile(target) and not overwrite:
         raise GscodecError(f"{target}: exists already; -y overwrites it")
+
+
+def check_decode_names(target: str, background: str, matte: str | None, overwrite: bool) -> None:
+    """Refuse, before any work, names of `decode` that would destroy a background or each other.
+
+    Args:
+        background: what `--background` says, perhaps a file. matte: where mattes go.
+    Raises:
+        GscodecError: a file is read and written, or exists and may not be overwritten.
+        ConfigError: mattes have no file of their own.
+    """
+    if matte == STANDARD:
+        raise ConfigError("--matte-out '-': mattes go to a file; give its name, such as matte.mkv")
+    if matte is not None and os.path.realpath(matte) == os.path.realpath(target):
+        raise ConfigError(f"--matte-out {matte}: is the target too; give another name")
+    for name in (target, matte):
+        if name not in (None, STANDARD):
+            first = numbered(name, 1) if is_pattern(name) else name
+            if os.path.exists(first) and os.path.exists(background) and os.path.samefile(first, background):
+                raise GscodecError(f"{first}: is the background too; give another name to write to")
+    if matte is not None:
+        check_target(background, matte, overwrite, as_json=False)

@@ -14,14 +14,6 @@ from gscodec.filenames import check_stdout, check_target, source_path
 from gscodec.terminal import translated
 
 _MAX_SIDE = 65535  # of a picture in a .gsv
-_COLORS = {
-    "black": (0, 0, 0),
-    "white": (255, 255, 255),
-    "gray": (128, 128, 128),
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-}
 BACKEND_HELP = f"Rasteriser: {', '.join(config.BACKENDS)}."
 THREADS_HELP = "CPU threads; 0 is one per core."
 
@@ -83,20 +75,8 @@ class Run:
     quiet: bool
     verbose: bool
     as_json: bool
+    overwrite: bool
     display: progress.Progress
-
-
-class Color(click.ParamType):
-    name = "color"
-
-    def convert(self, value: str, param: Any, ctx: Any) -> tuple[int, int, int]:
-        if value.lower() in _COLORS:
-            return _COLORS[value.lower()]
-        if len(value) == 7 and value[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in value[1:]):
-            red, green, blue = bytes.fromhex(value[1:])
-            return red, green, blue
-        permitted = f"#rrggbb or {', '.join(_COLORS)}"
-        raise click.BadParameter(f"{value!r} is no colour; permitted: {permitted}", ctx, param)
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,7 +103,7 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 check_stdout()
             check_target(source, target, overwrite, as_json)
             with progress.make_progress("none" if quiet else progress_mode) as display:
-                run = Run(source, target, quiet, verbose > 0 and not quiet, as_json, display)
+                run = Run(source, target, quiet, verbose > 0 and not quiet, as_json, overwrite, display)
                 command(run, **settings)
 
     modes = ", ".join(progress.MODES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -18,7 +18,9 @@ from gscodec.config import DecoderLimits, EncoderConfig
 from gscodec.container.container import GsvReader, GsvWriter, Stream
 from gscodec.container.headers import SIGNATURE, FrameType
 from gscodec.container.packet import Packet
-from gscodec.decode.decoder import Decoder, video_format
+from gscodec.decode.backgrounds import chosen_background
+from gscodec.decode.compose import Composer, composed
+from gscodec.decode.decoder import Decoder, check_sequence, video_format
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.rate import starting_crf
@@ -31,6 +33,7 @@ from gscodec.probe import probed
 from gscodec.splat.raster import usable_backend
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.matte_writer import open_matte_writer
 from gscodec.video.reader import VideoReader, open_video
 from gscodec.video.writer import VideoWriter
 
@@ -295,7 +298,9 @@ def decode_file(
     crf: float | None = None,
     pix_fmt: str | None = None,
     container: str | None = None,
-    background: tuple[int, int, int] | None = None,
+    background: str | tuple[int, int, int] = "original",
+    person_removed: bool = False,
+    matte_out: str | os.PathLike[str] | None = None,
     backend: str = "auto",
     threads: int = 0,
     max_frames: int | None = None,
@@ -307,44 +312,59 @@ def decode_file(
     """Decode a .gsv to a video file with its original times, sound and subtitles.
 
     Args:
-        background: draw the person alone over this R'G'B' colour.
+        background: what is behind the person: "original", "transparent" (pictures have alpha), "blur" or
+            "blur:RADIUS", a colour's name, "#rrggbb" or R'G'B', or the name of a picture or a video.
+        person_removed: show the room without the person.
+        matte_out: write mattes there, white on the person: a video, or pictures such as mattes/%05d.png.
         allow_partial: keep what lies before the first damage instead of raising; Tally.warnings says so.
     Raises:
-        BitstreamError, MediaError, BackendError.
+        ConfigError, BitstreamError, MediaError, BackendError.
     """
     tally, began = Tally(), time.perf_counter()
-    color = None if background is None else np.array(background, np.float32) / 255
+    behind = chosen_background(background, person_removed)
     with GsvReader(source, limits) as reader:
         if on_open:
             on_open(reader)
+        video = video_format(reader)
+        sequence = check_sequence(reader.sequence, limits or DecoderLimits())
+        composer = Composer(behind, sequence, video, matte=matte_out is not None)
         decoder = Decoder(
             reader.sequence,
             limits=limits,
             backend=backend,
             threads=threads,
             warn=tally.warnings.append,
-            background=color,
+            background=composer.color,
+            layers=composer.layers,
         )
-        video = video_format(reader)
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
-        with VideoWriter(
-            target,
-            video,
-            side_streams=side,
-            metadata=reader.metadata,
-            vcodec=vcodec,
-            crf=crf,
-            pix_fmt=pix_fmt,
-            container=container,
-        ) as writer:
+        with ExitStack() as stack:
+            matte_writer = None
+            if matte_out is not None:
+                matte_writer = stack.enter_context(open_matte_writer(matte_out, video))
+            writer = stack.enter_context(
+                VideoWriter(
+                    target,
+                    video,
+                    side_streams=side,
+                    metadata=reader.metadata,
+                    vcodec=vcodec,
+                    crf=crf,
+                    pix_fmt=pix_fmt,
+                    container=container,
+                    alpha=composer.alpha,
+                )
+            )
             tally.notes += writer.notes
             try:
-                with closing(prefetch(_decoded(reader, decoder))) as items:
-                    for p, pixels, n_gaussians, offset in items:
+                with closing(prefetch(composed(reader, decoder, composer, video))) as items:
+                    for p, pixels, matte, n_gaussians, offset in items:
                         if pixels is None:
                             writer.write_side(_unpack_side(p))
                             continue
                         writer.write(Frame(pixels, p.pts, p.duration))
+                        if matte_writer and matte is not None:
+                            matte_writer.write(Frame(np.dstack([matte] * 3), p.pts, p.duration))
                         tally.n_frames += 1
                         tally.n_iframes += p.frame_type == FrameType.I
                         tally.n_bframes += p.is_bframe
@@ -362,15 +382,6 @@ def decode_file(
                 tally.warnings.append(f"stopped after {tally.n_frames} frames: {error}")
             if tally.n_frames == 0:
                 raise MediaError(f"{source}: holds no frames")
-            tally.warnings += writer.warnings
+            tally.warnings += [*composer.warnings, *writer.warnings]
     tally.seconds = time.perf_counter() - began
     return tally
-
-
-def _decoded(reader: GsvReader, decoder: Decoder) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
-    """Packets; of a frame its picture and its number of Gaussians too; and how far the file has been read."""
-    for p in decoder.frames(reader):
-        if p.frame_type is None:
-            yield p, None, 0, reader.offset
-            continue
-        yield p, decoder.render(), len(decoder.state), reader.offset

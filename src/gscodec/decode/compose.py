@@ -1,0 +1,156 @@
+"""Layers of a frame -> the picture that is written: the person over a background, or the room alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from gscodec.container.container import GsvReader
+from gscodec.container.packet import Packet
+from gscodec.decode.backgrounds import Background, CoveringVideo
+from gscodec.decode.decoder import Decoder, Sequence
+from gscodec.decode.layers import Layer, split
+from gscodec.errors import ConfigError
+from gscodec.video.frame import VideoFormat
+
+_LAYERS: dict[str, tuple[Layer, ...]] = {
+    "original": ("picture",),
+    "color": ("picture",),  # over the colour, as the bitstream defines it
+    "transparent": ("person",),
+    "file": ("person",),
+    "blur": ("person", "room"),
+    "removed": ("person", "room"),
+}
+_INSTEAD = {  # where nobody was found
+    "color": "only the background is shown",
+    "transparent": "everything is transparent",
+    "file": "only the background is shown",
+    "blur": "everything is blurred",
+    "removed": "the whole picture is shown",
+    "original": "the matte is black",
+}
+
+
+class Composer:
+    """Makes the pictures that are written, frame after frame.
+
+    Attributes:
+        layers: what the decoder has to draw.
+        color: what it has to draw "picture" over, float32 [3]; None: nothing.
+        alpha: pictures have an alpha.
+    """
+
+    def __init__(
+        self, background: Background, sequence: Sequence, form: VideoFormat, matte: bool = False
+    ) -> None:
+        """Open what is needed.
+
+        Args:
+            form: of the frames that are written. matte: mattes are wanted too.
+        Raises:
+            ConfigError: the file has no room that could be shown.
+            MediaError: the background cannot be read, or does not fit.
+        """
+        kind = background.kind
+        if kind in ("blur", "removed") and sequence.background == "none":
+            what = "blurred" if kind == "blur" else "shown alone"
+            raise ConfigError(
+                f"the file holds no room (--background none) that could be {what}; "
+                "permitted: a colour, transparent, a picture or a video behind the person"
+            )
+        self.layers = _LAYERS[kind]
+        if matte and "person" not in self.layers:
+            self.layers = (*self.layers, "person")
+        self.color = np.array(background.color, np.float32) / 255 if kind == "color" else None
+        self.alpha = kind == "transparent"
+        self._background = background
+        self._video = CoveringVideo(background.path, form) if kind == "file" else None
+        self._radius = background.radius or form.height / 30
+        self._is_matte = matte
+        self._start: Fraction | None = None
+        self._n_frames = self._n_uncut = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line each; grows while frames come."""
+        lines = list(self._video.warnings) if self._video else []
+        if self._n_uncut and (self._background.kind != "original" or self._is_matte):
+            where = (
+                "" if self._n_uncut == self._n_frames else f"{self._n_uncut} of {self._n_frames} frames of "
+            )
+            lines.append(
+                f"no person is marked in {where}this file (nobody was found, or --roi full): there "
+                f"{_INSTEAD[self._background.kind]}"
+            )
+        return lines
+
+    def compose(
+        self, pixels: np.ndarray, is_cut_out: bool, time: Fraction
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Make the picture of a frame, and its matte if that is wanted.
+
+        Args:
+            pixels: the layers, as the decoder drew them, uint8 [H, W, channels].
+            is_cut_out: person and room are told apart.
+            time: of the frame, seconds; later than that of the frame before.
+        Returns:
+            R'G'B' uint8 [H, W, 3], or R'G'B'A [H, W, 4]; and uint8 [H, W] or None.
+        """
+        self._start = time if self._start is None else self._start
+        self._n_frames += 1
+        self._n_uncut += not is_cut_out
+        parts = split(pixels, self.layers)
+        person, room = parts.get("person"), parts.get("room")
+        if not is_cut_out and person is not None:  # whatever is there is no person
+            room = person[..., :3]
+            person = np.dstack([room, np.zeros(room.shape[:2], np.uint8)])
+        matte = person[..., 3] if person is not None and self._is_matte else None
+        return self._picture(parts.get("picture"), person, room, is_cut_out, time - self._start), matte
+
+    def _picture(
+        self,
+        picture: np.ndarray | None,
+        person: np.ndarray | None,
+        room: np.ndarray | None,
+        is_cut_out: bool,
+        time: Fraction,
+    ) -> np.ndarray:
+        if picture is not None:
+            if self.color is not None and not is_cut_out:
+                return np.full(picture.shape, self._background.color, np.uint8)
+            return np.ascontiguousarray(picture)
+        assert person is not None
+        if self.alpha:
+            return np.ascontiguousarray(person)
+        if self._video is not None:
+            return over(person, self._video.at(time))
+        from gscodec.decode.fill import blurred, without_person  # OpenCV takes its time to load
+
+        assert room is not None
+        alone = without_person(room, person[..., 3])
+        return alone if self._background.kind == "removed" else over(person, blurred(alone, self._radius))
+
+
+def composed(
+    reader: GsvReader, decoder: Decoder, composer: Composer, form: VideoFormat
+) -> Iterator[tuple[Packet, np.ndarray | None, np.ndarray | None, int, int]]:
+    """Packets; of a frame its picture, matte, number of Gaussians too; and how far the file has been read."""
+    for p in decoder.frames(reader):
+        if p.frame_type is None:
+            yield p, None, None, 0, reader.offset
+            continue
+        picture, matte = composer.compose(decoder.render(), decoder.is_cut_out, p.pts * form.time_base)
+        yield p, picture, matte, len(decoder.state), reader.offset
+
+
+def over(person: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Straight alpha over a picture, of code values.
+
+    Args:
+        person: R'G'B'A uint8 [H, W, 4]. background: R'G'B' uint8 [H, W, 3].
+    """
+    alpha = person[..., 3:].astype(np.uint16)
+    mixed = alpha * person[..., :3] + (255 - alpha) * background + 127
+    return np.asarray(mixed // 255, np.uint8)
