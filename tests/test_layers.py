@@ -130,7 +130,7 @@ HOMES = {
     "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
-    "cv2": ("analysis", "bench", "decode.fill", "rdo.birth_candidates"),
+    "cv2": ("analysis", "bench", "decode.fill", "decode.matte", "rdo.birth_candidates"),
     "fast_slic": ("analysis",),
     "gsplat": ("splat.raster_gsplat",),
     "matplotlib": ("bench",),

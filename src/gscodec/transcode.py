@@ -334,7 +334,6 @@ def decode_file(
             backend=backend,
             threads=threads,
             warn=tally.warnings.append,
-            background=composer.color,
             layers=composer.layers,
         )
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]

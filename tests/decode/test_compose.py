@@ -58,7 +58,7 @@ def rendered(path: Path, **settings: object) -> Iterator[tuple[Packet, np.ndarra
 def shown(path: Path, background: Background, **settings: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """What a composer makes of a file's frames."""
     composer = composer_of(path, background, **settings)
-    frames = rendered(path, layers=composer.layers, background=composer.color)
+    frames = rendered(path, layers=composer.layers)
     return [composer.compose(pixels, d.is_cut_out, Fraction(p.pts)) for p, pixels, d in frames]
 
 
@@ -141,7 +141,7 @@ def test_nobody_is_said_and_the_picture_is_not_taken_for_a_person(kind: str, tmp
     gsv = make(tmp_path, roi="full")
     composer = composer_of(gsv, Background(kind, (0, 255, 0)), matte=True)  # type: ignore[arg-type]
     picture = shown(gsv, Background("original"))[0][0]
-    for packet, pixels, decoder in rendered(gsv, layers=composer.layers, background=composer.color):
+    for packet, pixels, decoder in rendered(gsv, layers=composer.layers):
         frame, matte = composer.compose(pixels, decoder.is_cut_out, Fraction(packet.pts))
         assert not matte.any()
         if kind == "color":

@@ -15,11 +15,8 @@ from gscodec.decode.layers import Layer, split
 from gscodec.errors import ConfigError
 from gscodec.video.frame import VideoFormat
 
-_LAYERS: dict[str, tuple[Layer, ...]] = {
+_LAYERS: dict[str, tuple[Layer, ...]] = {  # others need the person alone
     "original": ("picture",),
-    "color": ("picture",),  # over the colour, as the bitstream defines it
-    "transparent": ("person",),
-    "file": ("person",),
     "blur": ("person", "room"),
     "removed": ("person", "room"),
 }
@@ -38,7 +35,6 @@ class Composer:
 
     Attributes:
         layers: what the decoder has to draw.
-        color: what it has to draw "picture" over, float32 [3]; None: nothing.
         alpha: pictures have an alpha.
     """
 
@@ -60,13 +56,13 @@ class Composer:
                 f"the file holds no room (--background none) that could be {what}; "
                 "permitted: a colour, transparent, a picture or a video behind the person"
             )
-        self.layers = _LAYERS[kind]
+        self.layers = _LAYERS.get(kind, ("person",))
         if matte and "person" not in self.layers:
             self.layers = (*self.layers, "person")
-        self.color = np.array(background.color, np.float32) / 255 if kind == "color" else None
         self.alpha = kind == "transparent"
         self._background = background
         self._video = CoveringVideo(background.path, form) if kind == "file" else None
+        self._color = np.full((form.height, form.width, 3), background.color, np.uint8)
         self._radius = background.radius or form.height / 30
         self._is_matte = matte
         self._start: Fraction | None = None
@@ -76,7 +72,7 @@ class Composer:
     def warnings(self) -> list[str]:
         """One line each; grows while frames come."""
         lines = list(self._video.warnings) if self._video else []
-        if self._n_uncut and (self._background.kind != "original" or self._is_matte):
+        if self._n_uncut and "person" in self.layers:
             where = (
                 "" if self._n_uncut == self._n_frames else f"{self._n_uncut} of {self._n_frames} frames of "
             )
@@ -102,31 +98,28 @@ class Composer:
         self._n_frames += 1
         self._n_uncut += not is_cut_out
         parts = split(pixels, self.layers)
-        person, room = parts.get("person"), parts.get("room")
-        if not is_cut_out and person is not None:  # whatever is there is no person
-            room = person[..., :3]
-            person = np.dstack([room, np.zeros(room.shape[:2], np.uint8)])
-        matte = person[..., 3] if person is not None and self._is_matte else None
-        return self._picture(parts.get("picture"), person, room, is_cut_out, time - self._start), matte
+        if "person" not in parts:
+            return pixels, None
+        from gscodec.decode import matte  # OpenCV takes its time to load
 
-    def _picture(
-        self,
-        picture: np.ndarray | None,
-        person: np.ndarray | None,
-        room: np.ndarray | None,
-        is_cut_out: bool,
-        time: Fraction,
-    ) -> np.ndarray:
-        if picture is not None:
-            if self.color is not None and not is_cut_out:
-                return np.full(picture.shape, self._background.color, np.uint8)
-            return np.ascontiguousarray(picture)
-        assert person is not None
+        person = parts["person"].copy()
+        if not is_cut_out:  # whatever is there is no person
+            parts["room"] = parts["person"][..., :3]
+            person[..., 3] = 0
+        person[..., 3] = matte.cleaned(person[..., 3])
+        kept = person[..., 3].copy() if self._is_matte else None
         if self.alpha:
-            return np.ascontiguousarray(person)
+            return person, kept
+        if "picture" in parts:
+            return np.ascontiguousarray(parts["picture"]), kept
+        return self._composed(person, parts.get("room"), time - self._start), kept
+
+    def _composed(self, person: np.ndarray, room: np.ndarray | None, time: Fraction) -> np.ndarray:
         if self._video is not None:
             return over(person, self._video.at(time))
-        from gscodec.decode.fill import blurred, without_person  # OpenCV takes its time to load
+        if self._background.kind == "color":
+            return over(person, self._color)
+        from gscodec.decode.fill import blurred, without_person
 
         assert room is not None
         alone = without_person(room, person[..., 3])
