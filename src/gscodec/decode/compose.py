@@ -104,25 +104,24 @@ class Composer:
 
         person = parts["person"].copy()
         if not is_cut_out:  # whatever is there is no person
-            parts["room"] = parts["person"][..., :3]
+            parts |= {"room": person[..., :3]} if "room" in parts else {}
             person[..., 3] = 0
-        person[..., 3] = matte.cleaned(person[..., 3])
+        alpha = person[..., 3].copy()
+        person[..., 3] = matte.cleaned(alpha)
         kept = person[..., 3].copy() if self._is_matte else None
         if self.alpha:
             return person, kept
         if "picture" in parts:
             return np.ascontiguousarray(parts["picture"]), kept
-        return self._composed(person, parts.get("room"), time - self._start), kept
+        if "room" in parts:
+            return self._over_room(person, parts["room"], alpha), kept
+        behind = self._video.at(time - self._start) if self._video else self._color
+        return over(person, behind), kept
 
-    def _composed(self, person: np.ndarray, room: np.ndarray | None, time: Fraction) -> np.ndarray:
-        if self._video is not None:
-            return over(person, self._video.at(time))
-        if self._background.kind == "color":
-            return over(person, self._color)
+    def _over_room(self, person: np.ndarray, room: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         from gscodec.decode.fill import blurred, without_person
 
-        assert room is not None
-        alone = without_person(room, person[..., 3])
+        alone = without_person(room, alpha)  # as drawn: also haze is no room
         return alone if self._background.kind == "removed" else over(person, blurred(alone, self._radius))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-RIM = 1 / 60  # of the picture's height: so near to a person the room's Gaussians show some of the person
+RIM = 1 / 40  # of the picture's height: so near to a person the room's Gaussians show some of the person
 SURE = 0.1  # person's alpha from which on nothing of the room is believed
 LEAST = 1e-4  # trust in what the room's Gaussians show behind a person: where there is nothing else
+SHRINK = 2  # how much smaller the picture is in which the hole is filled
 SOFT = 3.0  # standard deviation, pixels, by which the filling is smoothed once more
 WIDEST = 6.0  # standard deviation that is blurred directly; wider ones in a smaller picture
 
@@ -27,10 +28,16 @@ def without_person(room: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     )
     is_near = np.minimum(near.astype(np.float32) / np.float32(255 * SURE), 1)
     hidden = cv2.GaussianBlur(is_near, (0, 0), reach / 6)
-    colors = room.astype(np.float32)
-    trust = np.maximum(1 - hidden, np.float32(LEAST))
-    behind = cv2.GaussianBlur(_carried_on(colors, trust), (0, 0), SOFT)
-    return _to_codes(colors + hidden[..., None] * (behind - colors))
+    height, width = alpha.shape
+    small = (max(1, width // SHRINK), max(1, height // SHRINK))  # what is filled in is soft
+    trust = np.maximum(cv2.resize(1 - hidden, small, interpolation=cv2.INTER_AREA), np.float32(LEAST))
+    seen = np.ascontiguousarray(room) * (1 - hidden)[..., None]
+    sums = cv2.resize(seen, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], 3)
+    guess = cv2.resize(np.ascontiguousarray(room), small, interpolation=cv2.INTER_AREA).reshape(sums.shape)
+    colors = np.where(trust[..., None] > LEAST, sums / trust[..., None], guess).astype(np.float32)
+    behind = cv2.GaussianBlur(_carried_on(colors, trust), (0, 0), SOFT / SHRINK)
+    behind = cv2.resize(behind, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
+    return _to_codes(seen + hidden[..., None] * behind)
 
 
 def blurred(picture: np.ndarray, radius: float) -> np.ndarray:
