@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from gscodec import __version__, config, interrupts, progress
-from gscodec.errors import BackendError, ConfigError, printable
+from gscodec.errors import BackendError, ConfigError, install_extra, printable
 from gscodec.filenames import check_gsv_name, check_stdout, source_path
 from gscodec.options import (
     BACKEND_HELP,
@@ -190,7 +190,7 @@ def bench(ctx: click.Context) -> None:
         try:
             run = importlib.import_module("gscodec.bench.command").run
         except ImportError as error:
-            raise BackendError(f"bench cannot be loaded ({error}); pip install 'gscodec[bench]'") from error
+            raise BackendError(f"bench cannot be loaded ({error}); {install_extra('bench')}") from error
         ctx.exit(run(ctx.args) or 0)
 
 

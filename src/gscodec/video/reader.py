@@ -147,7 +147,7 @@ class VideoReader:
         self._shift = math.ceil(_ticks(start_s or 0, self._time_base))
         head, first = self._read_head()
         if first is None:
-            raise MediaError(f"{path}: no picture could be decoded; expected at least one frame of video")
+            raise MediaError(f"{path}: {_why_no_picture(container, path)}")
         aspect = _fraction(self._video.sample_aspect_ratio) or Fraction(1)
         self._convert = PictureConverter(first, size, aspect, self._warn)
         color = self._convert.color
@@ -384,6 +384,15 @@ def _fraction(value: Any) -> Fraction | None:
 
 def _first_fraction(*values: Any) -> Fraction:
     return next((f for f in map(_fraction, values) if f is not None), _DEFAULT_RATE)
+
+
+def _why_no_picture(container: Any, path: str) -> str:
+    if container.format.name.startswith("mov,") and not os.path.isfile(path):
+        return (
+            "this MP4 has its index (moov) behind its pictures, and a pipe cannot be rewound to them; give the "
+            "file's name, or have it written with -movflags +faststart or as Matroska"
+        )
+    return "no picture could be decoded; expected at least one frame of video"
 
 
 def _ticks(time_s: float, time_base: Fraction) -> Fraction:
