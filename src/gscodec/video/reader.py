@@ -389,8 +389,8 @@ def _first_fraction(*values: Any) -> Fraction:
 def _why_no_picture(container: Any, path: str) -> str:
     if container.format.name.startswith("mov,") and not os.path.isfile(path):
         return (
-            "this MP4 has its index (moov) behind its pictures, and a pipe cannot be rewound to them; give the "
-            "file's name, or have it written with -movflags +faststart or as Matroska"
+            "this MP4 has its index (moov) behind its pictures, and a pipe cannot be rewound to them; "
+            "give the file's name, or have it written with -movflags +faststart or as Matroska"
         )
     return "no picture could be decoded; expected at least one frame of video"
 
