@@ -13,21 +13,25 @@ import re
 import signal
 import sys
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any, NoReturn
 
 import click
 
 from gscodec import __version__, config, interrupts, progress
-from gscodec.errors import BackendError, ConfigError, install_extra, printable
-from gscodec.filenames import check_gsv_name, check_stdout, source_path
+from gscodec.errors import BackendError, install_extra, printable
+from gscodec.filenames import STANDARD, check_gsv_name, check_stdout, source_path
 from gscodec.options import (
     BACKEND_HELP,
     THREADS_HELP,
     Color,
     Run,
+    check_range,
     encoder_options,
     picture_size,
     shared_options,
+    sound,
+    source_options,
 )
 from gscodec.terminal import fail, hint, say, translated
 
@@ -81,11 +85,7 @@ def cli(ctx: click.Context) -> None:
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
 @click.option("--size", metavar="WxH|Hp", callback=picture_size, help="Scale to 640x360 or 360p first.")
-@click.option(
-    "--start", "start_s", type=float, metavar="SECONDS", help="Begin there, and count times from there."
-)
-@click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="Stop after it.")
-@click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@source_options
 @encoder_options
 @shared_options
 def encode(
@@ -95,19 +95,29 @@ def encode(
     start_s: float | None,
     duration_s: float | None,
     max_frames: int | None,
+    fps: Fraction | None,
+    no_audio: bool,
+    audio_bitrate: float | None,
+    container: str | None,
+    pix_fmt: str | None,
+    input_size: tuple[int, int] | None,
+    rate: Fraction | None,
     **settings: Any,
 ) -> None:
     """Encode the video SOURCE to the file TARGET (.gsv); sound and subtitles travel along untouched.
 
+    SOURCE is all that FFmpeg reads: a file, - for a pipe, numbered pictures (frames/%05d.png), one picture,
+    a URL, raw pictures (-f rawvideo --pix-fmt rgb24 --input-size 640x360 --rate 30), or a camera
+    (-f v4l2 /dev/video0).
+
     A preset is values for the options marked [preset]; options given here win.
     """
-    if not 0 <= (start_s or 0) < float("inf"):  # nan is in no range
-        raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
-    if duration_s is not None and not 0 < duration_s < float("inf"):
-        raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
+    check_range(start_s, duration_s)
+    audio = sound(no_audio, audio_bitrate)
     check_gsv_name(run.target)
     options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})
     from gscodec.transcode import encode_file
+    from gscodec.video.source import SourceFormat
 
     def on_open(reader: Any) -> None:
         run.display.total = reader.n_frames_hint
@@ -123,6 +133,9 @@ def encode(
         start_s=start_s,
         duration_s=duration_s,
         max_frames=max_frames,
+        fps=fps,
+        audio=audio,
+        source_format=SourceFormat(container, pix_fmt, input_size, rate),
         progress=run.display,
         on_open=on_open,
     )
@@ -133,7 +146,7 @@ def encode(
 @click.option("--vcodec", metavar="NAME", help="FFmpeg's name of the encoder. [libx264 where it fits]")
 @click.option("--crf", type=click.FloatRange(0), metavar="VALUE", help="Quality setting of that encoder.")
 @click.option("--pix-fmt", metavar="NAME", help="Pixel format, FFmpeg's name. [yuv420p; lossless: RGB]")
-@click.option("-f", "--container", metavar="NAME", help="Container. [by the extension of TARGET]")
+@click.option("-f", "--container", metavar="NAME", help="Container. [by TARGET's extension; - is y4m]")
 @click.option("--background", type=Color(), metavar="COLOR", help="Draw the person alone over this colour.")
 @click.option("--backend", default="auto", metavar="NAME", help=f"{BACKEND_HELP} [auto]")
 @click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{THREADS_HELP} [0]")
@@ -147,6 +160,11 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
     """
     from gscodec.decode.decoder import video_format
     from gscodec.transcode import decode_file
+
+    if run.target == STANDARD and settings["container"] is None:
+        settings["container"] = "y4m"
+        if not run.quiet:
+            say("-: Y4M, since no -f names another container")
 
     def on_open(reader: Any) -> None:
         index = reader.index()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ from gscodec.splat.raster import usable_backend
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.reader import VideoReader, open_video
+from gscodec.video.source import SourceFormat
 from gscodec.video.writer import VideoWriter
 
 
@@ -43,6 +45,7 @@ class Tally:
     n_iframes: int = 0
     n_bytes: int = 0  # of the whole .gsv
     n_video_bytes: int = 0
+    n_audio_bytes: int = 0
     n_gaussians: int = 0  # live in the last frame
     n_trials: int = 0  # frames encoded only to find the crf of a --bitrate or --target-psnr
     n_updates: int = 0  # Gaussians that P-frames code; not those that only a mesh moves
@@ -106,6 +109,9 @@ def encode_file(
     start_s: float | None = None,
     duration_s: float | None = None,
     max_frames: int | None = None,
+    fps: Fraction | None = None,
+    audio: float | str = "copy",
+    source_format: SourceFormat | None = None,
     progress: Progress | None = None,
     on_open: Callable[[VideoReader], None] | None = None,
 ) -> Tally:
@@ -114,7 +120,7 @@ def encode_file(
     The target appears under its name only when it is whole; "-" is standard output.
 
     Args:
-        size, start_s, duration_s, max_frames: see video.reader.open_video.
+        size, start_s, duration_s, max_frames, fps, audio: see video.reader.open_video, as of `source_format`.
         progress: called after every frame. on_open: called once the source is open.
     Raises:
         ConfigError, MediaError, BackendError, FitError; OSError for the target.
@@ -128,7 +134,14 @@ def encode_file(
     threads = config.threads or os.cpu_count() or 1
     with (
         open_video(
-            source, size=size, start_s=start_s, duration_s=duration_s, max_frames=max_frames
+            source,
+            size=size,
+            start_s=start_s,
+            duration_s=duration_s,
+            max_frames=max_frames,
+            fps=fps,
+            audio=audio,
+            source=source_format,
         ) as reader,
         _place(target) as place,
     ):
@@ -156,7 +169,8 @@ def encode_file(
             ):
                 for item, coded in results:
                     if isinstance(item, SidePacket):
-                        writer.write(_pack_side(item))
+                        n_bytes = writer.write(_pack_side(item))
+                        tally.n_audio_bytes += n_bytes * (reader.side_streams[item.stream].kind == "audio")
                         continue
                     assert coded is not None
                     tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
