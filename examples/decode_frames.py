@@ -13,10 +13,9 @@ def frames(path: str) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
     """Yield (seconds, picture uint8 [H, W, 3], alpha of the person uint8 [H, W])."""
     with GsvReader(path) as reader:
         decoder = Decoder(reader.sequence)
-        for packet in reader:
+        for packet in decoder.frames(reader):
             if packet.frame_type is None:  # sound, subtitles
                 continue
-            decoder.decode(packet.payload, packet.frame_type)
             _, alpha = decoder.render_person(np.zeros(3, np.float32))
             yield float(packet.pts * reader.streams[0].time_base), decoder.render(), alpha
 

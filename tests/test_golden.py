@@ -90,8 +90,7 @@ def test_what_is_decoded_is_exactly_what_was_measured(
     with baseline_kernels(), GsvReader(run.path) as reader, open_video(source[0]) as pictures:
         decoder = Decoder(reader.sequence, backend="cpu", threads=1)
         frames = (item for item in pictures if isinstance(item, Frame))
-        for packet in reader:
-            decoder.decode(packet.payload, packet.frame_type)
+        for _ in decoder.frames(reader):
             difference = decoder.render().astype(np.float64) - next(frames).pixels
             error += float((difference**2).sum())
             n_samples += difference.size

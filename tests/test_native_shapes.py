@@ -214,7 +214,8 @@ NO_ARRAYS = {
     "splat.TiledRaster.ceiling_ns",
     *(f"splat.CommandQueue.{name}" for name in ("copy", "send", "fetch", "zero", "launch", "run")),
     *(f"coding.FrameCoder.{name}" for name in ("used_points", "decode_iframe", "decode_pframe", "weight")),
-    *(f"coding.FrameCoder.{name}" for name in ("change_costs", "decisions", "take_bits")),
+    *(f"coding.FrameCoder.{name}" for name in ("change_costs", "decisions", "take_bits", "copy")),
+    "analysis.MeshSearch.copy",
 }
 
 

@@ -25,7 +25,7 @@ from gscodec.splat.raster import make_rasterizer
 pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 WIDTH, HEIGHT = 32, 32
-OF_THE_CLIP = {"matte_every", "open_gop"}  # read before a frame reaches the encoder
+OF_THE_CLIP = {"matte_every", "open_gop", "b_frames"}  # read before a frame reaches the encoder
 FRAME_SETTINGS = {"iterations", "p_iterations", "polish_passes", "update_passes", "change_threshold"}
 
 

@@ -95,9 +95,7 @@ def to_pixels(path: Path, backend: str) -> Iterator[str]:
     n_frames = sum(map(len, gops))
 
     def decode(gop: list[Packet], decoder: Decoder) -> int:
-        for packet in gop:
-            assert packet.frame_type is not None
-            decoder.decode(packet.payload, packet.frame_type)
+        for _ in decoder.frames(gop):
             decoder.render()
         return len(gop)
 

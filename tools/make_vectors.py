@@ -48,6 +48,7 @@ from gscodec.splat.raster import make_rasterizer
 
 FOLDER = Path(__file__).parents[1] / "tests" / "conformance"
 WIDTH, HEIGHT, N_FRAMES, GOP = 80, 72, 6, 4
+BFRAMES = (1, 4)  # of a clip that is one GOP
 MAX_BYTES = 6000
 
 # Name -> settings of an encoder; "extremes" and "births" are made of states no encoder would choose.
@@ -69,6 +70,7 @@ VECTORS: dict[str, dict[str, Any]] = {
     "normalised-coarse": {"blend": "normalised", "hold": 2},
     "normalised-none": {"blend": "normalised", "background": "none"},
     "recovery-coarse": {"blend": "normalised", "hold": 9, "open_gop": True},
+    "bframes-coarse": {"blend": "normalised", "hold": 9, "b_frames": True},
     "extremes": {"entropy": "adaptive"},
     "births": {"entropy": "adaptive"},
 }
@@ -97,8 +99,12 @@ def encoded(settings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[bytes,
     encoder = make_encoder(config, raster)
     packets = []
     for i, (pixels, matte) in enumerate(clip()):
+        if config.b_frames and i in BFRAMES:  # whatever the encoder would think of it
+            packets.append((b"", FrameType.B))
+            continue
         due = FrameType.RECOVERY if i and config.open_gop else FrameType.I
-        frame = encoder.encode(pixels, matte, FrameType.P if i % GOP else due)
+        is_pframe = i % (N_FRAMES if config.b_frames else GOP)
+        frame = encoder.encode(pixels, matte, FrameType.P if is_pframe else due)
         packets.append((frame.payload, frame.frame_type))
     assert encoder.state is not None
     quality = getattr(encoder.state, "quality", 1.0)  # the other profiles have none
@@ -159,10 +165,12 @@ def make_file(name: str) -> bytes:
     header |= {"width": WIDTH, "height": HEIGHT, "frame_rate_num": 25}
     video = Stream("video", "gsv", Fraction(1, 25), pack(SEQUENCE_HEADER, header), 1)
     file = io.BytesIO()
-    with GsvWriter(file, [video], {"title": name}) as writer:
+    kinds = [kind for _, kind in packets]
+    with GsvWriter(file, [video], {"title": name}, b_frames=FrameType.B in kinds) as writer:
         for i, (payload, kind) in enumerate(packets):
-            is_recovery = kind == FrameType.RECOVERY
-            writer.write(Packet(0, i, kind == FrameType.I, payload, 1, is_recovery=is_recovery))
+            is_recovery, is_bframe = kind == FrameType.RECOVERY, kind == FrameType.B
+            is_key = kind == FrameType.I
+            writer.write(Packet(0, i, is_key, payload, 1, is_recovery=is_recovery, is_bframe=is_bframe))
     return file.getvalue()
 
 
@@ -171,9 +179,9 @@ def hashes(data: bytes) -> dict[str, Any]:
     frames = []
     with GsvReader(io.BytesIO(data)) as reader:
         decoder = Decoder(reader.sequence, backend="cpu", threads=1)
-        for packet in reader:
+        for packet in decoder.frames(reader):
             assert packet.frame_type is not None
-            gaussians = decoder.decode(packet.payload, packet.frame_type)
+            gaussians = decoder.gaussians
             state = gaussians.params.astype("<f4").tobytes() + gaussians.is_room.astype("u1").tobytes()
             frames.append(
                 {

@@ -125,6 +125,7 @@ MUTATIONS = (
         "Motion(mesh, bool(hypothesis))",
         "Motion(mesh, False)",
     ),
+    Mutation("a B-frame is taken whatever it shows", "<= MOST_ERROR * error and", "<= 1e9 * error and"),
 )
 
 

@@ -62,9 +62,8 @@ def decode_frame(path: str, number: int) -> tuple[Shown, VideoFormat]:
     """Decode a .gsv up to frame `number`."""
     with GsvReader(path) as reader:
         decoder = Decoder(reader.sequence)
-        pictures = (packet for packet in reader if packet.frame_type is not None)
+        pictures = (packet for packet in decoder.frames(reader) if packet.frame_type is not None)
         for n, packet in enumerate(pictures):
-            decoder.decode(packet.payload, packet.frame_type)
             if n == number:
                 person, alpha = decoder.render_person(np.zeros(3, np.float32))
                 room = decoder.state.is_room

@@ -80,6 +80,7 @@ class EncoderConfig:
     motion: bool = True  # P-frames may move Gaussians by a mesh of displacements first
     motion_pixels: int = 24_000  # that a step of the search for motion looks at, where there are more
     births: bool = True  # P-frames may add Gaussians where something appears
+    b_frames: bool = False  # a frame may be the mean of those around it, for nothing
     lambda_scale: float = 1.0  # on what a bit must buy; docs/bits.md
     entropy: str = "adaptive"
     seed: int = 0  # of init="random"
@@ -162,6 +163,15 @@ class EncoderConfig:
         """Whether P-frames are fitted, the paper's way; else they are updated greedily, or there are none."""
         return self.profile == "paper" or (self.profile == "default" and self.update == "refit")
 
+    @property
+    def makes_pairs(self) -> bool:
+        """Whether two frames are looked at together, so that the first may be a B-frame.
+
+        Not where frames are encoded as they come, nor where one stands still after what was shown before it.
+        """
+        is_able = self.profile == "default" and self.entropy == "adaptive" and self.update == "greedy"
+        return self.b_frames and is_able and self.deadline_ms is None and not self.stability
+
     def settings(self) -> dict[str, Any]:
         """Every setting that can matter, by name; a report that named the others would mislead."""
         idle = set() if self.refits else {"p_iterations", "change_threshold"}
@@ -215,13 +225,20 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "births": False,
         "motion_pixels": 6_000,
     },
-    "fast": {"iterations": 30, "noise_iterations": 90, "polish_passes": 2, "update_passes": 2},
+    "fast": {
+        "iterations": 30,
+        "noise_iterations": 90,
+        "polish_passes": 2,
+        "update_passes": 2,
+        "b_frames": True,
+    },
     "medium": {
         "iterations": 60,
         "noise_iterations": 240,
         "polish_passes": 4,
         "update_passes": 3,
         "open_gop": True,
+        "b_frames": True,
     },
     "slow": {
         "iterations": 60,
@@ -229,6 +246,7 @@ PRESET_VALUES: dict[str, dict[str, Any]] = {
         "polish_passes": 10,
         "update_passes": 6,
         "open_gop": True,
+        "b_frames": True,
     },
 }
 # What a preset adds for P-frames that are fitted and not updated greedily.

@@ -31,12 +31,12 @@ def inspect_file(
             sequence.profile, sequence.entropy, (sequence.width, sequence.height), sequence.blend
         )
         meter = coder if bits and isinstance(coder, AdaptiveCoder) else None
-        spent: dict[str, dict[str, float]] = {"I": {}, "P": {}}
+        spent: dict[str, dict[str, float]] = {"I": {}, "P": {}, "B": {}}
         if meter:
             meter.take_bits()
         state: AnyState | None = None
         video = video_format(reader)
-        frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P")}
+        frames = {kind: {"frames": 0, "bytes": 0, "coded_gaussians": 0} for kind in ("I", "P", "B")}
         side: list[dict[str, Any]] = [
             {"kind": s.kind, "codec": s.codec, "packets": 0, "bytes": 0} for s in reader.streams[1:]
         ]
@@ -47,11 +47,15 @@ def inspect_file(
                 side[p.stream - 1]["packets"] += 1
                 side[p.stream - 1]["bytes"] += len(p.payload)
                 continue
-            kind = "I" if p.frame_type == FrameType.I else "P"
+            kind = {FrameType.I: "I", FrameType.B: "B"}.get(p.frame_type, "P")
             row = frames[kind]
             n_recovery_points += p.is_recovery
             row["frames"] += 1
             row["bytes"] += len(p.payload)
+            first_pts = p.pts if first_pts is None else first_pts
+            last_pts = p.pts + (p.duration or 0)
+            if p.is_bframe:
+                continue
             if p.frame_type == FrameType.I or state is None:  # the reader lets no P-frame come first
                 state = coder.unpack_iframe(p.payload, sequence.quality, limits.max_gaussians)
                 row["coded_gaussians"] += len(state)
@@ -66,9 +70,7 @@ def inspect_file(
                 for stream, n_bits in meter.take_bits().items():
                     if n_bits:
                         total[stream] = total.get(stream, 0.0) + n_bits
-            first_pts = p.pts if first_pts is None else first_pts
-            last_pts = p.pts + (p.duration or 0)
-        n_frames = frames["I"]["frames"] + frames["P"]["frames"]
+        n_frames = sum(row["frames"] for row in frames.values())
         n_bytes = max(reader.offset, os.stat(source).st_size)  # a pipe has no size
         duration_s = float(((last_pts or 0) - (first_pts or 0)) * video.time_base) if n_frames else 0.0
         payload = frames["I"]["bytes"] + frames["P"]["bytes"] + sum(s["bytes"] for s in side)

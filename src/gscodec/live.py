@@ -75,8 +75,11 @@ def video_stream(video: VideoFormat, config: EncoderConfig) -> Stream:
 
 def video_packet(coded: EncodedFrame, pts: int, duration: int) -> Packet:
     """A coded frame as a packet; times in ticks of the time base."""
-    is_key, is_recovery = coded.frame_type == FrameType.I, coded.frame_type == FrameType.RECOVERY
-    return Packet(0, pts, is_key, coded.payload, duration, is_recovery=is_recovery)
+    kind = coded.frame_type
+    is_recovery, is_bframe = kind == FrameType.RECOVERY, kind == FrameType.B
+    return Packet(
+        0, pts, kind == FrameType.I, coded.payload, duration, is_recovery=is_recovery, is_bframe=is_bframe
+    )
 
 
 class Encoder:

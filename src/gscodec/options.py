@@ -70,6 +70,7 @@ _ENCODER_HELP = {
     "stability": ("WEIGHT", "Of standing still where the source does."),
     "motion": ("", "Whether P-frames first move what moved."),
     "motion_pixels": ("N", "That a step of the search for motion looks at; fewer are faster."),
+    "b_frames": ("", "Whether frames may be the mean of those around them, which costs nothing."),
     "births": ("", "Whether P-frames add Gaussians where something appears, and drop those that went dark."),
     "polish_passes": ("N", "Most greedy passes over an I-frame's symbols."),
     "update_passes": ("N", "Most greedy passes over a P-frame's symbols."),

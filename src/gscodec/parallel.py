@@ -22,6 +22,7 @@ import numpy as np
 from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
+from gscodec.encode.encoder import Encoder
 from gscodec.encode.gop import MAX_OPEN_GOPS, OpenGop
 from gscodec.encode.rate import RateControl
 from gscodec.encoders import AnyEncoder, make_encoder
@@ -86,10 +87,39 @@ def _devices(config: EncoderConfig) -> Sequence[int]:
     return config.device_numbers() or range(n_devices(config.backend))
 
 
-def _encode(encoder: AnyEncoder, job: Job, open_gop: OpenGop) -> EncodedFrame:
-    coded = encoder.encode(job.frame.pixels, job.matte, open_gop.type_of(job.frame_type, job.must))
-    open_gop.coded(coded)
-    return coded
+class _Queue:
+    """Jobs in, results out, in order; of two that are to be P-frames the first waits for the second."""
+
+    def __init__(self, encoder: AnyEncoder, config: EncoderConfig) -> None:
+        self._encoder, self._open_gop = encoder, OpenGop(config.open_gop)
+        self._makes_pairs = config.makes_pairs
+        self._first: Job | None = None
+
+    def encode(self, job: Job) -> list[Result]:
+        """What can be encoded by now."""
+        if not (self._makes_pairs and job.frame_type == FrameType.P):
+            return [*self.flush(), self._encoded(job)]
+        if self._first is None:
+            self._first = job
+            return []
+        pair, self._first = (self._first, job), None
+        assert isinstance(self._encoder, Encoder)
+        first, second = ((each.frame.pixels, each.matte) for each in pair)
+        coded = self._encoder.encode_pair(first, second)
+        for frame in coded:
+            self._open_gop.coded(frame)
+        return list(zip(pair, coded, strict=True))
+
+    def flush(self) -> list[Result]:
+        """The frame that waits, if there is one."""
+        job, self._first = self._first, None
+        return [] if job is None else [self._encoded(job)]
+
+    def _encoded(self, job: Job) -> Result:
+        frame_type = self._open_gop.type_of(job.frame_type, job.must)
+        coded = self._encoder.encode(job.frame.pixels, job.matte, frame_type)
+        self._open_gop.coded(coded)
+        return job, coded
 
 
 def _one_by_one(
@@ -101,19 +131,23 @@ def _one_by_one(
     )
     encoder = make_encoder(config, raster)
     control = RateControl(config)
-    open_gop = OpenGop(config.open_gop)
-    gop: list[EncodedFrame] = []  # since the rate control learnt last
+    queue = _Queue(encoder, config)
+    gop: list[Result] = []  # since the rate control learnt last
     with closing(prefetch(jobs)) as prepared:
         for job in prepared:
             if not isinstance(job, Job):
                 yield job, None
                 continue
             if job.frame_type == FrameType.I:
-                _learn(control, encoder.crf_offset, gop, video)
+                last = queue.flush()
+                yield from last
+                _learn(control, encoder.crf_offset, [*gop, *last], video)
                 encoder.crf_offset = control.crf_offset
                 gop = []
-            gop.append(_encode(encoder, job, open_gop))
-            yield job, gop[-1]
+            done = queue.encode(job)
+            gop += done
+            yield from done
+    yield from queue.flush()
 
 
 def _gop_per_worker(
@@ -132,16 +166,17 @@ def _gop_per_worker(
             mine.raster = make_rasterizer(
                 config.backend, video.width, video.height, threads, place=place, blend=config.blend_used
             )
-        encoder, open_gop = make_encoder(config, mine.raster), OpenGop(config.open_gop)
+        encoder = make_encoder(config, mine.raster)
         encoder.crf_offset = offset
+        queue = _Queue(encoder, config)
         results: list[Result] = []
         while (job := gop.get()) is not None and not stop.is_set():
-            results.append((job, _encode(encoder, job, open_gop) if isinstance(job, Job) else None))
-        return results, offset
+            results += queue.encode(job) if isinstance(job, Job) else [(job, None)]
+        return results + queue.flush(), offset
 
     def collect(done: Future[tuple[list[Result], float]]) -> list[Result]:
         results, offset = done.result()
-        _learn(control, offset, [coded for _, coded in results if coded], video)
+        _learn(control, offset, results, video)
         return results
 
     pending: deque[Future[tuple[list[Result], float]]] = deque()
@@ -172,7 +207,8 @@ def _starts_gop(job: Job, is_open: bool) -> bool:
     return job.frame_type == FrameType.I and (job.must or not is_open)
 
 
-def _learn(control: RateControl, offset: float, gop: list[EncodedFrame], video: VideoFormat) -> None:
+def _learn(control: RateControl, offset: float, results: list[Result], video: VideoFormat) -> None:
+    gop = [coded for _, coded in results if coded]
     if gop and video.frame_rate:
         n_bits = 8.0 * sum(len(f.payload) for f in gop) + PACKET_BITS * len(gop)
         psnr = psnr_db(sum(f.roi_error for f in gop), sum(f.roi_samples for f in gop))

@@ -43,6 +43,7 @@ class Tally:
 
     n_frames: int = 0
     n_iframes: int = 0
+    n_bframes: int = 0
     n_bytes: int = 0  # of the whole .gsv
     n_video_bytes: int = 0
     n_audio_bytes: int = 0
@@ -163,7 +164,9 @@ def encode_file(
 
             config, every = probed(jobs, config, video, threads, tried)
             with (
-                GsvWriter(place, _streams(reader, config), reader.metadata) as writer,
+                GsvWriter(
+                    place, _streams(reader, config), reader.metadata, b_frames=config.makes_pairs
+                ) as writer,
                 # Closed at once on an error, so that the other cores stop too.
                 closing(encode_jobs(every, config, video, threads)) as results,
             ):
@@ -286,6 +289,7 @@ def _unpack_side(p: Packet) -> SidePacket:
 def _count(tally: Tally, frame: Frame, coded: EncodedFrame, video: VideoFormat) -> None:
     tally.n_frames += 1
     tally.n_iframes += coded.frame_type == FrameType.I
+    tally.n_bframes += coded.frame_type == FrameType.B
     tally.n_updates += coded.n_coded * (coded.frame_type != FrameType.I)
     tally.n_gaussians = coded.n_gaussians
     tally.iterations += coded.iterations
@@ -357,6 +361,7 @@ def decode_file(
                         writer.write(Frame(pixels, p.pts, p.duration))
                         tally.n_frames += 1
                         tally.n_iframes += p.frame_type == FrameType.I
+                        tally.n_bframes += p.is_bframe
                         tally.n_bytes, tally.n_video_bytes = offset, tally.n_video_bytes + len(p.payload)
                         tally.n_gaussians = n_gaussians
                         tally.duration_s += float(p.duration * video.time_base)
@@ -378,9 +383,8 @@ def decode_file(
 
 def _decoded(reader: GsvReader, decoder: Decoder) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
     """Packets; of a frame its picture and its number of Gaussians too; and how far the file has been read."""
-    for p in reader:
+    for p in decoder.frames(reader):
         if p.frame_type is None:
             yield p, None, 0, reader.offset
             continue
-        decoder.decode(p.payload, p.frame_type)
         yield p, decoder.render(), len(decoder.state), reader.offset

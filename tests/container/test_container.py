@@ -14,7 +14,7 @@ import pytest
 from gscodec.config import DecoderLimits
 from gscodec.container import headers
 from gscodec.container.container import GsvReader, GsvWriter, Keyframe, Packet, Stream
-from gscodec.container.headers import Field, pack
+from gscodec.container.headers import Field, FrameType, pack
 from gscodec.container.index import FOOTER_BYTES, Index, pack_footer, pack_index
 from gscodec.container.packet import PacketKind, pack_unit
 from gscodec.errors import (
@@ -23,6 +23,7 @@ from gscodec.errors import (
     CorruptError,
     LimitError,
     TruncatedError,
+    UnsupportedError,
 )
 
 SEQUENCE = {field.name: field.low for field in headers.SEQUENCE_HEADER} | {"width": 64, "height": 36}
@@ -48,9 +49,11 @@ def make_packets() -> list[Packet]:
     return packets
 
 
-def make_file(packets: list[Packet], metadata: dict[str, str] | None = None) -> bytes:
+def make_file(
+    packets: list[Packet], metadata: dict[str, str] | None = None, *, b_frames: bool = False
+) -> bytes:
     file = io.BytesIO()
-    with GsvWriter(file, STREAMS, metadata) as writer:
+    with GsvWriter(file, STREAMS, metadata, b_frames=b_frames) as writer:
         for packet in packets:
             writer.write(packet)
     return file.getvalue()
@@ -221,13 +224,34 @@ def test_a_lost_frame_is_noticed() -> None:
     assert "counts 8 frames, the file has 7" in str(error)
 
 
-def test_a_file_cannot_start_with_a_p_frame() -> None:
-    with pytest.raises(ConfigError, match="P-frame"):
-        make_file([Packet(0, 0, False, b"")])
-    data = make_file([Packet(0, 0, True, b"")])
+@pytest.mark.parametrize("kind", [PacketKind.P_FRAME, PacketKind.B_FRAME])
+def test_a_file_starts_with_an_i_frame(kind: PacketKind) -> None:
+    with pytest.raises(ConfigError, match="first video packet is no I-frame; permitted: an I-frame"):
+        make_file([Packet(0, 0, False, b"", is_bframe=kind == PacketKind.B_FRAME)], b_frames=True)
+    data = make_file([Packet(0, 0, True, b"")], b_frames=True)
     at = GsvReader(io.BytesIO(data)).index().keyframes[0].offset
-    _, error = read(data[:at] + pack_unit(PacketKind.P_FRAME, b"") + data[at + 4 :])
-    assert "without an I-frame" in str(error)
+    _, error = read(data[:at] + pack_unit(kind, b"") + data[at + 4 :])
+    assert f"a {kind.name[0]}-frame without an I-frame before it" in str(error)
+
+
+def test_b_frames_stand_only_where_the_header_says_so() -> None:
+    """Who does not know them refuses the file, and does not leave out half of its frames."""
+    packets = [Packet(0, 0, True, b"x"), Packet(0, 1, False, b"", is_bframe=True), Packet(0, 2, False, b"y")]
+    data = make_file(packets, b_frames=True)
+    assert read(data) == (packets, None)
+    assert [p.frame_type for p in packets] == [FrameType.I, FrameType.B, FrameType.P]
+    with pytest.raises(ConfigError, match="which the file's header excludes; permitted: GsvWriter"):
+        make_file(packets)
+    plain = make_file(packets[:1])
+    reader = GsvReader(io.BytesIO(plain))
+    next(iter(reader))
+    end = reader.offset
+    _, error = read(plain[:end] + pack_unit(PacketKind.B_FRAME, b"") + plain[end:])
+    assert "a B-frame, which the file's header excludes" in str(error)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(headers, "KNOWN_FEATURES", 0)  # as a reader of 0.1.0 has it
+        with pytest.raises(UnsupportedError, match="the file needs features 0x1"):
+            GsvReader(io.BytesIO(data))
 
 
 def test_leaving_by_an_error_leaves_a_cut_file(tmp_path: Path) -> None:
@@ -242,7 +266,7 @@ def test_leaving_by_an_error_leaves_a_cut_file(tmp_path: Path) -> None:
 
 
 def test_units_of_unknown_kinds_are_skipped() -> None:
-    units = [pack_unit(head, b"of another kind") for head in (0x04, 0xFF)]
+    units = [pack_unit(head, b"of another kind") for head in (0x05, 0xFF)]
     start = _header_end(FILE)
     assert read(FILE[:start] + units[0] + FILE[start:]) == (PACKETS, None)
     data = make_file(PACKETS[:2])

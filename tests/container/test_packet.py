@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +103,7 @@ def test_frame_type_is_that_of_the_video_only() -> None:
     assert Packet(0, 0, True, b"").frame_type is FrameType.I
     assert Packet(0, 0, False, b"").frame_type is FrameType.P
     assert Packet(0, 0, False, b"", is_recovery=True).frame_type is FrameType.RECOVERY
+    assert Packet(0, 0, False, b"", is_bframe=True).frame_type is FrameType.B
     assert Packet(1, 0, True, b"").frame_type is None
 
 
@@ -112,6 +115,20 @@ def test_a_recovery_point_is_a_flag_of_p_frames() -> None:
     for packet in (Packet(0, 0, True, b"", is_recovery=True), Packet(1, 0, False, b"", is_recovery=True)):
         with pytest.raises(ConfigError, match="recovery point; permitted: P-frames"):
             pack_packet(packet, Clock(STEPS))
+
+
+def test_a_bframe_has_its_kind_and_no_payload() -> None:
+    packet = Packet(0, 0, False, b"", 512, is_bframe=True)
+    unit = pack_packet(packet, Clock(STEPS))
+    assert unit[0] == PacketKind.B_FRAME
+    assert len(unit) == 4
+    assert unpack_packet(*split(unit), Clock(STEPS)) == packet
+    for body, flags, message in ((b"x", 0, "1 bytes of payload"), (b"", FLAG_KEYFRAME, "flags of a side")):
+        with pytest.raises(CorruptError, match=message):
+            unpack_packet(PacketKind.B_FRAME | flags, memoryview(body), Clock(STEPS))
+    for wrong in ({"payload": b"x"}, {"is_keyframe": True}, {"stream": 1}, {"is_recovery": True}):
+        with pytest.raises(ConfigError, match=r"B-frame has a payload|recovery point; permitted"):
+            pack_packet(replace(packet, **wrong), Clock(STEPS))
 
 
 @pytest.mark.parametrize(

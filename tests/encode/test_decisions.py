@@ -129,7 +129,7 @@ def test_a_p_frame_that_is_late_changes_next_to_nothing(clock: Clock) -> None:
         clock.step = 0.0
         changed[deadline_ms] = frame.n_coded
     assert changed[50.0] <= 3
-    assert changed[None] > 30
+    assert changed[None] > 20
 
 
 # Rate control

@@ -330,3 +330,31 @@ def test_pictures_are_held_until_an_iframe(make_store, rng, blend: str) -> None:
         store.take(pixels, matte, False)
         wanted = ((shown - pixels.astype(int)) ** 2).sum()
         assert store.show(params, i == 2)["error"] == pytest.approx(wanted, rel=2e-3)
+
+
+@pytest.mark.parametrize("as_codes", [False, True])
+def test_a_bframe_shows_nothing_beyond_its_neighbours(make_store, rng, blend: str, as_codes: bool) -> None:
+    """Scored against its own source, twice the same; the next frame is held as if it had not been there."""
+    store = make_store(replace(SETTINGS, hold=9))
+    (pixels, source), (_, matte) = frames(rng)
+    matte = np.rint(matte * 255).astype(np.uint8) if as_codes else matte
+    drawn = [some_gaussians(rng, N, blend) for _ in range(3)]
+    for params in drawn:
+        params[:, 5:8] *= 0.1
+    first, middle, last = (core(p).render_rgb8(p).astype(int) for p in drawn)
+    store.take(pixels, np.ones((HEIGHT, WIDTH), np.float32), False)
+    store.show(drawn[0], True)
+    last_errors = store.show(drawn[2], False)
+    t = np.array([5, 9, 3])
+    last = np.clip(first, last - t, last + t)
+    shown = np.clip(middle, np.minimum(first, last), np.maximum(first, last))
+    assert 0.05 < (shown == middle).mean() < 0.95
+    for _ in range(2):
+        errors = store.score_between(drawn[1], source, matte)
+        inside = (matte >= (128 if as_codes else 0.5))[..., None]
+        wanted = (shown - source.astype(int)) ** 2
+        assert errors["error"] == pytest.approx(wanted.sum(), rel=2e-3)
+        assert errors["roi_error"] == pytest.approx((wanted * inside).sum(), rel=2e-3)
+        assert errors["roi_samples"] == 3 * inside.sum()
+    store.take_back()
+    assert store.show(drawn[2], False) == pytest.approx(last_errors, rel=2e-3)

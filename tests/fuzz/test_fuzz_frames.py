@@ -77,7 +77,7 @@ def garbage(rng: random.Random, gop: Gop) -> Gop:
     return [
         (
             payload[: rng.randrange(4)] + rng.randbytes(rng.choice((0, 1, 5, 60, 600))),
-            rng.choice(list(FrameType)),
+            rng.choice((FrameType.I, FrameType.P, FrameType.RECOVERY)),
         )
         for payload, _ in gop
     ]

@@ -7,6 +7,8 @@ near the found one the cheapest to code is taken, as far as the picture lets it 
 
 from __future__ import annotations
 
+from copy import copy
+
 import cv2
 import numpy as np
 
@@ -41,6 +43,12 @@ class MotionEstimator:
             *self._matched, self.rows, self.columns, spacing, spacing, pixels_per_step
         )
         self._uncoded = np.zeros((2, self.rows, self.columns, 2), np.float32)
+
+    def copy(self) -> MotionEstimator:
+        """An estimator that goes on from here by itself."""
+        twin = copy(self)
+        twin._search, twin._uncoded = self._search.copy(), self._uncoded.copy()
+        return twin
 
     def start(self, pixels: np.ndarray) -> None:
         """Begin at an I-frame."""

@@ -68,9 +68,8 @@ def decode_ours(
     color = None if fill is None else np.array(fill, np.float32) / 255
     with GsvReader(path) as reader:
         decoder = Decoder(reader.sequence, backend=backend, threads=threads, background=color)
-        for packet in reader:
+        for packet in decoder.frames(reader):
             if packet.frame_type is not None:
-                decoder.decode(packet.payload, packet.frame_type)
                 yield decoder.render()
 
 

@@ -6,6 +6,7 @@ GOP. docs/bitstream.md, "Adaptive coding", is the normative text.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +136,17 @@ class AdaptiveCoder:
     def n_changed(self) -> int:
         """Gaussians that the last P-frame changed or added, not counting those its motion alone moved."""
         return self._core.n_changed
+
+    @property
+    def kept(self) -> np.ndarray:  # -> [K]
+        """Which Gaussians of its reference the last P-frame kept, ascending int32; newborn follow them."""
+        return self._core.kept
+
+    def copy(self) -> AdaptiveCoder:
+        """A coder that goes on from here by itself."""
+        twin = copy(self)
+        twin._core = self._core.copy()
+        return twin
 
     def take_bits(self) -> dict[str, float]:
         """Bits per stream since the last call; counting starts with the first call."""

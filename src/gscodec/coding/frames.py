@@ -69,6 +69,10 @@ class FrameCoder(Protocol):
     @property
     def motion(self) -> MotionCoder | None: ...
 
+    @property
+    def kept(self) -> np.ndarray | None:
+        """Which Gaussians of its reference the last P-frame kept, int32; None: it permits no B-frames."""
+
     def change_costs(self) -> np.ndarray | None:
         """Bits of saying that a Gaussian changes in the next P-frame, float32 [N]; None: it cannot tell."""
 
@@ -103,6 +107,10 @@ class PlainCoder:
 
     @property
     def motion(self) -> None:
+        return None
+
+    @property
+    def kept(self) -> None:
         return None
 
     def change_costs(self) -> None:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from gscodec.config import DecoderLimits
-from gscodec.container import packet
+from gscodec.container import headers, packet
 from gscodec.container.file_header import (
     FileHeader,
     Stream,
@@ -62,6 +62,8 @@ class GsvWriter:
         target: str | os.PathLike[str] | BinaryIO,
         streams: Sequence[Stream],
         metadata: Mapping[str, str] | None = None,
+        *,
+        b_frames: bool = False,
     ):
         """Open the target and write signature and header.
 
@@ -69,10 +71,12 @@ class GsvWriter:
             target: a path, or a buffered binary file, which stays open and need not be seekable.
             streams: the video first.
             metadata: free text by name, at most 64 KiB as JSON.
+            b_frames: whether packets may be B-frames.
         Raises:
             ConfigError: a value the header cannot hold; nothing was opened then.
         """
-        start = pack_file_header(streams, metadata or {})
+        self._features = headers.FEATURE_B_FRAMES if b_frames else 0
+        start = pack_file_header(streams, metadata or {}, self._features)
         self._clock = Clock([stream.step for stream in streams])
         self._keyframes: list[Keyframe] = []
         self._n_frames = 0
@@ -96,7 +100,11 @@ class GsvWriter:
         if self._closed:
             raise ValueError("the writer is closed")
         if item.stream == 0 and not (item.is_keyframe or self._n_frames):
-            raise ConfigError("the first video packet is a P-frame; permitted: an I-frame")
+            raise ConfigError("the first video packet is no I-frame; permitted: an I-frame")
+        if item.is_bframe and not self._features & headers.FEATURE_B_FRAMES:
+            raise ConfigError(
+                "a B-frame, which the file's header excludes; permitted: GsvWriter(b_frames=True)"
+            )
         unit = packet.pack_packet(item, self._clock)
         if item.stream == 0:
             if item.is_keyframe:
@@ -180,6 +188,7 @@ class GsvReader:
         self.streams = header.streams
         self.sequence = header.sequence
         self.metadata = header.metadata
+        self._features = header.features
         self._has_reference = False
         self._clock = Clock([stream.step for stream in self.streams])
 
@@ -280,12 +289,16 @@ class GsvReader:
                 raise CorruptError("the index has the flags of a packet", offset=at)
             self._finish(body, body_at, self._source.offset - at)
             return None
-        if kind > PacketKind.INDEX:
+        if kind > PacketKind.B_FRAME:
             return None
         item = packet.unpack_packet(head, body, self._clock, body_at)
         if item.stream == 0:
+            if item.is_bframe and not self._features & headers.FEATURE_B_FRAMES:
+                message = "a B-frame, which the file's header excludes"
+                raise CorruptError(message, offset=at, frame=self.n_frames)
             if not (self._has_reference or item.is_keyframe):
-                raise CorruptError("a P-frame without an I-frame before it", offset=at, frame=self.n_frames)
+                message = f"a {'B' if item.is_bframe else 'P'}-frame without an I-frame before it"
+                raise CorruptError(message, offset=at, frame=self.n_frames)
             self._has_reference = True
             self.n_frames += 1
         return item

@@ -68,18 +68,22 @@ class FileHeader:
         version: (major, minor) of the file.
         streams: the video first.
         sequence: fields of the video's SEQUENCE_HEADER.
+        features: that the file needs, headers.FEATURE_….
         metadata: free text by name.
     """
 
     version: tuple[int, int]
     streams: tuple[Stream, ...]
     sequence: dict[str, Any]
+    features: int
     metadata: dict[str, str]
 
 
-def pack_file_header(streams: Sequence[Stream], metadata: Mapping[str, str]) -> bytes:
+def pack_file_header(streams: Sequence[Stream], metadata: Mapping[str, str], features: int = 0) -> bytes:
     """Write everything that stands before the first packet.
 
+    Args:
+        features: that a reader must know, headers.FEATURE_….
     Raises:
         ConfigError: not exactly one video stream at the start, or a value that the header cannot hold.
     """
@@ -89,7 +93,7 @@ def pack_file_header(streams: Sequence[Stream], metadata: Mapping[str, str]) -> 
     body = pack(
         headers.FILE_HEADER,
         {
-            "required_features": 0,
+            "required_features": features,
             "optional_features": 0,
             "n_streams": len(streams),
             "stream_headers": b"".join(entries),
@@ -160,7 +164,8 @@ def unpack_file_header(
     n_pixels = sequence["width"] * sequence["height"]
     if n_pixels > limits.max_pixels:
         raise LimitError(f"{n_pixels} pixels; limit: {limits.max_pixels}", offset=offset)
-    return FileHeader(version, streams, sequence, _unpack_metadata(values["metadata"], offset))
+    features, metadata = values["required_features"], _unpack_metadata(values["metadata"], offset)
+    return FileHeader(version, streams, sequence, features, metadata)
 
 
 def _pack_stream(stream: Stream) -> bytes:

@@ -33,7 +33,8 @@ BLEND_CODES = ("sum", "normalised")  # version 0.1.0 knows the first
 # Encoders write adaptive; version 0.1.0 wrote adaptive-0.1.0, development versions after it adaptive-dev.
 ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-0.1.0", "adaptive-dev", "adaptive")
 
-KNOWN_FEATURES = 0  # bits of `required_features` that this build understands
+FEATURE_B_FRAMES = 1  # of `required_features`: packets may be B-frames
+KNOWN_FEATURES = FEATURE_B_FRAMES  # those that this build understands
 
 MAX_VARINT_BYTES = 10  # holds 64 bits
 MAX_TICKS = 1 << 60  # |pts|, |dts| and duration: differences of predictions stay within 64 bits
@@ -45,11 +46,13 @@ class FrameType(IntEnum):
 
     RECOVERY is a P-frame too, but pictures from there on depend on the state alone and on no picture shown
     before it (docs/bitstream.md, "Hold"), so that who seeks need draw nothing in front of it.
+    B codes nothing: its Gaussians lie halfway between those of the frame before and of the P-frame after it.
     """
 
     I = 0  # noqa: E741  (the name every video codec uses)
     P = 1
     RECOVERY = 2
+    B = 3
 
 
 class Field(NamedTuple):

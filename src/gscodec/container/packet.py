@@ -25,6 +25,7 @@ class PacketKind(IntEnum):
     P_FRAME = 1
     SIDE = 2
     INDEX = 3
+    B_FRAME = 4
 
 
 KIND_MASK = 0b0000_0111
@@ -61,7 +62,7 @@ class Packet:
         payload: access unit (FRAME_HEADER and its sections), or the side codec's bytes.
         duration: ticks, 0 when unknown.
         dts: decoding time of a side packet, None = pts; the video has none, its order is display order.
-        is_recovery: of a P-frame: FrameType.RECOVERY.
+        is_recovery: of a P-frame: FrameType.RECOVERY. is_bframe: FrameType.B, whose payload is empty.
     """
 
     stream: int
@@ -71,6 +72,7 @@ class Packet:
     duration: int = 0
     dts: int | None = None
     is_recovery: bool = False
+    is_bframe: bool = False
 
     @property
     def frame_type(self) -> FrameType | None:
@@ -79,6 +81,8 @@ class Packet:
             return None
         if self.is_keyframe:
             return FrameType.I
+        if self.is_bframe:
+            return FrameType.B
         return FrameType.RECOVERY if self.is_recovery else FrameType.P
 
 
@@ -137,6 +141,10 @@ def pack_packet(packet: Packet, clock: Clock) -> bytes:
         raise ConfigError("a video packet has a dts; permitted: None, coding order is display order")
     if packet.is_recovery and (packet.stream or packet.is_keyframe):
         raise ConfigError("a side packet or an I-frame is a recovery point; permitted: P-frames")
+    if packet.is_bframe and (packet.stream or packet.is_keyframe or packet.is_recovery or packet.payload):
+        raise ConfigError(
+            "a B-frame has a payload or is something else too; permitted: an empty one of stream 0"
+        )
     dts = packet.pts if packet.dts is None else packet.dts
     for name, ticks in (("pts", packet.pts), ("dts", dts), ("duration", packet.duration)):
         if abs(ticks) > MAX_TICKS:
@@ -144,6 +152,8 @@ def pack_packet(packet: Packet, clock: Clock) -> bytes:
 
     if packet.frame_type is None:
         head = PacketKind.SIDE | (FLAG_KEYFRAME if packet.is_keyframe else 0)
+    elif packet.is_bframe:
+        head = PacketKind.B_FRAME
     else:
         head = PacketKind.I_FRAME if packet.is_keyframe else PacketKind.P_FRAME
         head |= FLAG_RECOVERY if packet.is_recovery else 0
@@ -176,9 +186,12 @@ def unpack_packet(head: int, body: memoryview, clock: Clock, offset: int = 0) ->
     kind = PacketKind(head & KIND_MASK)
     if head & RESERVED:
         raise UnsupportedError("a packet has the reserved bit: a newer gscodec wrote this", offset=offset)
-    if (kind == PacketKind.I_FRAME and head & FLAG_KEYFRAME) or (kind != PacketKind.SIDE and head & FLAG_DTS):
+    is_intra_or_bframe = kind in (PacketKind.I_FRAME, PacketKind.B_FRAME)
+    if (is_intra_or_bframe and head & FLAG_KEYFRAME) or (kind != PacketKind.SIDE and head & FLAG_DTS):
         raise CorruptError("a video packet has the flags of a side packet", offset=offset)
     values, payload = unpack(_body_fields(head), body, offset)
+    if kind == PacketKind.B_FRAME and len(payload):
+        raise CorruptError(f"a B-frame has {len(payload)} bytes of payload; expected none", offset=offset)
     stream = values.get("stream", 0)
     if stream >= len(clock):
         raise CorruptError(f"packet's stream is {stream}; the file has {len(clock)} streams", offset=offset)
@@ -194,7 +207,8 @@ def unpack_packet(head: int, body: memoryview, clock: Clock, offset: int = 0) ->
     is_keyframe = kind == PacketKind.I_FRAME or (kind == PacketKind.SIDE and bool(head & FLAG_KEYFRAME))
     side_dts = dts if kind == PacketKind.SIDE else None
     is_recovery = kind == PacketKind.P_FRAME and bool(head & FLAG_RECOVERY)
-    return Packet(stream, pts, is_keyframe, bytes(payload), duration, side_dts, is_recovery)
+    is_bframe = kind == PacketKind.B_FRAME
+    return Packet(stream, pts, is_keyframe, bytes(payload), duration, side_dts, is_recovery, is_bframe)
 
 
 @cache  # 256 heads

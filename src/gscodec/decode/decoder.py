@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from gscodec.coding.bframe import between
+from gscodec.coding.quantize import State
 from gscodec.config import QUALITY_ONE, DecoderLimits
 from gscodec.container.container import GsvReader
 from gscodec.container.headers import BLEND_CODES, ENTROPY_CODES, PROFILE_CODES, FrameType
+from gscodec.container.packet import Packet
 from gscodec.decode.profile import AnyState, dequantize, ground_color, make_profile_coder
 from gscodec.decode.show import Holder
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
@@ -85,8 +88,21 @@ def video_format(reader: GsvReader) -> VideoFormat:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What a picture is drawn of: parameters, whose each Gaussian is, what colours are counted from."""
+
+    params: np.ndarray
+    is_room: np.ndarray
+    ground: np.ndarray | None
+
+
 class Decoder:
-    """Decodes successive packets of one stream, starting at any I-frame."""
+    """Decodes successive packets of one stream, starting at any I-frame.
+
+    for packet in decoder.frames(reader):  # in the order in which they are shown
+        picture = decoder.render()
+    """
 
     def __init__(
         self,
@@ -112,6 +128,8 @@ class Decoder:
         self._raster: Rasterizer = make_rasterizer(backend, s.width, s.height, threads, warn, blend=s.blend)
         self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height), s.blend)
         self._state: AnyState | None = None
+        self._before: AnyState | None = None  # the state that the last packet, a P-frame, was made from
+        self._is_between = False  # what is shown now is the B-frame between the two
         self._background = background
         self._holder = Holder(s.hold)
         # Not drawn yet: what is held of them shows in the next picture. Nothing is drawn before it is asked
@@ -128,46 +146,111 @@ class Decoder:
             raise CorruptError("no I-frame has been decoded yet")
         return self._state
 
+    @property
+    def gaussians(self) -> Gaussians:
+        """What `render` draws."""
+        drawing = self._drawing()
+        return Gaussians(drawing.params, drawing.is_room)
+
+    def frames(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+        """Decode packets, and yield each where `render` and `render_person` show its frame.
+
+        A B-frame is yielded once the P-frame behind it has been decoded, and then that; packets of other
+        streams are passed through.
+
+        Raises:
+            BitstreamError: see `decode`; a B-frame without a P-frame behind it.
+        """
+        waiting: Packet | None = None
+        for packet in packets:
+            if packet.frame_type is None:
+                yield packet
+                continue
+            if waiting and packet.frame_type != FrameType.P:
+                raise self._is_lone(waiting)
+            if packet.frame_type == FrameType.B:
+                waiting = packet
+                continue
+            self.decode(packet.payload, packet.frame_type)
+            if waiting:
+                self.go_between()
+                yield waiting
+                self._is_between, waiting = False, None
+            yield packet
+        if waiting:
+            raise self._is_lone(waiting)
+
     def decode(self, payload: bytes, frame_type: FrameType) -> Gaussians:
         """Decode one video packet to its Gaussians; `render` makes pixels of them.
 
+        Args:
+            frame_type: not B: that is shown by `go_between`, after the P-frame behind it.
         Raises:
             BitstreamError: the payload is damaged, past the limits, or a P-frame without its reference.
         """
+        if frame_type == FrameType.B:
+            raise ValueError("a B-frame is not decoded by itself; Decoder.frames(packets) takes care of that")
         s = self.sequence
         if len(self._undrawn) == MAX_UNDRAWN:
             self._draw()
         waiting = self._undrawn if s.hold and frame_type == FrameType.P else []
         self._restart |= frame_type != FrameType.P
-        self._undrawn, self._shown = [], None
+        self._undrawn, self._shown, self._is_between = [], None, False
         reference, self._state = self._state, None  # after an error only an I-frame can follow
+        self._before = None
         if frame_type == FrameType.I:
             self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
         elif reference is None:
             raise CorruptError("a P-frame without its reference; expected an I-frame", frame=self._n_frames)
         else:
             self._state = self._coder.unpack_pframe(payload, reference)
+            self._before = reference if frame_type == FrameType.P else None
         self._undrawn = [*waiting, self._state]
         self._n_frames += 1
         return Gaussians(dequantize(self._state), self._state.is_room)
+
+    def go_between(self) -> None:
+        """Show the B-frame in front of the P-frame decoded last, until the next packet is decoded.
+
+        Raises:
+            CorruptError: what was decoded last is no P-frame that may have one.
+        """
+        if self._before is None or self._coder.kept is None:
+            raise CorruptError("a B-frame before a frame that permits none", frame=self._n_frames)
+        self._is_between = True
 
     def render(self) -> np.ndarray:
         """The picture of the last packet, R'G'B' uint8 [H, W, 3]; the caller's own."""
         self._draw()
         if self._shown is None:
             raise CorruptError("no I-frame has been decoded yet")
-        return self._shown.copy()
+        if not self._is_between:
+            return self._shown.copy()
+        picture = self._drawn(self._drawing())
+        self._holder.show_between(picture)
+        return picture
 
     def _draw(self) -> None:
         """Draw what was decoded and not drawn, in order."""
         for state in self._undrawn:
-            if self._background is None:
-                self._shown = self._raster.render_rgb8(dequantize(state), ground_color(state))
-            else:
-                self._shown = self._person(state, self._background)[0]
+            self._shown = self._drawn(_drawing_of(state))
             self._holder.show(self._shown, self._restart)
             self._restart = False
         self._undrawn = []
+
+    def _drawn(self, drawing: _Drawing) -> np.ndarray:
+        if self._background is None:
+            return self._raster.render_rgb8(drawing.params, drawing.ground)
+        return self._person(drawing, self._background)[0]
+
+    def _drawing(self) -> _Drawing:
+        """What the frame shown now is drawn of."""
+        if not self._is_between:
+            return _drawing_of(self.state)
+        assert isinstance(self._before, State)
+        assert isinstance(self._state, State)
+        params, is_room = between(self._before, self._state, self._coder.kept)
+        return _Drawing(params, is_room, ground_color(self._state))
 
     def render_person(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The person alone over one colour, and where the person is; nothing is held.
@@ -178,9 +261,18 @@ class Decoder:
             The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md,
             "Rendering").
         """
-        return self._person(self.state, background)
+        return self._person(self._drawing(), background)
 
-    def _person(self, state: AnyState, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _person(self, drawing: _Drawing, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._raster.render_person(
-            dequantize(state), state.is_room, background.astype(np.float32), ground_color(state)
+            drawing.params, drawing.is_room, background.astype(np.float32), drawing.ground
         )
+
+    def _is_lone(self, packet: Packet) -> CorruptError:
+        return CorruptError(
+            f"the B-frame at {packet.pts} ticks has no P-frame behind it", frame=self._n_frames
+        )
+
+
+def _drawing_of(state: AnyState) -> _Drawing:
+    return _Drawing(dequantize(state), state.is_room, ground_color(state))

@@ -21,7 +21,8 @@ class Holder:
 
     def __init__(self, hold: int) -> None:
         self._tolerances = tolerances(hold)
-        self._before: np.ndarray | None = None
+        self._before: np.ndarray | None = None  # what was shown one frame earlier than _now
+        self._now: np.ndarray | None = None
 
     def show(self, picture: np.ndarray, restart: bool) -> None:
         """Turn a frame's sum into what is shown, in place.
@@ -32,7 +33,20 @@ class Holder:
         """
         if not self._tolerances.any():
             return
-        if restart or self._before is None:
-            self._before = picture.copy()
-        else:
-            _native.hold(self._before, picture, self._tolerances)
+        now = picture if restart or self._now is None else self._now
+        self._before, self._now = self._now, now.copy()
+        if now is not picture:
+            _native.hold(self._now, picture, self._tolerances)
+
+    def show_between(self, picture: np.ndarray) -> None:
+        """Turn a B-frame's sum into what is shown, in place: nothing that both its neighbours do not span.
+
+        The last frame shown is the P-frame after it; nothing else of the stream depends on it.
+        """
+        if self._tolerances.any() and self._before is not None and self._now is not None:
+            low, high = np.minimum(self._before, self._now), np.maximum(self._before, self._now)
+            np.clip(picture, low, high, out=picture)
+
+    def take_back(self) -> None:
+        """Forget the last frame shown, as if the one before it were the last."""
+        self._before, self._now = None, self._before

@@ -56,10 +56,20 @@ class LookParams(ctypes.Structure):
 class HoldParams(ctypes.Structure):
     _fields_ = [
         ("shown", c_void_p),
+        ("before", c_void_p),
         ("picture", c_void_p),
         ("pixels", c_int),
         ("restart", c_int),
         ("tolerance", c_int * 3),
+    ]
+
+
+class BetweenParams(ctypes.Structure):
+    _fields_ = [
+        ("before", c_void_p),
+        ("after", c_void_p),
+        ("picture", c_void_p),
+        ("pixels", c_int),
     ]
 
 
@@ -107,7 +117,8 @@ class CudaFrameStore:
             self._target.mattes, self._target.matte_weight = take(self._n_pixels * 4), MATTE_WEIGHT
         self._even = CudaTarget(batch.width, batch.height, 1, take(self._n_pixels * 16), take(4))
         self._lumas = take(self._n_pixels * 4), take(self._n_pixels * 4)  # of this frame and the last one
-        self._drawn, self._shown = take(self._n_pixels * 3), take(self._n_pixels * 3)
+        # Drawn; shown last; shown before that.
+        self._drawn, self._shown, self._shown_before = (take(self._n_pixels * 3) for _ in range(3))
         self._tolerances = tolerances(settings.hold).tolist()
         self._is_shown, self._has_target = False, True
 
@@ -217,16 +228,39 @@ class CudaFrameStore:
         pursue(self._batch, self._target, arrays, *tables, None, effort, lambda_, **beside)
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
-        work, batch = self._work, self._batch
-        drawn = DrawParams(rgb=self._drawn.address)
-        batch.set_grounds(drawn, self._ground[None])
-        batch.draw(batch.place_as("drawn", [params]), drawn)
-        held = HoldParams(shown=self._shown.address, picture=self._drawn.address, pixels=self._n_pixels)
+        self._draw(params)
+        self._shown, self._shown_before = self._shown_before, self._shown
+        held = HoldParams(shown=self._shown.address, before=self._shown_before.address)
+        held.picture, held.pixels = self._drawn.address, self._n_pixels
         held.restart, held.tolerance[:] = int(restart or not self._is_shown), self._tolerances
         self._launch("hold", held)
         self._is_shown = True
-        p = ScoreParams(rgb=self._source.address, matte=self._matte_on_card(), pixels=self._n_pixels)
-        p.shown, p.sums = self._shown.address, work.buffer("scores", 24)
+        return self._score(self._shown.address, self._source.address, self._matte_on_card())
+
+    def score_between(self, params: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
+        self._draw(params)
+        if any(self._tolerances):
+            between = BetweenParams(before=self._shown_before.address, after=self._shown.address)
+            between.picture, between.pixels = self._drawn.address, self._n_pixels
+            self._launch("between", between)
+        roi = roi_of(matte)
+        source, area = (self._work.buffer(f"B-frame's {n}", self._n_pixels * 4) for n in ("source", "matte"))
+        for address, array in ((source, pixels), (area, roi)):
+            self._work.send(address, [np.ascontiguousarray(array)])
+        return self._score(self._drawn.address, source, _matte_at(area, roi))
+
+    def take_back(self) -> None:
+        self._shown, self._shown_before = self._shown_before, self._shown
+
+    def _draw(self, params: np.ndarray) -> None:
+        drawn = DrawParams(rgb=self._drawn.address)
+        self._batch.set_grounds(drawn, self._ground[None])
+        self._batch.draw(self._batch.place_as("drawn", [params]), drawn)
+
+    def _score(self, shown: int, source: int, matte: MatteParams) -> dict[str, Any]:
+        work = self._work
+        p = ScoreParams(shown=shown, rgb=source, matte=matte, pixels=self._n_pixels)
+        p.sums = work.buffer("scores", 24)
         work.zero(p.sums, 24)
         self._launch("score", p)
         sums = work.download(p.sums, np.empty(3, np.uint64))
@@ -247,9 +281,12 @@ class CudaFrameStore:
         self._launch("look", p)
 
     def _matte_on_card(self) -> MatteParams:
-        address = self._matte.address
-        return MatteParams(codes=address) if self._roi.dtype == np.uint8 else MatteParams(values=address)
+        return _matte_at(self._matte.address, self._roi)
 
     def _launch(self, name: str, p: Any, pictures: int = 1) -> None:
         kernel = self._batch.device.kernel("encode/frame_store", name)
         self._work.launch(kernel, (min(256, -(-self._n_pixels // THREADS)), pictures), p)
+
+
+def _matte_at(address: int, roi: np.ndarray) -> MatteParams:
+    return MatteParams(codes=address) if roi.dtype == np.uint8 else MatteParams(values=address)

@@ -3,21 +3,25 @@
 An I-frame is made from its picture alone (iframe.py). A P-frame takes the state that a decoder has by then,
 moves it, changes symbols where that pays and adds Gaussians where they pay (pframe.py), or is fitted as the
 paper does it (refit.py). What is known from frame to frame is listed in Encoder.__init__; everything else is
-an argument or a result.
+an argument or a result. Of two frames together the first may be a B-frame (encode_pair): whether it may is
+known only when the second has been coded, so what is known from frame to frame can be put back.
 """
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gscodec.coding.adaptive import renewed
-from gscodec.coding.frames import make_frame_coder
+from gscodec.coding.adaptive import AdaptiveCoder, renewed
+from gscodec.coding.bframe import between
+from gscodec.coding.frames import FrameCoder, make_frame_coder
 from gscodec.coding.quantize import State, dequantize
 from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
+from gscodec.encode.bframe import PairRule
 from gscodec.encode.budget import begin_frame
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.frame_store import make_frame_store
@@ -50,6 +54,21 @@ class _Coded:
     iterations: int
 
 
+Source = tuple[np.ndarray, np.ndarray]  # pixels and matte
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What an Encoder knows from frame to frame and a P-frame changes."""
+
+    n_frames: int
+    state: State | None
+    last: EncodedFrame | None
+    coder: AdaptiveCoder
+    estimator: MotionEstimator | None
+    births: Births | None
+
+
 class Encoder:
     """Encodes successive frames of one size; an I-frame may be asked for at any time."""
 
@@ -64,9 +83,10 @@ class Encoder:
         # searches for motion and births have learnt, and what --update refit has fitted.
         self._n_frames = 0
         self._state: State | None = None
+        self._last: EncodedFrame | None = None  # no B-frame
         size = raster.width, raster.height
         self._source = make_frame_store(frame_settings(config), raster)
-        self._coder = make_frame_coder(config.entropy, size, raster.blend)
+        self._coder: FrameCoder = make_frame_coder(config.entropy, size, raster.blend)
         is_greedy = config.update == "greedy"
         self._estimator: MotionEstimator | None = None
         if config.motion and is_greedy and self._coder.motion:
@@ -77,6 +97,7 @@ class Encoder:
             Births(size, raster.blend) if config.births and is_greedy and self._coder.has_births else None
         )
         self._refitted = None if is_greedy else FittedSource(config.change_threshold)
+        self._pairs = PairRule(config.background_weight)
 
     @property
     def state(self) -> State | None:
@@ -113,7 +134,7 @@ class Encoder:
         self._state = made.state
         self._n_frames += 1
         errors = self._source.show(dequantize(made.state), made.frame_type != FrameType.P)
-        return EncodedFrame(
+        self._last = EncodedFrame(
             frame_type=made.frame_type,
             payload=made.payload,
             n_coded=made.n_coded,
@@ -122,12 +143,58 @@ class Encoder:
             seconds=task.budget.seconds_spent(),
             **errors,
         )
+        return self._last
+
+    def encode_pair(self, first: Source, second: Source) -> list[EncodedFrame]:
+        """Encode two frames that are both to be P-frames, the first as a B-frame where that is good enough.
+
+        Args:
+            first, second: pixels and matte, as for `encode`.
+        Returns:
+            Both, in the order in which they are shown.
+        Raises:
+            FitError: the fit diverged.
+        """
+        state, last = self._state, self._last
+        if state is None or last is None or not self._pairs.tries():
+            return [self.encode(*source, FrameType.P) for source in (first, second)]
+        memory = self._remembered()
+        coded = self.encode(*second, FrameType.P)
+        middle = self._encode_bframe(state, first)
+        if self._pairs.accepts(last, middle, coded):
+            return [middle, coded]
+        self._go_back(memory)
+        return [self.encode(*source, FrameType.P) for source in (first, second)]
+
+    def _encode_bframe(self, before: State, source: Source) -> EncodedFrame:
+        """The B-frame between a state and the one that a P-frame has made of it."""
+        assert self._state is not None
+        assert isinstance(self._coder, AdaptiveCoder)
+        budget = begin_frame(None)
+        params, _ = between(before, self._state, self._coder.kept)
+        errors = self._source.score_between(params, *source)
+        self._n_frames += 1
+        return EncodedFrame(FrameType.B, b"", 0, len(params), 0, budget.seconds_spent(), **errors)
+
+    def _remembered(self) -> _Memory:
+        """What a frame is about to change, for `_go_back`."""
+        assert isinstance(self._coder, AdaptiveCoder)
+        estimator = self._estimator.copy() if self._estimator else None
+        births = copy(self._births)
+        return _Memory(self._n_frames, self._state, self._last, self._coder.copy(), estimator, births)
+
+    def _go_back(self, memory: _Memory) -> None:
+        """Forget the P-frame encoded since."""
+        self._n_frames, self._state, self._last = memory.n_frames, memory.state, memory.last
+        self._coder, self._estimator, self._births = memory.coder, memory.estimator, memory.births
+        self._source.take_back()
 
     def _encode_iframe(self, task: FrameTask) -> _Coded:
         n_asked = self._config.operating_point(self._n_pixels, self.crf_offset)[0]
         fitted = fit_iframe(task, self._iframe, self._coder, n_asked, self._quality)
         state = fitted.state
         payload = self._coder.pack_iframe(state)
+        self._pairs.restart()
         if self._estimator:
             self._estimator.start(task.source.pixels)
         if self._births:

@@ -134,6 +134,16 @@ class FrameStore(Protocol):
             restart: an I-frame or a recovery point, which hold nothing of the frames before.
         """
 
+    def score_between(self, params: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
+        """Draw what a decoder shows of a B-frame in front of the frame shown last; its errors, as for `show`.
+
+        Args:
+            pixels, matte: the B-frame's own source, as for `take`.
+        """
+
+    def take_back(self) -> None:
+        """Forget the frame shown last, as if the one before it were the last; not with `stability`."""
+
 
 class CpuFrameStore:
     """FrameStore in host memory. Updates run on the native core whatever fits and draws."""
@@ -232,6 +242,15 @@ class CpuFrameStore:
         self._shown = self._raster.render_rgb8(params, self._ground)
         self._holder.show(self._shown, restart)
         return score(self._shown, self.pixels, self.matte)
+
+    def score_between(self, params: np.ndarray, pixels: np.ndarray, matte: np.ndarray) -> dict[str, Any]:
+        picture = self._raster.render_rgb8(params, self._ground)
+        self._holder.show_between(picture)
+        matte = roi_of(matte)
+        return score(picture, pixels, matte.astype(np.float32) / 255 if matte.dtype == np.uint8 else matte)
+
+    def take_back(self) -> None:
+        self._holder.take_back()
 
 
 def make_frame_store(settings: FrameSettings, raster: Rasterizer) -> FrameStore:

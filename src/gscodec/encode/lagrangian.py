@@ -8,8 +8,8 @@ from gscodec.coding.quantize import COLOR_STEP
 
 # In units of COLOR_STEP²·quality², the square of a colour's step: docs/bits.md, "Lambda".
 LAMBDA_I = {"sum": 1.0, "normalised": 0.55}
-LAMBDA_P = {"sum": 0.5, "normalised": 0.65}
-LAMBDA_BIRTH = {"sum": 1.0, "normalised": 0.8}  # of Gaussians born in P-frames
+LAMBDA_P = {"sum": 0.5, "normalised": 0.9}
+LAMBDA_BIRTH = {"sum": 1.0, "normalised": 0.95}  # of Gaussians born in P-frames
 CRF_PER_DOUBLING = 5.0  # λ doubles when a GOP's crf is moved by that much
 
 

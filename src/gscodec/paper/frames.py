@@ -50,6 +50,10 @@ class PaperCoder:
     size: tuple[int, int]
     p_frames: bool = True
 
+    @property
+    def kept(self) -> None:
+        """None: these profiles have no B-frames."""
+
     def pack_iframe(self, state: PaperState) -> bytes:
         """Payload of an I-frame; the person's Gaussians come first."""
         w = make_writer(self.entropy)

@@ -113,6 +113,7 @@ void bind_superpixels(nb::module_& m) {
 
 void bind_motion(nb::module_& m) {
   nb::class_<MeshSearch>(m, "MeshSearch", "Motion of a clip as a mesh of displacements.")
+      .def("copy", [](const MeshSearch& search) { return MeshSearch(search); })
       .def(
           "__init__",
           [](MeshSearch* self, int width, int height, int rows, int columns, float spacing_x, float spacing_y,

@@ -242,6 +242,16 @@ NB_MODULE(_native, m) {
       .def_prop_ro("mesh",
                    [](const FrameCoder& c) { return nb::make_tuple(c.mesh().log2, c.mesh().rows, c.mesh().columns); })
       .def_prop_ro("n_changed", &FrameCoder::n_changed)
+      .def_prop_ro(
+          "kept",
+          [](const FrameCoder& c) {
+            int32_t* out;
+            auto array = make_array<int32_t>({c.kept().size()}, &out);
+            std::copy(c.kept().begin(), c.kept().end(), out);
+            return array;
+          },
+          nb::rv_policy::move)
+      .def("copy", [](const FrameCoder& c) { return FrameCoder(c); })
       .def("decisions",
            [](FrameCoder& c) {
              const auto rows = c.decisions();

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -44,6 +45,7 @@ void FrameCoder::begin_gop() {
   history_.clear();
   changed_before_.clear();
   mesh_before_.clear();
+  kept_.clear();
   n_changed_ = moved_before_ = 0;
   renewed_before_ = born_before_ = 0;
 }
@@ -238,6 +240,8 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
   }
   n_changed_ = int(std::count(changed_now.begin(), changed_now.end(), 1));
   changed_before_ = std::move(changed_now);
+  kept_.resize(n);
+  std::iota(kept_.begin(), kept_.end(), 0);
   if (renews) walk_renewal(coder, next, n_born);
 }
 
@@ -247,6 +251,7 @@ void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, i
   std::size_t n = 0;
   for (std::size_t i = 0; i < gaussians_.size(); ++i) {
     if (!is_visible(gaussians_[i])) continue;
+    kept_[n] = int32_t(i);
     gaussians_[n] = gaussians_[i];
     history_[n] = history_[i];
     changed_before_[n++] = changed_before_[i];
@@ -257,6 +262,7 @@ void FrameCoder::walk_renewal(Coder& coder, const std::vector<Gaussian>* next, i
   if (coder.failed()) throw std::runtime_error("the coded symbols end too early");
   if (n_born > max_gaussians_ || n > std::size_t(max_gaussians_ - n_born))
     throw std::length_error(std::to_string(n) + " Gaussians and " + std::to_string(n_born) + " newborn");
+  kept_.resize(n);
   gaussians_.resize(n);
   if (next) gaussians_.insert(gaussians_.end(), next->end() - n_born, next->end());
   gaussians_.resize(n + n_born);

@@ -111,6 +111,8 @@ class FrameCoder {
   std::vector<double> take_bits();
   // Gaussians that the last P-frame changed or added, not counting those its motion alone moved.
   int n_changed() const { return n_changed_; }
+  // Which Gaussians of its reference the last P-frame kept, ascending; the newborn follow them in the state.
+  const std::vector<int32_t>& kept() const { return kept_; }
   // Bits of saying that Gaussian i changes in the next P-frame rather than not.
   std::vector<float> change_costs();
 
@@ -146,6 +148,7 @@ class FrameCoder {
   std::vector<History> history_;
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
   int n_changed_ = 0;
+  std::vector<int32_t> kept_;
   std::vector<int32_t> mesh_before_;   // of the previous P-frame; empty without a motion
   int moved_before_ = 0;               // whether the previous P-frame had a motion
   int renewed_before_ = 0;             // whether it renewed the state

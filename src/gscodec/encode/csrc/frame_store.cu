@@ -34,10 +34,17 @@ struct LookParams {
 };
 
 struct HoldParams {
-  unsigned char* shown;          // [H, W, 3]: what a decoder shows, of the frame before and then of this one
+  unsigned char* shown;          // [H, W, 3]: what a decoder shows
+  const unsigned char* before;   // [H, W, 3]: what it showed of the frame before
   const unsigned char* picture;  // [H, W, 3]: as it is drawn
   int pixels, restart;           // restart: not 0 shows the picture as it is
   int tolerance[3];
+};
+
+struct BetweenParams {
+  const unsigned char *before, *after;  // [H, W, 3]: what a decoder shows of a B-frame's neighbours
+  unsigned char* picture;               // [H, W, 3]: the B-frame as it is drawn, and then as it is shown
+  int pixels;
 };
 
 struct ScoreParams {
@@ -91,9 +98,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) hold(const HoldParams p) {
     for (int k = 0; k < 3; ++k) {
       const long long at = 3ll * i + k;
       const int s = p.picture[at], t = p.tolerance[k], low = s - t, high = s + t;
-      int shown = p.restart ? s : int(p.shown[at]);
+      int shown = p.restart ? s : int(p.before[at]);
       shown = shown < low ? low : shown > high ? high : shown;
       p.shown[at] = (unsigned char)shown;
+    }
+}
+
+// Grid (any): show.Holder.show_between.
+extern "C" __global__ void __launch_bounds__(THREADS) between(const BetweenParams p) {
+  for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS)
+    for (int k = 0; k < 3; ++k) {
+      const long long at = 3ll * i + k;
+      const int a = p.before[at], b = p.after[at], low = a < b ? a : b, high = a < b ? b : a, s = p.picture[at];
+      p.picture[at] = (unsigned char)(s < low ? low : s > high ? high : s);
     }
 }
 
