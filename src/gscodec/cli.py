@@ -23,9 +23,12 @@ from gscodec.errors import BackendError, install_extra, printable
 from gscodec.filenames import STANDARD, check_gsv_name, check_stdout, source_path
 from gscodec.options import (
     BACKEND_HELP,
+    DURATION_HELP,
+    START_HELP,
     THREADS_HELP,
     Color,
     Run,
+    Seconds,
     check_range,
     encoder_options,
     picture_size,
@@ -151,6 +154,8 @@ def encode(
 @click.option("--backend", default="auto", metavar="NAME", help=f"{BACKEND_HELP} [auto]")
 @click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{THREADS_HELP} [0]")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@click.option("--start", "start_s", type=Seconds(), metavar="TIME", help=START_HELP)
+@click.option("--duration", "duration_s", type=Seconds(), metavar="TIME", help=DURATION_HELP)
 @click.option("--allow-partial", is_flag=True, help="Of a damaged file keep the frames before the damage.")
 @shared_options
 def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
@@ -158,6 +163,7 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 
     TARGET may also be pictures, numbered from 1 (frames/%05d.png, .jpg or .webp), or raw ones (x.yuv).
     """
+    check_range(settings["start_s"], settings["duration_s"])
     from gscodec.decode.decoder import video_format
     from gscodec.transcode import decode_file
 
@@ -168,7 +174,8 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 
     def on_open(reader: Any) -> None:
         index = reader.index()
-        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index else None
+        whole = settings["start_s"] is None and settings["duration_s"] is None
+        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index and whole else None
         if run.verbose:
             say(progress.source_line(run.source, video_format(reader), reader.streams[1:]))
 

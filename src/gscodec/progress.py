@@ -1,6 +1,6 @@
 """What a person sees of a run: progress on stderr, the line at its end, and `gscodec info` as text.
 
-Nothing here computes: the figures come from `transcode.Tally` and `inspection.inspect_file`.
+Nothing here computes: the figures come from `tally.Tally` and `inspection.inspect_file`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from gscodec.transcode import Tally
+    from gscodec.tally import Tally
 
 MODES = ("auto", "bar", "lines", "json", "none")  # auto: a bar where stderr is a terminal, else nothing
 LINE_EVERY_S = 2.0

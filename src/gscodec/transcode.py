@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,81 +20,22 @@ from gscodec.container.container import GsvReader, GsvWriter, Stream
 from gscodec.container.headers import SIGNATURE, FrameType
 from gscodec.container.packet import Packet
 from gscodec.decode.decoder import Decoder, video_format
+from gscodec.decode.span import Span
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
 from gscodec.live import video_packet, video_stream
-from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
 from gscodec.probe import probed
 from gscodec.splat.raster import usable_backend
+from gscodec.tally import Tally
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.reader import VideoReader, open_video
 from gscodec.video.source import SourceFormat
 from gscodec.video.writer import VideoWriter
-
-
-@dataclass(slots=True)
-class Tally:
-    """Figures of a run so far; what the progress line and the summary show."""
-
-    n_frames: int = 0
-    n_iframes: int = 0
-    n_bframes: int = 0
-    n_bytes: int = 0  # of the whole .gsv
-    n_video_bytes: int = 0
-    n_audio_bytes: int = 0
-    n_gaussians: int = 0  # live in the last frame
-    n_trials: int = 0  # frames encoded only to find the crf of a --bitrate or --target-psnr
-    n_updates: int = 0  # Gaussians that P-frames code; not those that only a mesh moves
-    iterations: int = 0
-    seconds: float = 0.0
-    duration_s: float = 0.0  # of the clip
-    roi_error: float = 0.0
-    roi_samples: int = 0
-    error: float = 0.0
-    samples: int = 0
-    latencies_s: list[float] = field(default_factory=list)  # of each frame, where there is a deadline
-    n_late: int = 0  # frames that took longer than it
-    roi: str = ""  # the mode that was used
-    backend: str = ""  # that was used
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what somebody must know to read the target
-
-    @property
-    def roi_psnr_db(self) -> float:
-        return psnr_db(self.roi_error, self.roi_samples)
-
-    @property
-    def psnr_db(self) -> float:
-        return psnr_db(self.error, self.samples)
-
-    @property
-    def fps(self) -> float:
-        return self.n_frames / self.seconds if self.seconds else 0.0
-
-    @property
-    def kbit_per_s(self) -> float:
-        return self.n_bytes * 8e-3 / self.duration_s if self.duration_s else 0.0
-
-    def latency_ms(self, percent: float) -> float:
-        """Percentile of the frames' encoding times, ms."""
-        return float(np.percentile(self.latencies_s, percent)) * 1e3
-
-    def as_dict(self) -> dict[str, Any]:
-        """For --json: the fields and the derived figures."""
-        hidden = {"roi_error", "roi_samples", "error", "samples", "latencies_s"}
-        plain = {k: v for k, v in asdict(self).items() if k not in hidden}
-        derived = {"fps": self.fps, "kbit_per_s": self.kbit_per_s}
-        if self.latencies_s:
-            derived |= {"latency_p99_ms": self.latency_ms(99), "latency_worst_ms": self.latency_ms(100)}
-        if self.samples:
-            derived |= {"roi_psnr_db": self.roi_psnr_db, "psnr_db": self.psnr_db}
-        return plain | {k: round(v, 4) for k, v in derived.items()}
-
 
 Progress = Callable[[Tally], None]
 _Draft = tuple[Frame, Callable[[], np.ndarray], FrameType, bool]  # Job's fields, but what makes the matte
@@ -312,6 +253,8 @@ def decode_file(
     background: tuple[int, int, int] | None = None,
     backend: str = "auto",
     threads: int = 0,
+    start_s: float | None = None,
+    duration_s: float | None = None,
     max_frames: int | None = None,
     allow_partial: bool = False,
     limits: DecoderLimits | None = None,
@@ -322,6 +265,7 @@ def decode_file(
 
     Args:
         background: draw the person alone over this R'G'B' colour.
+        start_s, duration_s: the part to decode, as in `encode_file`; read from the keyframe before it.
         allow_partial: keep what lies before the first damage instead of raising; Tally.warnings says so.
     Raises:
         BitstreamError, MediaError, BackendError.
@@ -339,6 +283,8 @@ def decode_file(
             warn=tally.warnings.append,
             background=color,
         )
+        whole = start_s is None and duration_s is None
+        span = None if whole else Span(reader, start_s or 0, duration_s)
         video = video_format(reader)
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
         with VideoWriter(
@@ -356,9 +302,18 @@ def decode_file(
                 with closing(prefetch(_decoded(reader, decoder))) as items:
                     for p, pixels, n_gaussians, offset in items:
                         if pixels is None:
-                            writer.write_side(_unpack_side(p))
+                            packet = span.side(_unpack_side(p)) if span else _unpack_side(p)
+                            if packet:
+                                writer.write_side(packet)
                             continue
-                        writer.write(Frame(pixels, p.pts, p.duration))
+                        frame: Frame | None = Frame(pixels, p.pts, p.duration)
+                        if span:
+                            frame = span.frame(Frame(pixels, p.pts, p.duration))
+                            if span.is_past:
+                                break
+                        if frame is None:
+                            continue
+                        writer.write(frame)
                         tally.n_frames += 1
                         tally.n_iframes += p.frame_type == FrameType.I
                         tally.n_bframes += p.is_bframe
@@ -375,7 +330,8 @@ def decode_file(
                     raise
                 tally.warnings.append(f"stopped after {tally.n_frames} frames: {error}")
             if tally.n_frames == 0:
-                raise MediaError(f"{source}: holds no frames")
+                where = "" if span is None else " in the range asked for; give an earlier --start"
+                raise MediaError(f"{source}: holds no frames{where}")
             tally.warnings += writer.warnings
     tally.seconds = time.perf_counter() - began
     return tally
