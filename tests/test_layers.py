@@ -78,6 +78,7 @@ MAY_IMPORT = {
     "probe": ("container.headers", "encode", "metrics", "parallel", "rdo.rates", "video.frame"),
     "live": ("analysis.matting", "container", "encode", "encoders", "splat.raster", "video.frame"),
     "inspection": ("coding.adaptive", "container", "decode"),
+    "tally": ("metrics",),
     "transcode": (
         "analysis.matting",
         "container",
@@ -89,9 +90,10 @@ MAY_IMPORT = {
         "prefetch",
         "probe",
         "splat.raster",
+        "tally",
         "video",
     ),
-    "progress": ("transcode",),
+    "progress": ("tally",),
     # What a person calls.
     "__init__": ("container", "decode", "inspection", "live", "transcode"),
     "bench": (
@@ -114,6 +116,7 @@ MAY_IMPORT = {
                 "prefetch",
                 "rdo",
                 "splat",
+                "tally",
                 "transcode",
                 "video",
             )

@@ -13,20 +13,34 @@ import re
 import signal
 import sys
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any, NoReturn
 
 import click
 
 from gscodec import __version__, config, interrupts, progress
-from gscodec.errors import BackendError, ConfigError, printable
-from gscodec.filenames import check_decode_names, check_gsv_name, check_stdout, check_target, source_path
+from gscodec.errors import BackendError, install_extra, printable
+from gscodec.filenames import (
+    STANDARD,
+    check_decode_names,
+    check_gsv_name,
+    check_stdout,
+    check_target,
+    source_path,
+)
 from gscodec.options import (
     BACKEND_HELP,
+    DURATION_HELP,
+    START_HELP,
     THREADS_HELP,
     Run,
+    Seconds,
+    check_range,
     encoder_options,
     picture_size,
     shared_options,
+    sound,
+    source_options,
 )
 from gscodec.terminal import fail, hint, say, translated
 
@@ -80,11 +94,7 @@ def cli(ctx: click.Context) -> None:
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
 @click.option("--size", metavar="WxH|Hp", callback=picture_size, help="Scale to 640x360 or 360p first.")
-@click.option(
-    "--start", "start_s", type=float, metavar="SECONDS", help="Begin there, and count times from there."
-)
-@click.option("--duration", "duration_s", type=float, metavar="SECONDS", help="Stop after it.")
-@click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@source_options
 @encoder_options
 @shared_options
 def encode(
@@ -94,19 +104,29 @@ def encode(
     start_s: float | None,
     duration_s: float | None,
     max_frames: int | None,
+    fps: Fraction | None,
+    no_audio: bool,
+    audio_bitrate: float | None,
+    container: str | None,
+    pix_fmt: str | None,
+    input_size: tuple[int, int] | None,
+    rate: Fraction | None,
     **settings: Any,
 ) -> None:
     """Encode the video SOURCE to the file TARGET (.gsv); sound and subtitles travel along untouched.
 
+    SOURCE is all that FFmpeg reads: a file, - for a pipe, numbered pictures (frames/%05d.png), one picture,
+    a URL, raw pictures (-f rawvideo --pix-fmt rgb24 --input-size 640x360 --rate 30), or a camera
+    (-f v4l2 /dev/video0).
+
     A preset is values for the options marked [preset]; options given here win.
     """
-    if not 0 <= (start_s or 0) < float("inf"):  # nan is in no range
-        raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
-    if duration_s is not None and not 0 < duration_s < float("inf"):
-        raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
+    check_range(start_s, duration_s)
+    audio = sound(no_audio, audio_bitrate)
     check_gsv_name(run.target)
     options = config.encoder_config(preset, **{k: v for k, v in settings.items() if v is not None})
     from gscodec.transcode import encode_file
+    from gscodec.video.source import SourceFormat
 
     def on_open(reader: Any) -> None:
         run.display.total = reader.n_frames_hint
@@ -122,6 +142,9 @@ def encode(
         start_s=start_s,
         duration_s=duration_s,
         max_frames=max_frames,
+        fps=fps,
+        audio=audio,
+        source_format=SourceFormat(container, pix_fmt, input_size, rate),
         progress=run.display,
         on_open=on_open,
     )
@@ -132,7 +155,7 @@ def encode(
 @click.option("--vcodec", metavar="NAME", help="FFmpeg's name of the encoder. [libx264 where it fits]")
 @click.option("--crf", type=click.FloatRange(0), metavar="VALUE", help="Quality setting of that encoder.")
 @click.option("--pix-fmt", metavar="NAME", help="Pixel format, FFmpeg's name. [yuv420p; lossless: RGB]")
-@click.option("-f", "--container", metavar="NAME", help="Container. [by the extension of TARGET]")
+@click.option("-f", "--container", metavar="NAME", help="Container. [by TARGET's extension; - is y4m]")
 @click.option(
     "--background",
     default="original",
@@ -144,6 +167,8 @@ def encode(
 @click.option("--backend", default="auto", metavar="NAME", help=f"{BACKEND_HELP} [auto]")
 @click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{THREADS_HELP} [0]")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
+@click.option("--start", "start_s", type=Seconds(), metavar="TIME", help=START_HELP)
+@click.option("--duration", "duration_s", type=Seconds(), metavar="TIME", help=DURATION_HELP)
 @click.option("--allow-partial", is_flag=True, help="Of a damaged file keep the frames before the damage.")
 @shared_options
 def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
@@ -151,6 +176,7 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 
     TARGET may also be pictures, numbered from 1 (frames/%05d.png, .jpg or .webp), or raw ones (x.yuv).
     """
+    check_range(settings["start_s"], settings["duration_s"])
     matte = settings["matte_out"]
     check_decode_names(run.target, settings["background"], matte, run.overwrite)
     if matte is not None:
@@ -158,9 +184,15 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
     from gscodec.decode.decoder import video_format
     from gscodec.transcode import decode_file
 
+    if run.target == STANDARD and settings["container"] is None:
+        settings["container"] = "y4m"
+        if not run.quiet:
+            say("-: Y4M, since no -f names another container")
+
     def on_open(reader: Any) -> None:
         index = reader.index()
-        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index else None
+        whole = settings["start_s"] is None and settings["duration_s"] is None
+        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index and whole else None
         if run.verbose:
             say(progress.source_line(run.source, video_format(reader), reader.streams[1:]))
 
@@ -200,7 +232,7 @@ def bench(ctx: click.Context) -> None:
         try:
             run = importlib.import_module("gscodec.bench.command").run
         except ImportError as error:
-            raise BackendError(f"bench cannot be loaded ({error}); pip install 'gscodec[bench]'") from error
+            raise BackendError(f"bench cannot be loaded ({error}); {install_extra('bench')}") from error
         ctx.exit(run(ctx.args) or 0)
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import Any
 
 import click
 
 from gscodec import config, progress
+from gscodec.errors import ConfigError
 from gscodec.filenames import check_stdout, check_target, source_path
 from gscodec.terminal import translated
 
+START_HELP = "Begin there (90.5 or 1:30.5), and count times from there."
+DURATION_HELP = "Stop after it."
+FRAMES_HELP = "Stop after N frames."
+OPUS_KBIT = (6, 510)  # that libopus takes
 _MAX_SIDE = 65535  # of a picture in a .gsv
 BACKEND_HELP = f"Rasteriser: {', '.join(config.BACKENDS)}."
 THREADS_HELP = "CPU threads; 0 is one per core."
@@ -41,7 +49,7 @@ _ENCODER_HELP = {
     "p_iterations": ("N", "Most steps to fit a P-frame, with --update refit."),
     "plateau": ("SHARE", "End a fit when ten steps gain less than this share."),
     "target_psnr": ("DB", "ROI-PSNR to reach, instead of --crf."),
-    "bitrate": ("KBIT", "Size to reach in kb/s, instead of --crf."),
+    "bitrate": ("RATE", "Size to reach, 200k or 200 (kb/s), instead of --crf."),
     "deadline_ms": ("MS", "Time for each frame; one at a time."),
     "backend": ("NAME", BACKEND_HELP),
     "threads": ("N", THREADS_HELP),
@@ -64,6 +72,7 @@ _ENCODER_HELP = {
 }
 _OPTION_NAMES = {"gop_length": "--gop", "deadline_ms": "--deadline"}  # where it is not the field's
 _TYPES = {"str": str, "int": int, "float": float}
+MAX_RATE = 1000  # frames per second
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,61 @@ class Run:
     as_json: bool
     overwrite: bool
     display: progress.Progress
+
+
+class Seconds(click.ParamType):
+    """A time: 12.5, 1:02.5 or 01:02:03.5; the number of seconds comes out. Ranges are checked later."""
+
+    name = "seconds"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> float:
+        """Return the seconds."""
+        parts = str(value).split(":")
+        try:
+            numbers = [float(part) for part in parts]
+        except ValueError:
+            numbers = []
+        sane = len(parts) == 1 or all(re.fullmatch(r"\d{1,4}(\.\d*)?", part, re.ASCII) for part in parts)
+        whole = all(number.is_integer() for number in numbers[:-1])
+        if not numbers or len(parts) > 3 or not sane or not whole or any(n >= 60 for n in numbers[1:]):
+            raise click.BadParameter(f"{value!r} is no time; expected 12.5 or hh:mm:ss.f", ctx, param)
+        if len(parts) == 1:
+            return numbers[0]
+        return float(sum(Fraction(part) * 60**i for i, part in enumerate(reversed(parts))))
+
+
+class Rate(click.ParamType):
+    """Frames per second: 25, 29.97 or 30000/1001, as a Fraction."""
+
+    name = "rate"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> Fraction:
+        """Return the rate."""
+        if isinstance(value, Fraction):
+            return value
+        if re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\d{1,6}/\d{1,6}", value, re.ASCII):
+            with suppress(ZeroDivisionError):
+                rate = Fraction(value)
+                if 0 < rate <= MAX_RATE:
+                    return rate
+        permitted = f"more than 0 and at most {MAX_RATE}, such as 25 or 30000/1001"
+        raise click.BadParameter(f"{value!r} is no frame rate; permitted: {permitted}", ctx, param)
+
+
+class Bitrate(click.ParamType):
+    """A bitrate in kb/s: 200, or as ffmpeg writes it 200k or 1.5M. Ranges are checked later."""
+
+    name = "bitrate"
+
+    def convert(self, value: str, param: Any, ctx: Any) -> float:
+        """Return kb/s."""
+        text = str(value)
+        factor = {"k": 1.0, "K": 1.0, "M": 1000.0}.get(text[-1:])
+        try:
+            return float(text[:-1]) * factor if factor else float(text)
+        except ValueError:
+            permitted = "kb/s such as 200, 200k or 1.5M"
+            raise click.BadParameter(f"{value!r} is no bitrate; permitted: {permitted}", ctx, param) from None
 
 
 def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,6 +198,8 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         option = _OPTION_NAMES.get(field.name, "--" + field.name.replace("_", "-"))
         metavar, text = _ENCODER_HELP.get(field.name, ("", ""))
         extra: dict[str, Any] = {"metavar": metavar, "type": _TYPES.get(str(field.type).split(" |")[0])}
+        if field.name == "bitrate":
+            extra["type"] = Bitrate()
         default = field.default
         if field.type == "bool":
             option, extra = f"{option}/--no-{option[2:]}", {}
@@ -142,6 +208,61 @@ def encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
         note = " [preset]" if field.name in in_presets else note
         command = click.option(option, field.name, default=None, help=text + note, **extra)(command)
     return command
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says what a source is, where it does not say so itself, and what is taken of it."""
+    options = (
+        click.option("-f", "--container", metavar="NAME", help="Of SOURCE: rawvideo, y4m, v4l2. [found]"),
+        click.option("--pix-fmt", metavar="NAME", help="Of raw pictures: rgb24, yuv420p."),
+        click.option("--input-size", metavar="WxH", callback=_input_size, help="Of raw pictures, a device."),
+        click.option("--rate", type=Rate(), metavar="N", help="Of raw or numbered pictures, a device. [25]"),
+        click.option("--start", "start_s", type=Seconds(), metavar="TIME", help=START_HELP),
+        click.option("--duration", "duration_s", type=Seconds(), metavar="TIME", help=DURATION_HELP),
+        click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help=FRAMES_HELP),
+        click.option("--fps", type=Rate(), metavar="N", help="Drop and repeat frames to N a second."),
+        click.option("--no-audio", is_flag=True, help="Leave the sound out."),
+        click.option("--audio-bitrate", type=Bitrate(), metavar="RATE", help="Code sound as Opus: 24k."),
+    )
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def check_range(start_s: float | None, duration_s: float | None) -> None:
+    """Refuse a start or a duration that no video has.
+
+    Raises:
+        ConfigError: out of range.
+    """
+    if not 0 <= (start_s or 0) < float("inf"):  # nan is in no range
+        raise ConfigError(f"--start {start_s:g} is out of range; permitted: 0 seconds or more")
+    if duration_s is not None and not 0 < duration_s < float("inf"):
+        raise ConfigError(f"--duration {duration_s:g} is out of range; permitted: more than 0 seconds")
+
+
+def sound(no_audio: bool, audio_bitrate: float | None) -> float | str:
+    """What is done with the sound, as `open_video` wants it.
+
+    Raises:
+        ConfigError: the two options contradict each other, or Opus has no such bitrate.
+    """
+    if audio_bitrate is None:
+        return "none" if no_audio else "copy"
+    if no_audio:
+        raise ConfigError("--no-audio and --audio-bitrate contradict each other; give one of them")
+    if not OPUS_KBIT[0] <= audio_bitrate <= OPUS_KBIT[1]:
+        permitted = f"{OPUS_KBIT[0]} to {OPUS_KBIT[1]} kb/s"
+        raise ConfigError(f"--audio-bitrate {audio_bitrate:g} is out of range; permitted: {permitted}")
+    return audio_bitrate
+
+
+def _input_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value, re.ASCII)
+    if not found or not all(0 < int(n) <= _MAX_SIDE for n in found.groups()):
+        permitted = f"WxH such as 640x360, each 1 to {_MAX_SIDE}"
+        raise click.UsageError(f"--input-size {value!r} is unknown; permitted: {permitted}")
+    return int(found[1]), int(found[2])
 
 
 def picture_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,8 +13,9 @@ from gscodec.container.packet import Packet
 from gscodec.decode.backgrounds import Background, CoveringVideo
 from gscodec.decode.decoder import Decoder, Sequence
 from gscodec.decode.layers import Layer, split
+from gscodec.decode.span import Span
 from gscodec.errors import ConfigError
-from gscodec.video.frame import VideoFormat
+from gscodec.video.frame import Frame, VideoFormat
 
 _LAYERS: dict[str, tuple[Layer, ...]] = {  # others need the person alone
     "original": ("picture",),
@@ -126,15 +128,27 @@ class Composer:
 
 
 def composed(
-    reader: GsvReader, decoder: Decoder, composer: Composer, form: VideoFormat
-) -> Iterator[tuple[Packet, np.ndarray | None, np.ndarray | None, int, int]]:
-    """Packets; of a frame its picture, matte, number of Gaussians too; and how far the file has been read."""
+    reader: GsvReader, decoder: Decoder, composer: Composer, form: VideoFormat, span: Span | None
+) -> Iterator[tuple[Packet, Frame | None, np.ndarray | None, int, int]]:
+    """Packets with the frames to write, mattes, numbers of Gaussians, and how far the file has been read.
+
+    Args:
+        span: the part that is wanted; frames outside of it are decoded, and no more.
+    """
+    nothing = np.zeros((0, 0, 3), np.uint8)
     for p in decoder.frames(reader):
         if p.frame_type is None:
             yield p, None, None, 0, reader.offset
             continue
-        picture, matte = composer.compose(decoder.render(), decoder.is_cut_out, p.pts * form.time_base)
-        yield p, picture, matte, len(decoder.state), reader.offset
+        frame: Frame | None = Frame(nothing, p.pts, p.duration)
+        if span:
+            frame = span.frame(Frame(nothing, p.pts, p.duration))
+            if span.is_past:
+                return
+        if frame is None:
+            continue
+        picture, matte = composer.compose(decoder.render(), decoder.is_cut_out, frame.pts * form.time_base)
+        yield p, replace(frame, pixels=picture), matte, len(decoder.state), reader.offset
 
 
 def over(person: np.ndarray, background: np.ndarray) -> np.ndarray:
