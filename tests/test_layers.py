@@ -47,7 +47,7 @@ MAY_IMPORT = {
         "video.frame",
     ),
     "decode.backgrounds": ("decode", "video"),  # a background may be a video
-    "decode.compose": ("container", "decode", "video.frame"),
+    "decode.compose": ("container", "decode", "video.frame", "video.room"),
     "encode": (
         "analysis",
         "coding",
@@ -76,10 +76,12 @@ MAY_IMPORT = {
         "video.frame",
     ),
     "probe": ("container.headers", "encode", "metrics", "parallel", "rdo.rates", "video.frame"),
+    "hybrid": ("decode.fill", "encode.gop", "parallel", "video.room"),
     "live": ("analysis.matting", "container", "encode", "encoders", "splat.raster", "video.frame"),
     "inspection": ("coding.adaptive", "container", "decode"),
     "tally": ("metrics",),
     "transcode": (
+        "hybrid",
         "analysis.matting",
         "container",
         "decode",
@@ -107,6 +109,7 @@ MAY_IMPORT = {
                 "decode",
                 "encode",
                 "encoders",
+                "hybrid",
                 "inspection",
                 "interrupts",
                 "live",
@@ -133,7 +136,7 @@ HOMES = {
     "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
-    "cv2": ("analysis", "bench", "decode.fill", "decode.matte", "rdo.birth_candidates"),
+    "cv2": ("analysis", "bench", "decode.fill", "decode.matte", "hybrid", "rdo.birth_candidates"),
     "fast_slic": ("analysis",),
     "gsplat": ("splat.raster_gsplat",),
     "matplotlib": ("bench",),

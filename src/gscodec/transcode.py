@@ -21,12 +21,13 @@ from gscodec.container.headers import SIGNATURE, FrameType
 from gscodec.container.packet import Packet
 from gscodec.decode.backgrounds import chosen_background
 from gscodec.decode.compose import Composer, composed
-from gscodec.decode.decoder import Decoder, check_sequence, video_format
+from gscodec.decode.decoder import Decoder, check_sequence, room_of, video_format
 from gscodec.decode.span import Span
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
+from gscodec.hybrid import with_room
 from gscodec.live import video_packet, video_stream
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
@@ -37,6 +38,7 @@ from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.matte_writer import open_matte_writer
 from gscodec.video.reader import VideoReader, open_video
+from gscodec.video.room import RoomEncoder
 from gscodec.video.source import SourceFormat
 from gscodec.video.writer import VideoWriter
 
@@ -107,9 +109,18 @@ def encode_file(
                     progress(tally)
 
             config, every = probed(jobs, config, video, threads, tried)
+            streams, n_side = _streams(reader, config), len(reader.side_streams)
+            if config.background == "hybrid":
+                room = RoomEncoder(video)
+                streams.append(Stream("data", room.codec, video.time_base, b"", streams[0].step))
+                every = with_room(every, room, n_side)
             with (
                 GsvWriter(
-                    place, _streams(reader, config), reader.metadata, b_frames=config.makes_pairs
+                    place,
+                    streams,
+                    reader.metadata,
+                    b_frames=config.makes_pairs,
+                    room=config.background == "hybrid",
                 ) as writer,
                 # Closed at once on an error, so that the other cores stop too.
                 closing(encode_jobs(every, config, video, threads)) as results,
@@ -117,7 +128,10 @@ def encode_file(
                 for item, coded in results:
                     if isinstance(item, SidePacket):
                         n_bytes = writer.write(_pack_side(item))
-                        tally.n_audio_bytes += n_bytes * (reader.side_streams[item.stream].kind == "audio")
+                        if item.stream == n_side:  # the room
+                            tally.n_video_bytes += n_bytes
+                        elif reader.side_streams[item.stream].kind == "audio":
+                            tally.n_audio_bytes += n_bytes
                         continue
                     assert coded is not None
                     tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
@@ -285,7 +299,8 @@ def decode_file(
             on_open(reader)
         video = video_format(reader)
         sequence = check_sequence(reader.sequence, limits or DecoderLimits())
-        composer = Composer(behind, sequence, video, matte=matte_out is not None)
+        room_stream = room_of(reader)
+        composer = Composer(behind, sequence, video, matte=matte_out is not None, room=room_stream)
         decoder = Decoder(
             reader.sequence,
             limits=limits,
@@ -296,7 +311,8 @@ def decode_file(
         )
         whole = start_s is None and duration_s is None
         span = None if whole else Span(reader, start_s or 0, duration_s)
-        side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
+        passing = [s for s in reader.streams[1:] if s is not room_stream]
+        side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in passing]
         with ExitStack() as stack:
             matte_writer = None
             if matte_out is not None:

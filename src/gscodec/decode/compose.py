@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gscodec.container.container import GsvReader
+from gscodec.container.container import GsvReader, Stream
 from gscodec.container.packet import Packet
 from gscodec.decode.backgrounds import Background, CoveringVideo
 from gscodec.decode.decoder import Decoder, Sequence
@@ -16,7 +16,9 @@ from gscodec.decode.layers import Layer, split
 from gscodec.decode.span import Span
 from gscodec.errors import ConfigError
 from gscodec.video.frame import Frame, VideoFormat
+from gscodec.video.room import RoomDecoder
 
+MAX_ROOMS = 64  # pictures of the room that wait for their frames
 _LAYERS: dict[str, tuple[Layer, ...]] = {  # others need the person alone
     "original": ("picture",),
     "blur": ("person", "room"),
@@ -41,12 +43,18 @@ class Composer:
     """
 
     def __init__(
-        self, background: Background, sequence: Sequence, form: VideoFormat, matte: bool = False
+        self,
+        background: Background,
+        sequence: Sequence,
+        form: VideoFormat,
+        matte: bool = False,
+        room: Stream | None = None,
     ) -> None:
         """Open what is needed.
 
         Args:
             form: of the frames that are written. matte: mattes are wanted too.
+            room: the last stream, where it is the room's video.
         Raises:
             ConfigError: the file has no room that could be shown.
             MediaError: the background cannot be read, or does not fit.
@@ -59,7 +67,11 @@ class Composer:
                 "permitted: a colour, transparent, a picture or a video behind the person"
             )
         self.layers = _LAYERS.get(kind, ("person",))
-        if matte and "person" not in self.layers:
+        shows_room = kind in ("original", "blur", "removed")
+        self._room = RoomDecoder(room.codec, form.width, form.height) if room and shows_room else None
+        self._room_now: np.ndarray | None = None
+        self._rooms: dict[int, np.ndarray] = {}  # by pts, of frames that come
+        if (matte or self._room) and "person" not in self.layers:
             self.layers = (*self.layers, "person")
         self.alpha = kind == "transparent"
         self._background = background
@@ -83,6 +95,18 @@ class Composer:
                 f"{_INSTEAD[self._background.kind]}"
             )
         return lines
+
+    def take(self, packet: Packet) -> None:
+        """Decode a packet of the room."""
+        picture = self._room.decode(packet.payload) if self._room else None
+        if picture is not None:
+            while len(self._rooms) >= MAX_ROOMS:
+                del self._rooms[next(iter(self._rooms))]
+            self._rooms[packet.pts] = picture
+
+    def go_to(self, pts: int) -> None:
+        """Tell the pts of the frame that is composed next: the room's picture is that of the same."""
+        self._room_now = self._rooms.pop(pts, self._room_now)
 
     def compose(
         self, pixels: np.ndarray, is_cut_out: bool, time: Fraction
@@ -114,8 +138,12 @@ class Composer:
         if self.alpha:
             return person, kept
         if "picture" in parts:
-            return np.ascontiguousarray(parts["picture"]), kept
+            if self._room_now is None or not is_cut_out:
+                return np.ascontiguousarray(parts["picture"]), kept
+            return over(np.dstack([parts["picture"], person[..., 3]]), self._room_now), kept
         if "room" in parts:
+            if self._room_now is not None and is_cut_out:
+                parts["room"] = self._room_now
             return self._over_room(person, parts["room"], alpha), kept
         behind = self._video.at(time - self._start) if self._video else self._color
         return over(person, behind), kept
@@ -136,7 +164,11 @@ def composed(
         span: the part that is wanted; frames outside of it are decoded, and no more.
     """
     nothing = np.zeros((0, 0, 3), np.uint8)
+    room_stream = len(reader.streams) - 1 if reader.has_room else None
     for p in decoder.frames(reader):
+        if p.stream == room_stream:
+            composer.take(p)
+            continue
         if p.frame_type is None:
             yield p, None, None, 0, reader.offset
             continue
@@ -147,6 +179,7 @@ def composed(
                 return
         if frame is None:
             continue
+        composer.go_to(p.pts)
         picture, matte = composer.compose(decoder.render(), decoder.is_cut_out, frame.pts * form.time_base)
         yield p, replace(frame, pixels=picture), matte, len(decoder.state), reader.offset
 

@@ -12,7 +12,7 @@ import numpy as np
 from gscodec.coding.bframe import between
 from gscodec.coding.quantize import State
 from gscodec.config import QUALITY_ONE, DecoderLimits
-from gscodec.container.container import GsvReader
+from gscodec.container.container import GsvReader, Stream
 from gscodec.container.headers import BACKGROUND_CODES, BLEND_CODES, ENTROPY_CODES, PROFILE_CODES, FrameType
 from gscodec.container.packet import Packet
 from gscodec.decode.layers import Layer, channels_of, draw_person, draw_room
@@ -24,6 +24,7 @@ from gscodec.splat.raster import Rasterizer, make_rasterizer
 from gscodec.video.frame import VideoFormat
 
 MAX_UNDRAWN = 64  # states that wait to be drawn; each is as large as the Gaussians of a frame
+ROOM_CODECS = ("av1", "h264")
 PROFILES = tuple(range(len(PROFILE_CODES)))
 BLENDS = tuple(range(len(BLEND_CODES)))
 
@@ -73,6 +74,24 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
     quality = header["quality_q8"] / QUALITY_ONE
     background = BACKGROUND_CODES[header["background"]]
     return Sequence(width, height, profile, entropy, blend, quality, header["hold"], background)
+
+
+def room_of(reader: GsvReader) -> Stream | None:
+    """The stream that is the room's video; None: there is none.
+
+    Raises:
+        CorruptError: the last stream is no such thing. UnsupportedError: of a newer version.
+    """
+    if not reader.has_room:
+        return None
+    stream = reader.streams[-1]
+    if stream.kind != "data":
+        raise CorruptError(f"the last stream is to be the room's video, but is {stream.kind}; expected data")
+    if stream.codec not in ROOM_CODECS:
+        raise UnsupportedError(
+            f"the room is coded as {stream.codec!r}, which is unknown; please update gscodec"
+        )
+    return stream
 
 
 def video_format(reader: GsvReader) -> VideoFormat:
