@@ -269,6 +269,8 @@ def picture_size(_ctx: click.Context, _param: click.Parameter, value: str | None
     """Check the form of --size; what 360p comes to depends on the source."""
     if value is None:
         return None
+    if re.fullmatch(r"[1-9]\d{0,4}x-[1-9]\d?|-[1-9]\d?x[1-9]\d{0,4}", value, re.ASCII):
+        return value  # 640x-2: the other side keeps the shape, as in ffmpeg
     numbers = [value[:-1]] if value.endswith("p") else value.split("x", 1)
     sane = all(n.isascii() and n.isdigit() and 0 < int(n) <= _MAX_SIDE for n in numbers)
     if not sane or (len(numbers) == 1 and not value.endswith("p")):

@@ -168,6 +168,19 @@ def test_standard_output(capfdbinary, tmp_path, container):
     assert [f.pts * reader.format.time_base for f in frames] == [Fraction(i, 25) for i in range(6)]
 
 
+@pytest.mark.parametrize("container", ["y4m", "rawvideo"])
+def test_frames_leave_into_a_pipe_at_once(container):
+    """The whole of a frame has arrived before the next one is given."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    with VideoWriter(f"/dev/fd/{write_end}", FORM, container=container, pix_fmt="yuv444p") as writer:
+        for i, pixels in enumerate(moving_square(3)):
+            writer.write(Frame(pixels, i, 1))
+            assert len(os.read(read_end, 1 << 16)) >= 3 * 24 * 32
+    os.close(read_end)
+    os.close(write_end)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [

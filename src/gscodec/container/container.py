@@ -85,6 +85,7 @@ class GsvWriter:
         self._closed = False
         self._owns_file = isinstance(target, (str, os.PathLike))
         self._file: BinaryIO = open(target, "wb") if isinstance(target, (str, os.PathLike)) else target  # noqa: SIM115
+        self._is_pipe = not self._file.seekable()
         self._put(start)
 
     @property
@@ -114,6 +115,8 @@ class GsvWriter:
             self._keyframes[-1] = last._replace(n_frames=last.n_frames + 1)
             self._n_frames += 1
         self._put(unit)
+        if self._is_pipe:  # somebody waits at its end; a buffer holds seconds of video
+            self._file.flush()
         return len(unit)
 
     def close(self) -> None:

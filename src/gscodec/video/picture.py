@@ -194,6 +194,8 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
     """
     if size is None:
         return width, height
+    if isinstance(size, str) and "-" in size:
+        size = _with_free_side(size, width, height)
     if isinstance(size, str):
         exact, lines = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size), re.fullmatch(r"(\d{1,6})p", size)
         if exact:
@@ -207,6 +209,17 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
     if min(wanted) < 1 or wanted[0] * wanted[1] > MAX_PIXELS:
         raise MediaError(f"size {size!r}: expected at least 1x1 and at most {MAX_PIXELS} pixels")
     return wanted
+
+
+def _with_free_side(size: str, width: int, height: int) -> str:
+    """ "640x-2" -> "640x360" of a picture of 16:9: the side -N keeps the shape and is a multiple of N."""
+    found = re.fullmatch(r"(-?)(\d{1,6})x(-?)(\d{1,6})", size, re.ASCII)
+    if not found or bool(found[1]) == bool(found[3]) or "0" in (found[2], found[4]):
+        return size  # which is then refused
+    first, second = int(found[2]), int(found[4])
+    if found[3]:
+        return f"{first}x{max(second, second * round(height * first / width / second))}"
+    return f"{max(first, first * round(width * second / height / first))}x{second}"
 
 
 def _scaled_aspect(aspect: Fraction, shown: tuple[int, int], scaled: tuple[int, int]) -> Fraction:

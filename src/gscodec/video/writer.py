@@ -239,7 +239,7 @@ class VideoWriter:
             raise MediaError(f"{self._path}: encoder {encoder} has no setting {names}; leave it out")
 
     def _muxer_options(self, seekable: bool) -> dict[str, str]:
-        options = {}
+        options = {} if seekable else {"flush_packets": "1"}
         if self._muxer in ISO_MEDIA:
             # FFmpeg would raise a slow clock, and round where a track begins to 1 ms.
             clock = self._time_base.denominator
@@ -328,6 +328,8 @@ class VideoWriter:
             if duration:
                 packet.duration = duration
             self._output.mux(packet)
+        if self._sink is not None and packets:  # somebody waits at the end of a pipe
+            self._sink.flush()
 
     @contextmanager
     def _translate(self, doing: str) -> Iterator[None]:
