@@ -17,6 +17,7 @@ from video_clips import moving_square, split, write_clip
 
 from cli_tools import QUICK, fail, make_clip, start, succeed
 from gscodec import GsvReader
+from gscodec.video.frame import Frame
 from gscodec.video.frame_rate import at_rate
 from gscodec.video.reader import open_video
 from gscodec.video.source import SourceFormat
@@ -306,6 +307,12 @@ def test_a_part_begins_at_the_keyframe_before_it(tmp_path):
         first = next(iter(reader))
         after = [k.pts for k in index.keyframes if k.pts > first.pts]
         assert first.pts * reader.streams[0].time_base <= 1 < after[0] * reader.streams[0].time_base
+        # Frames may be counted on another clock than the file's: here in sixtieths of a second.
+        span = Span(reader, 1.0, 0.5, Fraction(1, 60))
+        pixels = np.zeros((1, 1, 3), np.uint8)
+        parts = [span.frame(Frame(pixels, pts, 1)) for pts in (59, 60, 89, 90)]
+        assert [part and part.pts for part in parts] == [None, 0, 29, None]
+        assert span.is_past
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ def test_frames_leave_into_a_pipe_at_once(container):
         ("a", {}, "permitted among others: mp4"),
         ("a.tiff", {}, "permitted among others: mp4"),
         ("a.yuv", {"vcodec": "libx264"}, "holds raw pictures, not libx264"),
+        ("a.y4m", {"pix_fmt": "rgb24"}, "has no pix_fmt 'rgb24'; permitted: yuv420p, yuv422p"),
         ("a.yuv", {"pix_fmt": "nonsense"}, "'nonsense' is unknown to FFmpeg"),
         ("a.png", {"vcodec": "libx264"}, "makes no such picture; permitted: png"),
         ("a%s.png", {}, "expected one number such as %05d"),

@@ -36,6 +36,7 @@ _CARRIER_NAMES = {
     "pictures such as frames/%05d.png": "image2",
     "-f rawvideo": "rawvideo",
 }
+_Y4M_FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv411p", "gray"]  # of 8 bit: those that its head can name
 _RAW_RGB = {"avi": "bgr24", "matroska": "rgba"}  # of the RGB formats the one that such a file can name
 _RGB_FORMATS = ("bgr0", "gbrp", "rgb24", "bgr24", "bgra")  # 8 bit, in the order in which they are taken
 
@@ -90,6 +91,8 @@ def choose_pix_fmt(path: str, muxer: str, encoder: str, pix_fmt: str | None, odd
         MediaError: the encoder has no such format, or it has no alpha where that is needed.
     """
     permitted = [f.name for f in av.Codec(encoder, "w").video_formats or ()]
+    if muxer == "yuv4mpegpipe":
+        permitted = _Y4M_FORMATS
     if pix_fmt is not None:
         _check_pix_fmt(path, encoder, pix_fmt, permitted, alpha)
         return pix_fmt
