@@ -230,12 +230,56 @@ def test_impossible_option_names_what_is_permitted(option, value, permitted, cli
         ("--vcodec", "h265000", "libx264", 1),
         ("--container", "box", "mp4, mov, mkv", 1),
         ("--background", "beige", "#rrggbb or black", 2),
+        ("--background", "blur:0", "more than 0", 2),
+        ("--background", "blur:-1", "more than 0", 2),
+        ("--background", "blur:x", "more than 0", 2),
+        ("--background", "transparent", ".mov (prores_ks", 1),
+        ("--background", "/", "expected a picture or a video", 1),
+        ("--matte-out", "-", "matte.mkv", 2),
+        ("--matte-out", "mattes.xyz", "mp4, mov, mkv", 1),
     ],
 )
 def test_impossible_option_of_decode(option, value, permitted, code, small_gsv, tmp_path):
     (tmp_path / "a.gsv").write_bytes(small_gsv)
     args = ("decode", tmp_path / "a.gsv", tmp_path / "a.mp4", option, value)
     assert permitted in fail(*args, code=code, folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["empty.png", "text.jpg", "cut.mp4"])
+def test_background_that_cannot_be_read(name, small_gsv, tmp_path):
+    gsv, target = tmp_path / "a.gsv", tmp_path / "a.mp4"
+    gsv.write_bytes(small_gsv)
+    (tmp_path / name).write_bytes(b"" if name == "empty.png" else b"no picture at all " * 99)
+    message = fail("decode", gsv, target, "--background", tmp_path / name, folder=tmp_path)
+    assert f"background {tmp_path / name}" in message
+
+
+def test_background_without_pictures(small_gsv, tmp_path):
+    (tmp_path / "a.gsv").write_bytes(small_gsv)
+    with av.open(str(tmp_path / "sound.mkv"), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.rate = 8000
+        out.mux(stream.encode(frame))
+    arguments = ("decode", tmp_path / "a.gsv", tmp_path / "a.mp4", "--background", tmp_path / "sound.mkv")
+    assert "background " in fail(*arguments, folder=tmp_path)
+
+
+def test_room_and_background_exclude_each_other(small_gsv, tmp_path):
+    (tmp_path / "a.gsv").write_bytes(small_gsv)
+    arguments = ("decode", tmp_path / "a.gsv", tmp_path / "a.mp4", "--person-removed", "--background", "red")
+    assert "leave one out" in fail(*arguments, code=2, folder=tmp_path)
+
+
+def test_mattes_destroy_nothing(small_gsv, tmp_path):
+    gsv, target = tmp_path / "a.gsv", tmp_path / "a.mkv"
+    gsv.write_bytes(small_gsv)
+    assert "is the target too" in fail("decode", gsv, target, "--matte-out", target, code=2, folder=tmp_path)
+    assert "same file" in fail("decode", gsv, target, "--matte-out", gsv, "-y", folder=tmp_path)
+    (tmp_path / "m.mkv").write_bytes(b"here before")
+    assert "-y overwrites" in fail("decode", gsv, target, "--matte-out", tmp_path / "m.mkv", folder=tmp_path)
+    arguments = ("decode", gsv, tmp_path / "m.mkv", "-y", "--background", tmp_path / "m.mkv")
+    assert "is the background too" in fail(*arguments, folder=tmp_path)
 
 
 def test_unknown_container(small_gsv, tmp_path):

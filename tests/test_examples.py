@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").iterdir())
 
 
-def run_example(name: str, *args: object, folder: Path) -> str:
-    """Run an example with `gscodec` on the path; return what it prints."""
+def run_example(name: str, *args: object, folder: Path, code: int = 0) -> str:
+    """Run an example with `gscodec` on the path; return what it prints, on stderr where it must fail."""
     (folder / "bin").mkdir(exist_ok=True)
     if not (folder / "bin" / "gscodec").exists():
         (folder / "bin" / "gscodec").symlink_to(ROOT / "bin" / "gscodec")
@@ -29,8 +29,8 @@ def run_example(name: str, *args: object, folder: Path) -> str:
     program = ["sh"] if name.endswith(".sh") else [sys.executable]
     command = [*program, ROOT / "examples" / name, *map(str, args)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -73,3 +73,10 @@ def test_encode_folder(tmp_path):
     run_example("encode_folder.sh", folder, *QUICK, folder=tmp_path)
     assert set(contents(folder)) == {"a.mp4", "a.gsv", "b c.mkv", "b c.gsv", "notes.txt"}
     assert (folder / "b c.gsv").read_bytes() == b"already there"
+
+
+def test_encode_folder_says_that_there_is_nothing_to_encode(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").touch()
+    said = run_example("encode_folder.sh", tmp_path / "notes", folder=tmp_path, code=1)
+    assert said == f"{tmp_path / 'notes'}: no videos there (looked for .mp4, .mkv, .webm, .mov)\n"

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "filenames": (),
     # Bytes; pixels; what draws.
     "container": ("container",),
-    "video": ("interrupts", "prefetch", "video"),
+    "video": ("filenames", "interrupts", "prefetch", "video"),
     "splat": ("splat._native", "splat.gaussians", "splat.raster", "splat.raster_torch"),
     "splat.cpu": ("splat._native", "splat.gaussians", "splat.raster"),
     "splat.cuda": ("interrupts", "splat._native", "splat.cuda", "splat.gaussians", "splat.raster"),
@@ -46,6 +46,8 @@ MAY_IMPORT = {
         "splat.raster",
         "video.frame",
     ),
+    "decode.backgrounds": ("decode", "video"),  # a background may be a video
+    "decode.compose": ("container", "decode", "video.frame", "video.room"),
     "encode": (
         "analysis",
         "coding",
@@ -74,9 +76,12 @@ MAY_IMPORT = {
         "video.frame",
     ),
     "probe": ("container.headers", "encode", "metrics", "parallel", "rdo.rates", "video.frame"),
+    "hybrid": ("decode.fill", "encode.gop", "parallel", "video.room"),
     "live": ("analysis.matting", "container", "encode", "encoders", "splat.raster", "video.frame"),
     "inspection": ("coding.adaptive", "container", "decode"),
+    "tally": ("metrics",),
     "transcode": (
+        "hybrid",
         "analysis.matting",
         "container",
         "decode",
@@ -87,9 +92,10 @@ MAY_IMPORT = {
         "prefetch",
         "probe",
         "splat.raster",
+        "tally",
         "video",
     ),
-    "progress": ("transcode",),
+    "progress": ("tally",),
     # What a person calls.
     "__init__": ("container", "decode", "inspection", "live", "transcode"),
     "bench": (
@@ -103,6 +109,7 @@ MAY_IMPORT = {
                 "decode",
                 "encode",
                 "encoders",
+                "hybrid",
                 "inspection",
                 "interrupts",
                 "live",
@@ -112,21 +119,24 @@ MAY_IMPORT = {
                 "prefetch",
                 "rdo",
                 "splat",
+                "tally",
                 "transcode",
                 "video",
             )
         ),
     ),
-    "cli": ("__init__", "bench", "filenames", "progress", *LIBRARY),
+    "terminal": (),
+    "options": ("filenames", "progress", "terminal"),
+    "cli": ("__init__", "bench", "filenames", "options", "progress", "terminal", *LIBRARY),
     "__main__": ("cli", "interrupts"),
 }
 # Others' packages -> the modules of ours that are their home.
 HOMES = {
     "av": ("video", "bench.rivals", "bench.vmaf"),
-    "click": ("cli",),
+    "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
-    "cv2": ("analysis", "bench", "rdo.birth_candidates"),
+    "cv2": ("analysis", "bench", "decode.fill", "decode.matte", "hybrid", "rdo.birth_candidates"),
     "fast_slic": ("analysis",),
     "gsplat": ("splat.raster_gsplat",),
     "matplotlib": ("bench",),

@@ -6,7 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from video_clips import write_clip
 
 from cli_tools import QUICK, check_error, fail, make_clip, start, succeed
 
@@ -46,3 +48,20 @@ def test_what_is_printed_finds_no_room(clip, tmp_path, args):
         _, stderr = process.communicate(timeout=60)
     check_error(process.returncode, "", stderr, 1)
     assert "standard output: No space left on device" in stderr
+
+
+def test_an_mp4_with_its_index_at_the_end_is_told_by_name(tmp_path):
+    """So cameras write it; FFmpeg finds no picture in such a pipe once the file exceeds its buffer."""
+    noise = np.random.default_rng(0)
+    pictures = [noise.integers(0, 255, (96, 128, 3), dtype=np.uint8) for _ in range(6)]
+    write_clip(tmp_path / "a.mp4", pictures)
+    process = start("encode", "-", tmp_path / "a.gsv", *QUICK, stdin=subprocess.PIPE, text=False)
+    stdout, stderr = process.communicate((tmp_path / "a.mp4").read_bytes(), timeout=60)
+    check_error(process.returncode, stdout.decode(), stderr.decode(), 1)
+    assert b"this MP4 has its index (moov) behind its pictures" in stderr
+    assert b"-movflags +faststart" in stderr
+    assert not (tmp_path / "a.gsv").exists()
+    write_clip(tmp_path / "b.mp4", pictures, container_options={"movflags": "+faststart"})
+    process = start("encode", "-", tmp_path / "b.gsv", *QUICK, stdin=subprocess.PIPE, text=False)
+    process.communicate((tmp_path / "b.mp4").read_bytes(), timeout=60)
+    assert process.returncode == 0

@@ -253,6 +253,34 @@ def test_person_over_a_color(tmp_path):
     assert left[0] > 60
 
 
+@pytest.mark.parametrize("name", ["m.mkv", "m.mov", "m.avi", "m.mp4", "m%02d.png"])
+def test_mattes_keep_every_code_value(name, tmp_path):
+    matte = np.zeros((32, 48, 3), np.uint8)
+    matte[:, :24] = 255
+    write_clip(tmp_path / "matte.mkv", [matte] * 3, codec="ffv1", pix_fmt="bgr0")
+    clip = make_clip(tmp_path / "a.mp4", 3)
+    encode_file(clip, tmp_path / "a.gsv", quick(roi=str(tmp_path / "matte.mkv"), gaussians=60))
+    target = tmp_path / "b.mkv"
+    decode_file(tmp_path / "a.gsv", target, background="transparent", matte_out=tmp_path / name)
+    with av.open(str(target)) as opened:  # FFV1 with alpha
+        alphas = [frame.to_ndarray(format="bgra")[..., 3] for frame in opened.decode(video=0)]
+    if "%" in name:
+        read = [pictures(tmp_path / (name % n))[0][0].pixels for n in (1, 2, 3)]
+    else:
+        read = [frame.pixels for frame in pictures(tmp_path / name)[0]]
+    assert 0 < alphas[0].mean() < 255
+    for mine, alpha in zip(read, alphas, strict=True):
+        np.testing.assert_array_equal(mine, np.dstack([alpha] * 3))
+
+
+def test_room_without_the_person(tmp_path):
+    clip = make_clip(tmp_path / "a.mp4", 3)
+    encode_file(clip, tmp_path / "a.gsv", quick(gaussians=60))
+    tally = decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", person_removed=True)
+    assert [line for line in tally.warnings if "no person is marked" in line]
+    assert not decode_file(tmp_path / "a.gsv", tmp_path / "c.mp4").warnings
+
+
 def test_partial_files_are_refused_unless_asked_for(gsv, tmp_path):
     with GsvReader(gsv) as reader:
         ends = [reader.offset for packet in reader if packet.frame_type is not None]

@@ -13,7 +13,8 @@ from typing import Any
 from gscodec.errors import ConfigError
 
 ROI_MODES = ("auto", "human", "portrait", "full")  # or the path of a matte file
-BACKGROUND_MODES = ("coarse", "none")
+GAUSSIAN_ROOMS = ("coarse", "none")  # what Gaussians alone can say of a room
+BACKGROUND_MODES = (*GAUSSIAN_ROOMS, "hybrid")
 INIT_MODES = ("superpixels", "random", "fast-slic")
 BACKENDS = ("auto", "cpu", "cuda", "torch", "gsplat")
 PROFILES = ("default", "paper", "gaussianimage")
@@ -88,6 +89,8 @@ class EncoderConfig:
     def validate(self) -> None:
         """Raise ConfigError for the first setting outside its range."""
         _one_of("background", self.background, BACKGROUND_MODES)
+        if self.background == "hybrid" and self.bitrate is not None:
+            raise ConfigError("--bitrate does not count the room's video; permitted with hybrid: --crf")
         _one_of("init", self.init, INIT_MODES)
         _one_of("backend", self.backend, BACKENDS)
         _one_of("profile", self.profile, PROFILES)

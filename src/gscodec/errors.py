@@ -68,6 +68,11 @@ class FitError(GscodecError, RuntimeError):
     """The optimiser diverged."""
 
 
+def install_extra(extra: str) -> str:
+    """What installs an optional package of gscodec, which is on no index yet: its checkout has to do."""
+    return f"run pip install '.[{extra}]' in a checkout of gscodec"
+
+
 def printable(text: str) -> str:
     """`text` as a terminal may get it: what is no character to look at becomes an escape such as \\x1b.
 

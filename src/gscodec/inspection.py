@@ -8,7 +8,7 @@ from typing import Any
 from gscodec.coding.adaptive import AdaptiveCoder
 from gscodec.config import DecoderLimits
 from gscodec.container.container import GsvReader
-from gscodec.container.headers import BACKGROUND_CODES, FrameType
+from gscodec.container.headers import FrameType
 from gscodec.decode.decoder import check_sequence, video_format
 from gscodec.decode.profile import AnyState, make_profile_coder
 
@@ -92,7 +92,7 @@ def inspect_file(
             "entropy": sequence.entropy,
             "quality": sequence.quality,
             "hold": sequence.hold,
-            "background": BACKGROUND_CODES[reader.sequence["background"]],
+            "background": "hybrid" if reader.has_room else sequence.background,
             "frame_types": frames,
             "side_streams": side,
             "metadata": dict(reader.metadata),

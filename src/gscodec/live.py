@@ -53,7 +53,7 @@ def sequence_header(video: VideoFormat, config: EncoderConfig) -> dict[str, int]
         "primaries": video.primaries,
         "transfer": video.transfer,
         "full_range": int(video.full_range),
-        "background": BACKGROUND_CODES.index(config.background),
+        "background": BACKGROUND_CODES.index("none" if config.background == "none" else "coarse"),
         "background_r": 0,
         "background_g": 0,
         "background_b": 0,
@@ -122,6 +122,10 @@ class Encoder:
             raise ConfigError(
                 f"{' and '.join(given)} cannot be followed by Encoder, which sees one frame at a time; "
                 "set crf instead, or encode a whole file with encode_file"
+            )
+        if config.background == "hybrid":
+            raise ConfigError(
+                "--background hybrid is for whole files, with encode_file; permitted: coarse, none"
             )
         if frame_rate <= 0:
             raise ConfigError(f"frame_rate {frame_rate} is out of range; permitted: above 0")

@@ -1,6 +1,6 @@
 """What a person sees of a run: progress on stderr, the line at its end, and `gscodec info` as text.
 
-Nothing here computes: the figures come from `transcode.Tally` and `inspection.inspect_file`.
+Nothing here computes: the figures come from `tally.Tally` and `inspection.inspect_file`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from gscodec.transcode import Tally
+    from gscodec.tally import Tally
 
 MODES = ("auto", "bar", "lines", "json", "none")  # auto: a bar where stderr is a terminal, else nothing
 LINE_EVERY_S = 2.0
@@ -126,7 +126,7 @@ def summary(target: str, tally: Tally) -> str:
     if tally.duration_s:
         parts.append(f"{tally.duration_s:.2f} s")
     if tally.samples:
-        parts.append(format_bytes(tally.n_bytes))
+        parts.append(format_bytes(tally.n_bytes) + _share_of_sound(tally))
     parts.append(figures(tally))
     if tally.samples:
         parts.append(f"PSNR {tally.psnr_db:.2f} dB")
@@ -136,6 +136,13 @@ def summary(target: str, tally: Tally) -> str:
         p99, worst = tally.latency_ms(99), tally.latency_ms(100)
         parts.append(f"{tally.n_late} late, latency p99 {p99:.0f} ms, worst {worst:.0f} ms")
     return ", ".join(parts)
+
+
+def _share_of_sound(tally: Tally) -> str:
+    """What is worth a word only where most of a file is not video."""
+    if 2 * tally.n_audio_bytes <= tally.n_bytes:
+        return ""
+    return f" ({100 * tally.n_audio_bytes / tally.n_bytes:.0f} % sound)"
 
 
 def source_line(path: str, video: Any, side_streams: Any) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -18,79 +19,28 @@ from gscodec.config import DecoderLimits, EncoderConfig
 from gscodec.container.container import GsvReader, GsvWriter, Stream
 from gscodec.container.headers import SIGNATURE, FrameType
 from gscodec.container.packet import Packet
-from gscodec.decode.decoder import Decoder, video_format
+from gscodec.decode.backgrounds import chosen_background
+from gscodec.decode.compose import Composer, composed
+from gscodec.decode.decoder import Decoder, check_sequence, room_of, video_format
+from gscodec.decode.span import Span
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
+from gscodec.hybrid import with_room
 from gscodec.live import video_packet, video_stream
-from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
 from gscodec.probe import probed
 from gscodec.splat.raster import usable_backend
+from gscodec.tally import Tally
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.matte_writer import open_matte_writer
 from gscodec.video.reader import VideoReader, open_video
+from gscodec.video.room import RoomEncoder
+from gscodec.video.source import SourceFormat
 from gscodec.video.writer import VideoWriter
-
-
-@dataclass(slots=True)
-class Tally:
-    """Figures of a run so far; what the progress line and the summary show."""
-
-    n_frames: int = 0
-    n_iframes: int = 0
-    n_bframes: int = 0
-    n_bytes: int = 0  # of the whole .gsv
-    n_video_bytes: int = 0
-    n_gaussians: int = 0  # live in the last frame
-    n_trials: int = 0  # frames encoded only to find the crf of a --bitrate or --target-psnr
-    n_updates: int = 0  # Gaussians that P-frames code; not those that only a mesh moves
-    iterations: int = 0
-    seconds: float = 0.0
-    duration_s: float = 0.0  # of the clip
-    roi_error: float = 0.0
-    roi_samples: int = 0
-    error: float = 0.0
-    samples: int = 0
-    latencies_s: list[float] = field(default_factory=list)  # of each frame, where there is a deadline
-    n_late: int = 0  # frames that took longer than it
-    roi: str = ""  # the mode that was used
-    backend: str = ""  # that was used
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def roi_psnr_db(self) -> float:
-        return psnr_db(self.roi_error, self.roi_samples)
-
-    @property
-    def psnr_db(self) -> float:
-        return psnr_db(self.error, self.samples)
-
-    @property
-    def fps(self) -> float:
-        return self.n_frames / self.seconds if self.seconds else 0.0
-
-    @property
-    def kbit_per_s(self) -> float:
-        return self.n_bytes * 8e-3 / self.duration_s if self.duration_s else 0.0
-
-    def latency_ms(self, percent: float) -> float:
-        """Percentile of the frames' encoding times, ms."""
-        return float(np.percentile(self.latencies_s, percent)) * 1e3
-
-    def as_dict(self) -> dict[str, Any]:
-        """For --json: the fields and the derived figures."""
-        hidden = {"roi_error", "roi_samples", "error", "samples", "latencies_s"}
-        plain = {k: v for k, v in asdict(self).items() if k not in hidden}
-        derived = {"fps": self.fps, "kbit_per_s": self.kbit_per_s}
-        if self.latencies_s:
-            derived |= {"latency_p99_ms": self.latency_ms(99), "latency_worst_ms": self.latency_ms(100)}
-        if self.samples:
-            derived |= {"roi_psnr_db": self.roi_psnr_db, "psnr_db": self.psnr_db}
-        return plain | {k: round(v, 4) for k, v in derived.items()}
-
 
 Progress = Callable[[Tally], None]
 _Draft = tuple[Frame, Callable[[], np.ndarray], FrameType, bool]  # Job's fields, but what makes the matte
@@ -106,6 +56,9 @@ def encode_file(
     start_s: float | None = None,
     duration_s: float | None = None,
     max_frames: int | None = None,
+    fps: Fraction | None = None,
+    audio: float | str = "copy",
+    source_format: SourceFormat | None = None,
     progress: Progress | None = None,
     on_open: Callable[[VideoReader], None] | None = None,
 ) -> Tally:
@@ -114,7 +67,7 @@ def encode_file(
     The target appears under its name only when it is whole; "-" is standard output.
 
     Args:
-        size, start_s, duration_s, max_frames: see video.reader.open_video.
+        size, start_s, duration_s, max_frames, fps, audio: see video.reader.open_video, as of `source_format`.
         progress: called after every frame. on_open: called once the source is open.
     Raises:
         ConfigError, MediaError, BackendError, FitError; OSError for the target.
@@ -128,7 +81,14 @@ def encode_file(
     threads = config.threads or os.cpu_count() or 1
     with (
         open_video(
-            source, size=size, start_s=start_s, duration_s=duration_s, max_frames=max_frames
+            source,
+            size=size,
+            start_s=start_s,
+            duration_s=duration_s,
+            max_frames=max_frames,
+            fps=fps,
+            audio=audio,
+            source=source_format,
         ) as reader,
         _place(target) as place,
     ):
@@ -149,16 +109,29 @@ def encode_file(
                     progress(tally)
 
             config, every = probed(jobs, config, video, threads, tried)
+            streams, n_side = _streams(reader, config), len(reader.side_streams)
+            if config.background == "hybrid":
+                room = RoomEncoder(video)
+                streams.append(Stream("data", room.codec, video.time_base, b"", streams[0].step))
+                every = with_room(every, room, n_side)
             with (
                 GsvWriter(
-                    place, _streams(reader, config), reader.metadata, b_frames=config.makes_pairs
+                    place,
+                    streams,
+                    reader.metadata,
+                    b_frames=config.makes_pairs,
+                    room=config.background == "hybrid",
                 ) as writer,
                 # Closed at once on an error, so that the other cores stop too.
                 closing(encode_jobs(every, config, video, threads)) as results,
             ):
                 for item, coded in results:
                     if isinstance(item, SidePacket):
-                        writer.write(_pack_side(item))
+                        n_bytes = writer.write(_pack_side(item))
+                        if item.stream == n_side:  # the room
+                            tally.n_video_bytes += n_bytes
+                        elif reader.side_streams[item.stream].kind == "audio":
+                            tally.n_audio_bytes += n_bytes
                         continue
                     assert coded is not None
                     tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
@@ -292,10 +265,15 @@ def decode_file(
     *,
     vcodec: str | None = None,
     crf: float | None = None,
+    pix_fmt: str | None = None,
     container: str | None = None,
-    background: tuple[int, int, int] | None = None,
+    background: str | tuple[int, int, int] = "original",
+    person_removed: bool = False,
+    matte_out: str | os.PathLike[str] | None = None,
     backend: str = "auto",
     threads: int = 0,
+    start_s: float | None = None,
+    duration_s: float | None = None,
     max_frames: int | None = None,
     allow_partial: bool = False,
     limits: DecoderLimits | None = None,
@@ -305,42 +283,65 @@ def decode_file(
     """Decode a .gsv to a video file with its original times, sound and subtitles.
 
     Args:
-        background: draw the person alone over this R'G'B' colour.
+        background: what is behind the person: "original", "transparent" (pictures have alpha), "blur" or
+            "blur:RADIUS", a colour's name, "#rrggbb" or R'G'B', or the name of a picture or a video.
+        person_removed: show the room without the person.
+        matte_out: write mattes there, white on the person: a video, or pictures such as mattes/%05d.png.
+        start_s, duration_s: the part to decode, as in `encode_file`; read from the keyframe before it.
         allow_partial: keep what lies before the first damage instead of raising; Tally.warnings says so.
     Raises:
-        BitstreamError, MediaError, BackendError.
+        ConfigError, BitstreamError, MediaError, BackendError.
     """
     tally, began = Tally(), time.perf_counter()
-    color = None if background is None else np.array(background, np.float32) / 255
+    behind = chosen_background(background, person_removed)
     with GsvReader(source, limits) as reader:
         if on_open:
             on_open(reader)
+        video = video_format(reader)
+        sequence = check_sequence(reader.sequence, limits or DecoderLimits())
+        room_stream = room_of(reader)
+        composer = Composer(behind, sequence, video, matte=matte_out is not None, room=room_stream)
         decoder = Decoder(
             reader.sequence,
             limits=limits,
             backend=backend,
             threads=threads,
             warn=tally.warnings.append,
-            background=color,
+            layers=composer.layers,
         )
-        video = video_format(reader)
-        side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
-        with VideoWriter(
-            target,
-            video,
-            side_streams=side,
-            metadata=reader.metadata,
-            vcodec=vcodec,
-            crf=crf,
-            container=container,
-        ) as writer:
+        whole = start_s is None and duration_s is None
+        span = None if whole else Span(reader, start_s or 0, duration_s)
+        passing = [s for s in reader.streams[1:] if s is not room_stream]
+        side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in passing]
+        with ExitStack() as stack:
+            matte_writer = None
+            if matte_out is not None:
+                matte_writer = stack.enter_context(open_matte_writer(matte_out, video))
+            writer = stack.enter_context(
+                VideoWriter(
+                    target,
+                    video,
+                    side_streams=side,
+                    metadata=reader.metadata,
+                    vcodec=vcodec,
+                    crf=crf,
+                    pix_fmt=pix_fmt,
+                    container=container,
+                    alpha=composer.alpha,
+                )
+            )
+            tally.notes += writer.notes
             try:
-                with closing(prefetch(_decoded(reader, decoder))) as items:
-                    for p, pixels, n_gaussians, offset in items:
-                        if pixels is None:
-                            writer.write_side(_unpack_side(p))
+                with closing(prefetch(composed(reader, decoder, composer, video, span))) as items:
+                    for p, frame, matte, n_gaussians, offset in items:
+                        if frame is None:
+                            packet = span.side(_unpack_side(p)) if span else _unpack_side(p)
+                            if packet:
+                                writer.write_side(packet)
                             continue
-                        writer.write(Frame(pixels, p.pts, p.duration))
+                        writer.write(frame)
+                        if matte_writer and matte is not None:
+                            matte_writer.write(replace(frame, pixels=np.dstack([matte] * 3)))
                         tally.n_frames += 1
                         tally.n_iframes += p.frame_type == FrameType.I
                         tally.n_bframes += p.is_bframe
@@ -357,16 +358,8 @@ def decode_file(
                     raise
                 tally.warnings.append(f"stopped after {tally.n_frames} frames: {error}")
             if tally.n_frames == 0:
-                raise MediaError(f"{source}: holds no frames")
-            tally.warnings += writer.warnings
+                where = "" if span is None else " in the range asked for; give an earlier --start"
+                raise MediaError(f"{source}: holds no frames{where}")
+            tally.warnings += [*composer.warnings, *writer.warnings]
     tally.seconds = time.perf_counter() - began
     return tally
-
-
-def _decoded(reader: GsvReader, decoder: Decoder) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
-    """Packets; of a frame its picture and its number of Gaussians too; and how far the file has been read."""
-    for p in decoder.frames(reader):
-        if p.frame_type is None:
-            yield p, None, 0, reader.offset
-            continue
-        yield p, decoder.render(), len(decoder.state), reader.offset

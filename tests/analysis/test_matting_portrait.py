@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from gscodec.analysis.faces import HOLD_FRAMES
-from gscodec.analysis.matting import NOBODY, make_matter
+from gscodec.analysis.matting import NOBODY_AT_ALL, NOBODY_IN_SOME, make_matter
 from gscodec.bench.democlip import demo_frames
 from gscodec.bench.demoroom import draw_room
 
@@ -89,8 +89,9 @@ def test_nobody(clip: Clip) -> None:
     matter = make_matter("portrait")
     for _ in range(8):
         assert (matter.matte(room) == 1).all()
-    assert matter.warnings == [NOBODY]
+    assert matter.warnings == [NOBODY_AT_ALL]
     mattes = [matter.matte(pixels) for pixels, _ in clip[:8]]  # who comes in is found at the next search
+    assert matter.warnings == [NOBODY_IN_SOME]
     assert iou(mattes[-1], clip[7][1]) >= 0.85
 
 
@@ -100,7 +101,7 @@ def test_person_who_leaves_is_dropped_after_a_while(clip: Clip) -> None:
     matter.matte(np.ascontiguousarray(clip[0][0][::2, ::2]))
     after = [matter.matte(room) for _ in range(HOLD_FRAMES + 30)]
     assert (after[-1] == 1).all()
-    assert NOBODY in matter.warnings
+    assert NOBODY_IN_SOME in matter.warnings
 
 
 def test_reset_forgets_the_scene_before(clip: Clip) -> None:

@@ -14,7 +14,7 @@ from test_matting_portrait import Clip, iou
 
 from gscodec.analysis import blobs, people
 from gscodec.analysis.blobs import PeopleBlobs
-from gscodec.analysis.matting import NOBODY, make_matter
+from gscodec.analysis.matting import NOBODY_AT_ALL, NOBODY_IN_SOME, make_matter
 from gscodec.analysis.people import PeopleMatter
 from gscodec.bench.democlip import demo_frames
 from gscodec.bench.demoroom import draw_room
@@ -81,8 +81,9 @@ def test_nobody_and_who_comes_and_goes(clip: Clip) -> None:
     room = draw_room(640, 360)
     matter = make_matter("human")
     assert (matter.matte(room) == 1).all()
-    assert matter.warnings == [NOBODY]
+    assert matter.warnings == [NOBODY_AT_ALL]
     assert iou(matter.matte(clip[0][0]), clip[0][1]) >= 0.95  # at once
+    assert matter.warnings == [NOBODY_IN_SOME]
     assert (matter.matte(room) == 1).all()  # at once
 
 

@@ -279,7 +279,7 @@ def test_no_gpu_is_a_row_that_says_so(tmp_path, clip_file, monkeypatch):
 
 def test_missing_matplotlib_leaves_a_report_without_figures(tmp_path, clip_file, monkeypatch, capsys):
     def missing(*_):
-        raise BackendError("figures need matplotlib; run: pip install 'gscodec[bench]'")
+        raise BackendError("figures need matplotlib; run pip install '.[bench]'")
 
     monkeypatch.setattr(figures, "write_figures", missing)
     out = tmp_path / "out"

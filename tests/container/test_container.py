@@ -353,3 +353,17 @@ def test_ends_that_no_writer_makes(unit: bytes, footer: int, message: str) -> No
     assert isinstance(error, CorruptError)
     assert message in str(error)
     assert GsvReader(io.BytesIO(data)).index() is None
+
+
+def test_packets_leave_into_a_pipe_at_once() -> None:
+    """Somebody looks on: a buffer of 8 kB would hold seconds of video back."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    with open(read_end, "rb", buffering=0) as pipe, open(write_end, "wb") as file:
+        writer = GsvWriter(file, STREAMS)
+        for packet in make_packets()[1:6]:
+            n_bytes = writer.n_bytes
+            length = writer.write(packet)
+            got = pipe.read(1 << 16)
+            assert len(got) in (length, n_bytes + length)  # the head of the file comes with the first one
+        writer.close()

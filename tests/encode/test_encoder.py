@@ -16,7 +16,7 @@ from conftest import synthetic_clip
 from gscodec.bench.democlip import demo_frames
 from gscodec.coding.quantize import dequantize, ground_color, take
 from gscodec.config import (
-    BACKGROUND_MODES,
+    GAUSSIAN_ROOMS,
     QUALITY_ONE,
     UPDATE_MODES,
     DecoderLimits,
@@ -124,7 +124,7 @@ MIXES = [
     for mix in itertools.product(
         ("adaptive", "ans", "zstd"),
         UPDATE_MODES,
-        BACKGROUND_MODES,
+        GAUSSIAN_ROOMS,
         (True, False),
         ("superpixels", "random"),
         BLENDS,
@@ -161,7 +161,7 @@ def test_two_runs_and_two_threads_give_the_same_bytes(entropy: str, update: str)
 
 
 @pytest.mark.parametrize("matte", [EMPTY, FULL], ids=["empty", "full"])
-@pytest.mark.parametrize("background", BACKGROUND_MODES)
+@pytest.mark.parametrize("background", GAUSSIAN_ROOMS)
 def test_nobody_or_everybody(matte: list[np.ndarray], background: str) -> None:
     frames, states, header = encode(replace(FAST, background=background), matte=matte)
     pictures = check_decoding(frames, states, header)

@@ -17,7 +17,9 @@ def test_unknown_name_is_a_setting_error() -> None:
         raster.make_rasterizer("vulkan", 8, 8)
 
 
-@pytest.mark.parametrize(("name", "todo"), [("torch", r"gscodec\[train\]"), ("cpu", "reinstall gscodec")])
+@pytest.mark.parametrize(
+    ("name", "todo"), [("torch", r"install '\.\[train\]' in"), ("cpu", "reinstall gscodec")]
+)
 def test_missing_backend_says_what_to_do(monkeypatch: pytest.MonkeyPatch, name: str, todo: str) -> None:
     monkeypatch.setitem(sys.modules, raster.MODULES[name], None)  # its import fails
     with pytest.raises(BackendError, match=todo):

@@ -63,7 +63,17 @@ def test_variable_frame_rate_survives(tmp_path, name, time_base):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [("16x12", (16, 12)), ((20, 10), (20, 10)), ("12p", (16, 12)), ("48p", (64, 48))]
+    ("size", "expected"),
+    [
+        *(("16x12", (16, 12)), ((20, 10), (20, 10)), ("12p", (16, 12)), ("48p", (64, 48))),
+        *(
+            ("16x-2", (16, 12)),
+            ("-2x12", (16, 12)),
+            ("30x-1", (30, 22)),
+            ("30x-4", (30, 24)),
+            ("2x-8", (2, 8)),
+        ),
+    ],
 )
 def test_size(clip, size, expected):
     reader, frames = read(clip, size=size, max_frames=1)
@@ -85,7 +95,23 @@ def test_shapes_of_pixels_fit_into_a_file(tmp_path, clip):
 
 
 @pytest.mark.parametrize(
-    "size", ["", "360", "640x", "x360", "huge", "0x10", "10x0", "0p", (0, 4), (-4, 4), "999999x999999"]
+    "size",
+    [
+        "",
+        "360",
+        "640x",
+        "x360",
+        "huge",
+        "0x10",
+        "10x0",
+        "0p",
+        "-2x-2",
+        "0x-2",
+        "8x-0",
+        (0, 4),
+        (-4, 4),
+        "999999x999999",
+    ],
 )
 def test_wrong_size_is_an_error(clip, size):
     with pytest.raises(MediaError, match="size"):

@@ -168,18 +168,38 @@ def test_standard_output(capfdbinary, tmp_path, container):
     assert [f.pts * reader.format.time_base for f in frames] == [Fraction(i, 25) for i in range(6)]
 
 
+@pytest.mark.parametrize("container", ["y4m", "rawvideo"])
+def test_frames_leave_into_a_pipe_at_once(container):
+    """The whole of a frame has arrived before the next one is given."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    with VideoWriter(f"/dev/fd/{write_end}", FORM, container=container, pix_fmt="yuv444p") as writer:
+        for i, pixels in enumerate(moving_square(3)):
+            writer.write(Frame(pixels, i, 1))
+            assert len(os.read(read_end, 1 << 16)) >= 3 * 24 * 32
+    os.close(read_end)
+    os.close(write_end)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
         ("a.xyz", {}, "'.xyz' is unknown; permitted among others: mp4"),
         ("a", {}, "permitted among others: mp4"),
-        ("a.png", {}, "permitted among others: mp4"),
+        ("a.tiff", {}, "permitted among others: mp4"),
+        ("a.yuv", {"vcodec": "libx264"}, "holds raw pictures, not libx264"),
+        ("a.y4m", {"pix_fmt": "rgb24"}, "has no pix_fmt 'rgb24'; permitted: yuv420p, yuv422p"),
+        ("a.yuv", {"pix_fmt": "nonsense"}, "'nonsense' is unknown to FFmpeg"),
+        ("a.png", {"vcodec": "libx264"}, "makes no such picture; permitted: png"),
+        ("a%s.png", {}, "expected one number such as %05d"),
+        ("missing/%d.png", {}, "no folder .*missing; make it first"),
+        ("a.bin", {"container": "image2"}, "pictures need a name that ends in .png"),
         ("-", {}, "needs a container"),
         ("a.mp4", {"container": "nonsense"}, "container 'nonsense' is unknown"),
         ("a.mp4", {"vcodec": "nonsense"}, "not a video encoder.*permitted: libx264"),
         ("a.mp4", {"vcodec": "aac"}, "not a video encoder"),
         ("a.webm", {"vcodec": "libx264"}, "cannot be put into webm; permitted: libvpx-vp9"),
-        ("a.wav", {}, "cannot be put into wav; permitted: none"),
+        ("a.wav", {"vcodec": "libx264"}, "cannot be put into wav; permitted: none"),
         ("a.wav", {"vcodec": None}, "wav holds no video; permitted among others: mp4"),
         ("a.mp4", {"pix_fmt": "nonsense"}, "permitted: yuv420p"),
         ("a.mp4", {"preset": "nonsense"}, "preset nonsense"),

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gscodec.errors import BackendError, ConfigError
+from gscodec.errors import BackendError, ConfigError, install_extra
 
 MODEL = "u2net_human_seg"
 DEFAULT_SIDE = 320  # pixels, where a model leaves its input's size open
@@ -159,8 +159,8 @@ def _session_of_rembg() -> Any:
 def _missing(reason: str) -> BackendError:
     return BackendError(
         f"--matte-model {MODEL} needs the file {MODEL}.onnx, which is not at {model_places()[0]} ({reason}). "
-        "Put it there (from the releases of github.com/danielgatis/rembg) and run: "
-        "pip install 'gscodec[matting]'; or name another ONNX model with --matte-model FILE; "
+        "Put it there (from the releases of github.com/danielgatis/rembg) and "
+        f"{install_extra('matting')}; or name another ONNX model with --matte-model FILE; "
         "or leave --matte-model out: gscodec brings a network of its own"
     )
 

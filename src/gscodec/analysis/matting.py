@@ -15,7 +15,11 @@ import numpy as np
 from gscodec.config import ROI_MODES
 from gscodec.errors import ConfigError
 
-NOBODY = "nobody was found in some frames: there the whole frame is the region of interest"
+NOBODY_IN_SOME = "nobody was found in some frames: there the whole frame is the region of interest"
+NOBODY_AT_ALL = (
+    "nobody was found in any frame: the whole frame is the region of interest; "
+    "small text, as of a screen, is readable from --crf 8 on"
+)
 
 
 class _Source(Protocol):
@@ -35,11 +39,15 @@ class Matter:
         self.name = name
         self._source = source
         self._warnings = list(warnings or [])
+        self._n_looked_at = self._n_empty = 0  # frames
 
     @property
     def warnings(self) -> list[str]:
-        """One line each; may grow with every frame."""
-        return [*self._warnings, *getattr(self._source, "warnings", [])]
+        """One line each, of the frames so far."""
+        nobody = []
+        if self._n_empty:
+            nobody = [NOBODY_AT_ALL if self._n_empty == self._n_looked_at else NOBODY_IN_SOME]
+        return [*self._warnings, *nobody, *getattr(self._source, "warnings", [])]
 
     def matte(self, pixels: np.ndarray) -> np.ndarray:
         """Return the matte of the next frame.
@@ -75,9 +83,9 @@ class Matter:
 
     def _find(self, pixels: np.ndarray) -> Callable[[], np.ndarray]:
         matte = None if self._source is None else self._source.matte(pixels)
+        self._n_looked_at += 1
         if matte is None:
-            if self._source is not None and NOBODY not in self._warnings:
-                self._warnings.append(NOBODY)
+            self._n_empty += self._source is not None
             matte = np.full(pixels.shape[:2], 255, np.uint8)
         return (lambda: matte) if isinstance(matte, np.ndarray) else matte
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from gscodec.bench.demoroom import draw_room
-from gscodec.errors import BackendError
+from gscodec.errors import BackendError, install_extra
 
 # The person's outline in the sample picture (512x600), clockwise from the top of the cap, pixels. It leaves
 # the picture on the right, where the sleeve is continued by reflection, and at the bottom.
@@ -98,7 +98,7 @@ def cut_out_person() -> np.ndarray:
         from matplotlib import cbook
     except ImportError as error:
         raise BackendError(
-            "the demo clip needs matplotlib; run: pip install 'gscodec[bench]', or name a clip of yours"
+            f"the demo clip needs matplotlib; {install_extra('bench')}, or name a clip of yours"
         ) from error
     path = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     with open(path, "rb") as file:

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 
 from gscodec.bench.section import Chart, Section, Viewer
-from gscodec.errors import BackendError
+from gscodec.errors import BackendError, install_extra
 
 COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#332288", "#882255"),
@@ -35,7 +35,7 @@ def write_figures(out: Path, sections: list[Section]) -> list[Path]:
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError as error:
-        raise BackendError("figures need matplotlib; run: pip install 'gscodec[bench]'") from error
+        raise BackendError(f"figures need matplotlib; {install_extra('bench')}") from error
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written = []

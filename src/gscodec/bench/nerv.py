@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from gscodec.errors import BackendError, CorruptError
+from gscodec.errors import BackendError, CorruptError, install_extra
 
 NERV = "nerv"
 WIDTHS = (4, 12, 32)  # channels of the first stage: points of a rate-distortion curve
@@ -189,5 +189,5 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise BackendError("nerv needs torch; run: pip install 'gscodec[train]'") from error
+        raise BackendError(f"nerv needs torch; {install_extra('train')}") from error
     return torch

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from gscodec.config import BACKENDS, BACKGROUND_MODES, PRESETS, PROFILES
+from gscodec.config import BACKENDS, GAUSSIAN_ROOMS, PRESETS, PROFILES
 from gscodec.errors import ConfigError, MediaError
 
 SUITES = {
@@ -95,7 +95,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
     for name, permitted in (("preset", PRESETS), ("backend", BACKENDS)):
         _one_of(name, getattr(given, name), permitted)
     if given.background is not None:
-        _one_of("background", given.background, BACKGROUND_MODES)
+        _one_of("background", given.background, GAUSSIAN_ROOMS)
     for name in ("frames", "gop", "gaussians", "repeats", "nerv_epochs"):
         value = getattr(given, name)
         if value is not None and value < 1:
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--quality", type=float, metavar="FACTOR", help="on every quantiser step")
     add("--crf", type=float, metavar="N", help="quality in one number; --gaussians and --quality win")
     add("--preset", default="medium", metavar="NAME", help=f"{', '.join(PRESETS)} [medium]")
-    add("--background", metavar="MODE", help=f"the room: {', '.join(BACKGROUND_MODES)}")
+    add("--background", metavar="MODE", help=f"the room: {', '.join(GAUSSIAN_ROOMS)}")
     add("--roi", default="human", metavar="MODE", help="the matte: portrait, human, full, auto or a FILE")
     add("--backend", default="auto", metavar="NAME", help=f"{', '.join(BACKENDS)} [auto]")
     add("--threads", type=int, default=0, metavar="N", help="for this codec; 0 is one per core")

@@ -64,6 +64,7 @@ class GsvWriter:
         metadata: Mapping[str, str] | None = None,
         *,
         b_frames: bool = False,
+        room: bool = False,
     ):
         """Open the target and write signature and header.
 
@@ -71,11 +72,11 @@ class GsvWriter:
             target: a path, or a buffered binary file, which stays open and need not be seekable.
             streams: the video first.
             metadata: free text by name, at most 64 KiB as JSON.
-            b_frames: whether packets may be B-frames.
+            b_frames: whether packets may be B-frames. room: whether the last stream is the room's video.
         Raises:
             ConfigError: a value the header cannot hold; nothing was opened then.
         """
-        self._features = headers.FEATURE_B_FRAMES if b_frames else 0
+        self._features = headers.FEATURE_B_FRAMES * b_frames | headers.FEATURE_ROOM * room
         start = pack_file_header(streams, metadata or {}, self._features)
         self._clock = Clock([stream.step for stream in streams])
         self._keyframes: list[Keyframe] = []
@@ -84,6 +85,7 @@ class GsvWriter:
         self._closed = False
         self._owns_file = isinstance(target, (str, os.PathLike))
         self._file: BinaryIO = open(target, "wb") if isinstance(target, (str, os.PathLike)) else target  # noqa: SIM115
+        self._is_pipe = not self._file.seekable()
         self._put(start)
 
     @property
@@ -113,6 +115,8 @@ class GsvWriter:
             self._keyframes[-1] = last._replace(n_frames=last.n_frames + 1)
             self._n_frames += 1
         self._put(unit)
+        if self._is_pipe:  # somebody waits at its end; a buffer holds seconds of video
+            self._file.flush()
         return len(unit)
 
     def close(self) -> None:
@@ -191,6 +195,11 @@ class GsvReader:
         self._features = header.features
         self._has_reference = False
         self._clock = Clock([stream.step for stream in self.streams])
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the last stream is the room's video."""
+        return bool(self._features & headers.FEATURE_ROOM)
 
     @property
     def offset(self) -> int:

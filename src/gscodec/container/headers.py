@@ -34,7 +34,8 @@ BLEND_CODES = ("sum", "normalised")  # version 0.1.0 knows the first
 ENTROPY_CODES = ("zstd", "ans", "bits-back", "adaptive-0.1.0", "adaptive-dev", "adaptive")
 
 FEATURE_B_FRAMES = 1  # of `required_features`: packets may be B-frames
-KNOWN_FEATURES = FEATURE_B_FRAMES  # those that this build understands
+FEATURE_ROOM = 2  # the last stream is the room's video
+KNOWN_FEATURES = FEATURE_B_FRAMES | FEATURE_ROOM  # those that this build understands
 
 MAX_VARINT_BYTES = 10  # holds 64 bits
 MAX_TICKS = 1 << 60  # |pts|, |dts| and duration: differences of predictions stay within 64 bits

@@ -12,9 +12,10 @@ import numpy as np
 from gscodec.coding.bframe import between
 from gscodec.coding.quantize import State
 from gscodec.config import QUALITY_ONE, DecoderLimits
-from gscodec.container.container import GsvReader
-from gscodec.container.headers import BLEND_CODES, ENTROPY_CODES, PROFILE_CODES, FrameType
+from gscodec.container.container import GsvReader, Stream
+from gscodec.container.headers import BACKGROUND_CODES, BLEND_CODES, ENTROPY_CODES, PROFILE_CODES, FrameType
 from gscodec.container.packet import Packet
+from gscodec.decode.layers import Layer, channels_of, draw_person, draw_room
 from gscodec.decode.profile import AnyState, dequantize, ground_color, make_profile_coder
 from gscodec.decode.show import Holder
 from gscodec.errors import CorruptError, LimitError, UnsupportedError
@@ -23,6 +24,7 @@ from gscodec.splat.raster import Rasterizer, make_rasterizer
 from gscodec.video.frame import VideoFormat
 
 MAX_UNDRAWN = 64  # states that wait to be drawn; each is as large as the Gaussians of a frame
+ROOM_CODECS = ("av1", "h264")
 PROFILES = tuple(range(len(PROFILE_CODES)))
 BLENDS = tuple(range(len(BLEND_CODES)))
 
@@ -38,6 +40,7 @@ class Sequence:
     blend: str
     quality: float
     hold: int
+    background: str
 
 
 def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
@@ -69,7 +72,26 @@ def check_sequence(header: dict[str, Any], limits: DecoderLimits) -> Sequence:
             f"the blend {blend} with the coder {entropy} is unknown; please update gscodec"
         )
     quality = header["quality_q8"] / QUALITY_ONE
-    return Sequence(width, height, profile, entropy, blend, quality, header["hold"])
+    background = BACKGROUND_CODES[header["background"]]
+    return Sequence(width, height, profile, entropy, blend, quality, header["hold"], background)
+
+
+def room_of(reader: GsvReader) -> Stream | None:
+    """The stream that is the room's video; None: there is none.
+
+    Raises:
+        CorruptError: the last stream is no such thing. UnsupportedError: of a newer version.
+    """
+    if not reader.has_room:
+        return None
+    stream = reader.streams[-1]
+    if stream.kind != "data":
+        raise CorruptError(f"the last stream is to be the room's video, but is {stream.kind}; expected data")
+    if stream.codec not in ROOM_CODECS:
+        raise UnsupportedError(
+            f"the room is coded as {stream.codec!r}, which is unknown; please update gscodec"
+        )
+    return stream
 
 
 def video_format(reader: GsvReader) -> VideoFormat:
@@ -113,12 +135,14 @@ class Decoder:
         threads: int = 0,
         warn: Callable[[str], None] | None = None,
         background: np.ndarray | None = None,
+        layers: tuple[Layer, ...] = ("picture",),
     ) -> None:
         """Make a decoder.
 
         Args:
             sequence_header: fields of SEQUENCE_HEADER (`GsvReader.sequence`).
             background: R'G'B' in [0, 1], float32 [3]: pictures show the person alone over this colour.
+            layers: what `render` draws, side by side as channels; `layers.split` takes them apart.
         Raises:
             BitstreamError: see check_sequence. BackendError: the backend cannot run here.
         """
@@ -131,7 +155,9 @@ class Decoder:
         self._before: AnyState | None = None  # the state that the last packet, a P-frame, was made from
         self._is_between = False  # what is shown now is the B-frame between the two
         self._background = background
-        self._holder = Holder(s.hold)
+        self._layers = layers
+        self._holder = Holder(s.hold, channels_of(self._layers))
+        self._is_cut_out = True
         # Not drawn yet: what is held of them shows in the next picture. Nothing is drawn before it is asked
         # for, so who seeks does not draw what lies before the last I-frame or recovery point.
         self._undrawn: list[AnyState] = []
@@ -145,6 +171,15 @@ class Decoder:
         if self._state is None:
             raise CorruptError("no I-frame has been decoded yet")
         return self._state
+
+    @property
+    def is_cut_out(self) -> bool:
+        """Whether this GOP tells person and room apart.
+
+        Not where the room is coded and the I-frame has no Gaussian of it: nobody was found, or the encoder
+        was told that everything is of interest.
+        """
+        return self._is_cut_out
 
     @property
     def gaussians(self) -> Gaussians:
@@ -200,6 +235,7 @@ class Decoder:
         self._before = None
         if frame_type == FrameType.I:
             self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
+            self._is_cut_out = s.background == "none" or bool(self._state.is_room.any())
         elif reference is None:
             raise CorruptError("a P-frame without its reference; expected an I-frame", frame=self._n_frames)
         else:
@@ -220,7 +256,7 @@ class Decoder:
         self._is_between = True
 
     def render(self) -> np.ndarray:
-        """The picture of the last packet, R'G'B' uint8 [H, W, 3]; the caller's own."""
+        """The picture of the last packet, R'G'B' uint8 [H, W, 3], or its layers; the caller's own."""
         self._draw()
         if self._shown is None:
             raise CorruptError("no I-frame has been decoded yet")
@@ -239,6 +275,14 @@ class Decoder:
         self._undrawn = []
 
     def _drawn(self, drawing: _Drawing) -> np.ndarray:
+        drawn = [self._drawn_layer(drawing, layer) for layer in self._layers]
+        return drawn[0] if len(drawn) == 1 else np.dstack(drawn)
+
+    def _drawn_layer(self, drawing: _Drawing, layer: Layer) -> np.ndarray:
+        if layer == "person":
+            return draw_person(self._raster, drawing.params, drawing.is_room, drawing.ground)
+        if layer == "room":
+            return draw_room(self._raster, drawing.params, drawing.is_room, drawing.ground)
         if self._background is None:
             return self._raster.render_rgb8(drawing.params, drawing.ground)
         return self._person(drawing, self._background)[0]

@@ -11,16 +11,21 @@ import numpy as np
 from gscodec.decode import _native
 
 
-def tolerances(hold: int) -> np.ndarray:  # -> [3]
-    """Code values by which R', G', B' may stay behind, uint8: green most, because luma has most of it."""
-    return np.array([(hold + 1) // 2, hold, (hold + 1) // 3], np.uint8)
+def tolerances(hold: int, channels: str = "rgb") -> np.ndarray:  # -> [len(channels)]
+    """Code values by which channels may stay behind, uint8: green most, because luma has most of it.
+
+    Args:
+        channels: a letter for each, r, g, b or a; alpha like green, because it moves all of a pixel.
+    """
+    of = {"r": (hold + 1) // 2, "g": hold, "b": (hold + 1) // 3, "a": hold}
+    return np.array([of[channel] for channel in channels], np.uint8)
 
 
 class Holder:
     """Holds the pictures of one stream, frame after frame."""
 
-    def __init__(self, hold: int) -> None:
-        self._tolerances = tolerances(hold)
+    def __init__(self, hold: int, channels: str = "rgb") -> None:
+        self._tolerances = tolerances(hold, channels)
         self._before: np.ndarray | None = None  # what was shown one frame earlier than _now
         self._now: np.ndarray | None = None
 
@@ -28,7 +33,7 @@ class Holder:
         """Turn a frame's sum into what is shown, in place.
 
         Args:
-            picture: R'G'B' uint8 [H, W, 3]. restart: an I-frame or a recovery point, which
+            picture: uint8 [H, W, channels]. restart: an I-frame or a recovery point, which
                 are shown as they are.
         """
         if not self._tolerances.any():

@@ -12,7 +12,7 @@ from gscodec.encode.pframe import PFrameSettings
 def frame_settings(config: EncoderConfig) -> FrameSettings:
     """How source frames are looked at and shown."""
     return FrameSettings(
-        is_room_coded=config.background == "coarse",
+        is_room_coded=config.background != "none",
         room_weight=config.background_weight,
         detail=config.detail,
         hold=config.hold,
@@ -56,6 +56,6 @@ def room_share(config: EncoderConfig) -> float:
     Under the normalised blend a few make the room black where it is not coded: a mean of the person's alone
     would go on beyond the person.
     """
-    if config.background == "coarse":
+    if config.background != "none":
         return config.background_share
     return BLACK_SHARE if config.blend_used == "normalised" else 0.0

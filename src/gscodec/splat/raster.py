@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gscodec.errors import BackendError, ConfigError
+from gscodec.errors import BackendError, ConfigError, install_extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,5 +227,5 @@ def _load(name: str) -> Any:
         return importlib.import_module(MODULES[name])
     except ImportError as error:
         extra = {"torch": "train", "cpu": None}.get(name, name)
-        todo = f"pip install 'gscodec[{extra}]'" if extra else "reinstall gscodec, its native core is missing"
+        todo = install_extra(extra) if extra else "reinstall gscodec, its native core is missing"
         raise BackendError(f"backend {name!r} cannot be loaded ({error}); {todo}") from error

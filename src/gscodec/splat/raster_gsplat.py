@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from gscodec.errors import BackendError
+from gscodec.errors import BackendError, install_extra
 from gscodec.splat.gaussians import CHOLESKY, MEAN
 from gscodec.splat.raster_torch import RADIUS_SQ, TorchRasterizer, bounding_boxes, local_coordinates
 
@@ -37,7 +37,7 @@ def make(width: int, height: int, threads: int, blend: str = "sum") -> TorchRast
         covered_pixels(one, 8, 8)  # the first use compiles gsplat's kernels
     except Exception as error:  # no compiler, a failed build, a changed function
         raise BackendError(
-            f"gsplat cannot be used ({type(error).__name__}: {error}); pip install 'gscodec[gsplat]' and a "
+            f"gsplat cannot be used ({type(error).__name__}: {error}); {install_extra('gsplat')}, and a "
             "CUDA toolkit with nvcc of torch's version, or take --backend cuda"
         ) from error
     return TorchRasterizer(width, height, torch.float32, "cuda", find_pairs=covered_pixels, blend=blend)

@@ -37,7 +37,7 @@ class Frame:
     """One picture.
 
     Attributes:
-        pixels: uint8 [H, W, 3], R'G'B' 0–255, C-contiguous.
+        pixels: uint8 [H, W, 3], R'G'B' 0–255, C-contiguous; [H, W, 4] for a `VideoWriter` with alpha.
         pts: presentation time in ticks of `VideoFormat.time_base`.
         duration: ticks until the next frame, 0 when unknown.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from gscodec.config import MAX_PIXELS
 from gscodec.errors import MediaError
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
+from gscodec.video.hdr import BT709, CURVES, ToneMapper, has_peak
 
 # Without these two flags swscale repeats chroma instead of interpolating it and errs by up to 5 code values.
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -73,9 +74,10 @@ class PictureConverter:
         sample_aspect_ratio: Fraction,
         warn: Callable[[str], None],
     ):
-        self.color = source_color(first)
-        self._coded = (first.width, first.height)
         self._warn = warn
+        self.color = source_color(first)
+        self._tone_mapper = self._begin_tone_mapping(first)
+        self._coded = (first.width, first.height)
         self._orientation = source_orientation(first)
         shown = _swap_if(self._orientation.transpose, self._coded)
         if not 0 < shown[0] * shown[1] <= MAX_PIXELS:
@@ -99,6 +101,8 @@ class PictureConverter:
 
         Several threads may call.
         """
+        if self._tone_mapper:
+            frame = self._tone_mapper(frame)
         color = source_color(frame)
         if (frame.width, frame.height) != self._coded and not self._warned_size:
             self._warned_size = True
@@ -126,6 +130,28 @@ class PictureConverter:
         if color.gray and not color.full_range:
             pixels = _GRAY_LIMITED_TO_FULL[pixels]
         return np.ascontiguousarray(self._orientation.apply(pixels))
+
+    def _begin_tone_mapping(self, first: av.VideoFrame) -> ToneMapper | None:
+        """Where pictures are HDR and this FFmpeg can make SDR of them: what does, and what they are then."""
+        curve = CURVES.get(self.color.transfer)
+        if curve is None:
+            return None
+        made = ToneMapper()
+        try:
+            made(first)
+        except (av.FFmpegError, ValueError):
+            self._warn(
+                f"the pictures are HDR ({curve}) and become 8 bit as they are: expect bands; "
+                "convert them to SDR first"
+            )
+            return None
+        unknown = curve == "PQ" and not has_peak(first)
+        peak = ", as if made for 10000 cd/m²: the file does not say" if unknown else ""
+        self._warn(f"the pictures are HDR ({curve}); they become SDR (BT.709), bright parts compressed{peak}")
+        self.color = replace(
+            self.color, matrix=BT709, primaries=BT709, transfer=BT709, full_range=False, rgb=False
+        )
+        return made
 
 
 def source_color(frame: av.VideoFrame) -> SourceColor:
@@ -168,6 +194,8 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
     """
     if size is None:
         return width, height
+    if isinstance(size, str) and "-" in size:
+        size = _with_free_side(size, width, height)
     if isinstance(size, str):
         exact, lines = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size), re.fullmatch(r"(\d{1,6})p", size)
         if exact:
@@ -181,6 +209,17 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
     if min(wanted) < 1 or wanted[0] * wanted[1] > MAX_PIXELS:
         raise MediaError(f"size {size!r}: expected at least 1x1 and at most {MAX_PIXELS} pixels")
     return wanted
+
+
+def _with_free_side(size: str, width: int, height: int) -> str:
+    """ "640x-2" -> "640x360" of a picture of 16:9: the side -N keeps the shape and is a multiple of N."""
+    found = re.fullmatch(r"(-?)(\d{1,6})x(-?)(\d{1,6})", size, re.ASCII)
+    if not found or bool(found[1]) == bool(found[3]) or "0" in (found[2], found[4]):
+        return size  # which is then refused
+    first, second = int(found[2]), int(found[4])
+    if found[3]:
+        return f"{first}x{max(second, second * round(height * first / width / second))}"
+    return f"{max(first, first * round(width * second / height / first))}x{second}"
 
 
 def _scaled_aspect(aspect: Fraction, shown: tuple[int, int], scaled: tuple[int, int]) -> Fraction:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +20,9 @@ import av
 
 from gscodec.errors import MediaError
 from gscodec.prefetch import in_order
+from gscodec.video.audio import OpusEncoder
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.frame_rate import at_rate
 from gscodec.video.picture import PictureConverter
 from gscodec.video.sidestreams import (
     KINDS,
@@ -32,6 +33,7 @@ from gscodec.video.sidestreams import (
     is_filler,
     to_side_packet,
 )
+from gscodec.video.source import SourceFormat, open_container, reason_of, why_no_picture
 from gscodec.video.streams import first_video, is_cover
 from gscodec.video.truncation import n_bytes_missing
 
@@ -42,10 +44,6 @@ _MAX_HELD = 4096  # side packets kept back until it is known whether they are in
 _DEFAULT_RATE = Fraction(25)
 _Decoded = tuple[Any, int, int]  # FFmpeg's picture, pts, duration
 CONVERTERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads that convert: one is slower than decoding
-# Tags may be in any encoding; PyAV 18 would refuse the file, 19 knows no other way than this one.
-_OPEN_SETTINGS: Any = (
-    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
-)
 
 
 def open_video(
@@ -55,6 +53,9 @@ def open_video(
     start_s: float | None = None,
     duration_s: float | None = None,
     max_frames: int | None = None,
+    fps: Fraction | None = None,
+    audio: float | str = "copy",
+    source: SourceFormat | None = None,
 ) -> VideoReader:
     """Open the first video stream of a file (cover pictures do not count) and what can travel with it.
 
@@ -65,46 +66,31 @@ def open_video(
     kept (see `video.picture`).
 
     Args:
-        path: the file, any container and codec that FFmpeg reads.
+        path: a file in any container and codec that FFmpeg reads; numbered pictures (frames/%05d.png); a URL;
+            with `source` a device or raw pictures.
         size: "640x360", (640, 360) or "360p", of the picture as shown; None keeps it.
         start_s, duration_s: range in seconds, counted from the first picture; exact to the picture. What is
             at start_s gets the time that the first picture had.
-        max_frames: stop after that many pictures.
+        max_frames: stop after that many pictures of the source.
+        fps: drop and repeat pictures by their times so that so many a second come, each of one length.
+        audio: "copy" takes sound as it is, "none" leaves it out, a number codes it as Opus of so many kb/s.
+        source: what it is, where it does not say so itself.
 
     Raises:
         MediaError: no such file, nothing to decode in it, or a setting out of range.
     """
-    check_readable(path)
     if start_s is not None and not 0 <= start_s < math.inf:
         raise MediaError(f"start {start_s} is out of range; expected seconds >= 0")
     if duration_s is not None and not 0 < duration_s < math.inf:
         raise MediaError(f"duration {duration_s} is out of range; expected seconds > 0")
     if max_frames is not None and max_frames < 1:
         raise MediaError(f"max_frames {max_frames} is out of range; expected at least 1")
+    container = open_container(os.fspath(path), source or SourceFormat())
     try:
-        container = av.open(os.path.abspath(path), **_OPEN_SETTINGS)
-    except (av.FFmpegError, ValueError) as error:
-        n_missing = n_bytes_missing(path)
-        reason = f"its last {n_missing} bytes are missing" if n_missing else _reason(error)
-        raise MediaError(
-            f"{path}: FFmpeg cannot read it as media ({reason}); expected a video (mp4, mkv, webm)"
-        ) from error
-    try:
-        return VideoReader(container, os.fspath(path), size, start_s, duration_s, max_frames)
+        return VideoReader(container, os.fspath(path), size, start_s, duration_s, max_frames, fps, audio)
     except BaseException:
         container.close()
         raise
-
-
-def check_readable(path: str | os.PathLike[str]) -> None:
-    """Raise MediaError with one clear line unless `path` is something that can hold a video."""
-    file = Path(path)
-    if not file.exists():
-        raise MediaError(f"{path}: no such file; give the path of a video")
-    if file.is_dir():
-        raise MediaError(f"{path}: is a directory; give the path of one video file")
-    if file.is_file() and file.stat().st_size == 0:
-        raise MediaError(f"{path}: is empty (0 bytes); expected a video")
 
 
 class VideoReader:
@@ -126,6 +112,8 @@ class VideoReader:
         start_s: float | None,
         duration_s: float | None,
         max_frames: int | None,
+        fps: Fraction | None,
+        audio: float | str,
     ):
         self.warnings: list[str] = []
         self._path = path
@@ -138,6 +126,8 @@ class VideoReader:
         self._side: dict[int, int] = {}  # index in the file -> index in side_streams
         self.side_streams: list[SideStream] = []
         self._has_adts: list[bool] = []  # of each side stream
+        self._audio = audio
+        self._opus: dict[int, OpusEncoder] = {}  # index in the file -> what codes its sound anew
         self._collect_side_streams()
         self._n_damaged = 0
         self._last_pts: int | None = None
@@ -147,15 +137,15 @@ class VideoReader:
         self._shift = math.ceil(_ticks(start_s or 0, self._time_base))
         head, first = self._read_head()
         if first is None:
-            raise MediaError(f"{path}: no picture could be decoded; expected at least one frame of video")
+            raise MediaError(f"{path}: {why_no_picture(container, path)}")
         aspect = _fraction(self._video.sample_aspect_ratio) or Fraction(1)
         self._convert = PictureConverter(first, size, aspect, self._warn)
         color = self._convert.color
         self.format = VideoFormat(
             width=self._convert.width,
             height=self._convert.height,
-            time_base=self._time_base,
-            frame_rate=rate,
+            time_base=1 / fps if fps else self._time_base,
+            frame_rate=fps or rate,
             sample_aspect_ratio=self._convert.sample_aspect_ratio,
             matrix=color.matrix,
             primaries=color.primaries,
@@ -177,8 +167,11 @@ class VideoReader:
         self._keep_all_side = not start_s  # an encoder's delay puts the first sound before zero
         self._max_frames = max_frames
         self.n_frames_hint = self._guess_n_frames(rate, start_s, duration_s, max_frames)
-        head = self._skip_to_start(origin, head)
-        self._items = in_order(self._convert_frame, self._iterate(head), CONVERTERS)
+        items = self._iterate(self._skip_to_start(origin, head))
+        if fps:
+            items = at_rate(items, self._time_base, fps)
+            self.n_frames_hint = self.n_frames_hint and max(1, round(self.n_frames_hint * fps / rate))
+        self._items = in_order(self._convert_frame, items, CONVERTERS)
 
     def __enter__(self) -> Self:
         return self
@@ -243,21 +236,28 @@ class VideoReader:
         """Yield decoded pictures and SidePackets in file order; damage becomes a warning, no exception."""
         wanted = [self._video, *(self._container.streams[i] for i in self._side)]
         packets = self._container.demux(wanted)
+        for index in self._opus:  # an encoder that has begun elsewhere in the file cannot go on
+            self._opus[index] = OpusEncoder(self._container.streams[index], float(self._audio))
         while True:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
-                self._read_error = _reason(error)
+                self._read_error = reason_of(error)
                 packet = None
             if packet is None:
                 break
             if packet.stream_index in self._side:
                 codec = self.side_streams[self._side[packet.stream_index]].codec
-                if (packet.size or packet.dts is not None) and not is_filler(packet, codec):
+                if packet.stream_index in self._opus:
+                    if packet.size:
+                        yield from self._sound(packet.stream_index, packet)
+                elif (packet.size or packet.dts is not None) and not is_filler(packet, codec):
                     yield self._side_packet(packet)
             elif packet.size:
                 yield from self._decode(packet)
         yield from self._decode(None)
+        for index in self._opus:
+            yield from self._sound(index, None)
         if self._n_damaged:
             self._warn(f"{self._n_damaged} packets could not be decoded and were left out")
 
@@ -274,7 +274,14 @@ class VideoReader:
         index = self._side[packet.stream_index]
         made = to_side_packet(packet, index, self._next_side_pts[index], self._has_adts[index])
         self._next_side_pts[index] = made.pts + made.duration
-        shift = round(self._shift * self._time_base / self.side_streams[index].time_base)
+        return self._shifted(made)
+
+    def _sound(self, number: int, packet: Any) -> list[SidePacket]:
+        """What a packet of sound, or its end, comes to where sound is coded anew."""
+        return [self._shifted(p) for p in self._opus[number].feed(packet, self._side[number])]
+
+    def _shifted(self, made: SidePacket) -> SidePacket:
+        shift = round(self._shift * self._time_base / self.side_streams[made.stream].time_base)
         return replace(made, pts=made.pts - shift, dts=made.dts - shift) if shift else made
 
     def _pts_of(self, picture: Any) -> int:
@@ -305,11 +312,18 @@ class VideoReader:
         for stream in self._container.streams:
             if stream.index == self._video.index:
                 continue
-            if stream.type in KINDS:
+            if stream.type == "audio" and self._audio == "none":
+                pass
+            elif stream.type in KINDS:
                 try:
-                    adts = adts_packet(stream, self._path)
-                    made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000), adts)
-                except ValueError as error:
+                    adts = b""
+                    if stream.type == "audio" and self._audio != "copy":
+                        self._opus[stream.index] = OpusEncoder(stream, float(self._audio))
+                        made = self._opus[stream.index].side_stream
+                    else:
+                        adts = adts_packet(stream, self._path)
+                        made = describe(stream, _fraction(stream.time_base) or Fraction(1, 1000), adts)
+                except (ValueError, av.FFmpegError) as error:
                     self._warn(f"{error}; it is left out")
                 else:
                     self._has_adts.append(bool(adts))
@@ -388,7 +402,3 @@ def _first_fraction(*values: Any) -> Fraction:
 
 def _ticks(time_s: float, time_base: Fraction) -> Fraction:
     return Fraction(str(time_s)) / time_base  # str: 0.1 s means one tenth, not its binary neighbour above
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from math import lcm
 from types import SimpleNamespace, TracebackType
@@ -12,23 +13,24 @@ from typing import Any, BinaryIO, Self
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from gscodec.errors import MediaError
+from gscodec.filenames import is_pattern
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
-from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
+from gscodec.video.color import BT601
 from gscodec.video.containers import (
     CONSTANT_RATE,
-    CONTAINER_NAMES,
-    ENCODER_NAMES,
     ISO_MEDIA,
     MILLISECONDS,
+    PICTURES_ONLY,
     UNSIGNED,
     UNTAGGED,
-    can_hold,
     container_name,
 )
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.output_format import choose_encoder, choose_pix_fmt
+from gscodec.video.output_picture import OutputConverter
+from gscodec.video.sequence import numbered_files
 from gscodec.video.sidestreams import (
     add_output_stream,
     check_sample_file,
@@ -37,8 +39,10 @@ from gscodec.video.sidestreams import (
     write_sample_file,
 )
 
-_QUIET = {"libx265": {"x265-params": "log-level=error"}}  # it prints on stderr otherwise
-_FLAGS = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_OPTIONS = {
+    "libx265": {"x265-params": "log-level=error"},  # it prints on stderr otherwise
+    "mjpeg": {"qmin": "2", "qmax": "2"},  # else as many bits as 200 kb/s leave
+}
 _FOREIGN = (av.FFmpegError, OSError, ValueError, ArithmeticError)
 
 
@@ -51,8 +55,13 @@ class VideoWriter:
     tags; an unspecified matrix follows the reader's rule (BT.601 below 720 lines, else BT.709) and stays
     unspecified. So does Y4M, which cannot say.
 
+    A name such as frames/%05d.png (.jpg, .webp) is a picture for each frame, numbered from 1; x.png is one
+    picture. Lossless encoders (FFV1, raw pictures, PNG) get RGB unless `pix_fmt` says otherwise; only .yuv is
+    4:2:0 and limited range by its name.
+
     Attributes:
         warnings: one line each for side streams that the container cannot hold and for rounded times.
+        notes: one line each that a reader of the file needs and the file itself does not say.
     """
 
     def __init__(
@@ -62,11 +71,12 @@ class VideoWriter:
         *,
         side_streams: Sequence[SideStream] = (),
         metadata: Mapping[str, str] | None = None,
-        vcodec: str | None = "libx264",
+        vcodec: str | None = None,
         crf: float | None = None,
         preset: str | None = None,
         pix_fmt: str | None = None,
         container: str | None = None,
+        alpha: bool = False,
     ):
         """Create the file and write its head.
 
@@ -80,16 +90,20 @@ class VideoWriter:
             crf, preset: of the encoder; None leaves its own default.
             pix_fmt: None takes yuv420p; for odd sizes, which 4:2:0 encoders refuse, yuv444p.
             container: FFmpeg's name or an extension; None goes by the extension of `path`.
+            alpha: frames are R'G'B'A, straight (not premultiplied), 255 opaque. Containers and encoders that
+                carry it are in `output_format.ALPHA_CARRIERS`: MOV takes ProRes 4444 unasked, Matroska FFV1,
+                WebM VP9.
 
         Raises:
             MediaError: the place cannot be written, or a setting is not permitted (the message lists some).
             CorruptError: extradata of a side stream are damaged.
         """
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.format = format
         self._path = os.fspath(path)
         self._muxer = container_name(self._path, container)
-        self._reformatter = VideoReformatter()
+        self._alpha = alpha
         self._last_pts: int | None = None
         self._last_tick: int | None = None
         self._durations: dict[int, int] = {}  # pts -> ticks of the frames that are inside the encoder
@@ -119,25 +133,30 @@ class VideoWriter:
         """Encode one frame.
 
         Args:
-            frame: uint8 [height, width, 3] of `format`'s size; pts in `format.time_base`, larger than the
-                one before.
+            frame: uint8 [height, width, 3], with alpha [height, width, 4], of `format`'s size; pts in
+                `format.time_base`, larger than the one before.
 
         Raises:
             MediaError: wrong shape or time, or the encoder or the disk failed.
         """
-        height, width = self.format.height, self.format.width
-        if frame.pixels.shape != (height, width, 3) or frame.pixels.dtype != np.uint8:
+        shape = (self.format.height, self.format.width, 4 if self._alpha else 3)
+        if frame.pixels.shape != shape or frame.pixels.dtype != np.uint8:
             raise MediaError(
-                f"{self._path}: frame of {frame.pixels.dtype} {frame.pixels.shape}; "
-                f"expected uint8 {(height, width, 3)}"
+                f"{self._path}: frame of {frame.pixels.dtype} {frame.pixels.shape}; expected uint8 {shape}"
             )
         if self._last_pts is not None and frame.pts <= self._last_pts:
             raise MediaError(
                 f"{self._path}: frame time {frame.pts} after {self._last_pts}; expected a later one"
             )
+        if self._last_pts is not None and self._muxer == "image2" and not is_pattern(self._path):
+            stem, extension = os.path.splitext(self._path)
+            raise MediaError(
+                f"{self._path}: is one picture, and a second frame came; "
+                f"number them ({stem}%05d{extension}) or take --frames 1"
+            )
         self._last_pts = frame.pts
         with self._translate("cannot encode"):
-            picture = self._to_picture(np.ascontiguousarray(frame.pixels))
+            picture = self._convert(frame.pixels)
             picture.pts = self._tick_of(frame.pts)
             picture.time_base = self._time_base
             if frame.duration > 0 and self._muxer not in CONSTANT_RATE:
@@ -191,21 +210,24 @@ class VideoWriter:
     ) -> None:
         number = descriptor_of(self._path)
         place: Any = None
-        if number is None:
+        if self._muxer == "image2":
+            place = self._stack.enter_context(numbered_files(self._path))
+        elif number is None:
             place = self._stack.enter_context(atomic_path(self._path))
         else:
             self._sink = self._stack.enter_context(open_descriptor(number, self._path))
         with self._translate("cannot be opened"):
             self._time_base = self._choose_time_base()
             target: Any = os.fspath(place) if place else None
-            if self._sink is None and not os.path.isfile(place):
+            if self._sink is None and self._muxer != "image2" and not os.path.isfile(place):
                 self._sink = open(place, "wb")  # noqa: SIM115 (close and _abort close it)
             if self._sink is not None:
                 # FFmpeg drops a failure to write the last bytes to a pipe or device; Python's close does not.
                 target = SimpleNamespace(write=self._sink.write)
             options = self._muxer_options(seekable=self._sink is None)
             self._output = av.open(target, "w", format=self._muxer, container_options=options)
-        encoder = self._choose_encoder(vcodec)
+        default = self._output.default_video_codec
+        encoder = choose_encoder(self._path, self._muxer, vcodec, default, self._alpha)
         self._stream = self._add_video(encoder, crf, preset, pix_fmt)
         self._output.metadata.update(metadata)
         self._add_side_streams()
@@ -217,7 +239,7 @@ class VideoWriter:
             raise MediaError(f"{self._path}: encoder {encoder} has no setting {names}; leave it out")
 
     def _muxer_options(self, seekable: bool) -> dict[str, str]:
-        options = {}
+        options = {} if seekable else {"flush_packets": "1"}
         if self._muxer in ISO_MEDIA:
             # FFmpeg would raise a slow clock, and round where a track begins to 1 ms.
             clock = self._time_base.denominator
@@ -239,31 +261,8 @@ class VideoWriter:
             self._warn(f"{self._muxer} has a clock of 1 ms; times in {time_base} s are rounded to it")
         return time_base
 
-    def _choose_encoder(self, vcodec: str | None) -> str:
-        if self._muxer == "yuv4mpegpipe":
-            return "rawvideo"
-        if vcodec is None:
-            usable = (name for name in ENCODER_NAMES if can_hold(self._muxer, name))
-            encoder = next(usable, self._output.default_video_codec)
-            if encoder in (None, "none"):
-                others = ", ".join(CONTAINER_NAMES)
-                raise MediaError(
-                    f"{self._path}: {self._muxer} holds no video; permitted among others: {others}"
-                )
-            return encoder
-        try:
-            known = av.Codec(vcodec, "w").type == "video"
-        except ValueError:
-            known = False
-        if not known or not can_hold(self._muxer, vcodec):
-            what = f"cannot be put into {self._muxer}" if known else "is not a video encoder of this FFmpeg"
-            usable = (name for name in ENCODER_NAMES if can_hold(self._muxer, name))
-            permitted = ", ".join(usable) or "none"
-            raise MediaError(f"{self._path}: vcodec {vcodec!r} {what}; permitted: {permitted}")
-        return vcodec
-
     def _add_video(self, encoder: str, crf: float | None, preset: str | None, pix_fmt: str | None) -> Any:
-        options = dict(_QUIET.get(encoder, {}))
+        options = dict(_OPTIONS.get(encoder, {}))
         if crf is not None:
             options["crf"] = f"{crf:g}"
         if preset is not None:
@@ -275,43 +274,31 @@ class VideoWriter:
         if encoder == "libsvtav1":
             os.environ.setdefault("SVT_LOG", "1")  # no option keeps it from printing on stderr
         form = self.format
-        pix_fmt = self._choose_pix_fmt(encoder, pix_fmt)
+        if self._muxer == "image2":
+            form = replace(form, matrix=BT601)  # what JPEG has, whatever the size
+        odd = bool(form.width % 2 or form.height % 2)
+        pix_fmt = choose_pix_fmt(self._path, self._muxer, encoder, pix_fmt, odd, self._alpha)
         with self._translate(f"encoder {encoder}"):
             stream: Any = self._output.add_stream(encoder, rate=form.frame_rate, options=options)
             context = stream.codec_context
             context.width, context.height, context.pix_fmt = form.width, form.height, pix_fmt
             context.time_base = stream.time_base = self._time_base
             context.sample_aspect_ratio = form.sample_aspect_ratio
-            self._rgb = stream.format.is_rgb
-            # Full range with the RGB "matrix" comes from an RGB source: its YCbCr is then the usual one.
-            full = (form.full_range and form.matrix != 0) or pix_fmt.startswith("yuvj")
-            self._range = FULL if full or self._rgb else LIMITED
-            tagged = form.matrix in SWS_MATRICES and self._muxer not in UNTAGGED
-            matrix = form.matrix if tagged else UNSPECIFIED
-            self._matrix = conversion_matrix(matrix, form.height)
-            context.colorspace = 0 if self._rgb else matrix
-            context.color_range = self._range
-            context.color_primaries, context.color_trc = form.primaries, form.transfer
+            tagged = self._muxer not in UNTAGGED
+            self._convert = OutputConverter(context, form, tagged=tagged, alpha=self._alpha)
+        if self._muxer == "rawvideo":
+            self.notes.append(
+                f"{self._path}: raw pictures without a head: {form.width}x{form.height}, {pix_fmt}, "
+                f"{form.frame_rate} frames a second"
+            )
         return stream
-
-    def _choose_pix_fmt(self, encoder: str, pix_fmt: str | None) -> str:
-        permitted = [f.name for f in av.Codec(encoder, "w").video_formats or ()]
-        if pix_fmt is not None:
-            if permitted and pix_fmt not in permitted:
-                raise MediaError(
-                    f"{self._path}: {encoder} has no pix_fmt {pix_fmt!r}; permitted: {', '.join(permitted)}"
-                )
-            return pix_fmt
-        odd = self.format.width % 2 or self.format.height % 2
-        wanted = ("yuv444p", "yuv420p") if odd else ("yuv420p", "yuv444p")
-        return next(
-            (name for name in wanted if not permitted or name in permitted), (*permitted, "yuv420p")[0]
-        )
 
     def _add_side_streams(self) -> None:
         for number, side_stream in enumerate(self._side_streams):
             template, facts = open_head(side_stream, self._stack)
             try:
+                if self._muxer in PICTURES_ONLY:
+                    raise ValueError
                 # Some muxers refuse a stream only when they write their head, too late to go on without it.
                 check_sample_file(write_sample_file(template, self._muxer, facts), self._muxer, template.type)
                 made = add_output_stream(self._output, template, facts)
@@ -320,25 +307,6 @@ class VideoWriter:
                 what = f"{side_stream.kind} stream {number} ({side_stream.codec})"
                 self._warn(f"{self._muxer} cannot hold {what}; it is left out")
             self._side_outputs.append(made)
-
-    def _to_picture(self, pixels: np.ndarray) -> Any:
-        """Convert uint8 [H, W, 3] to a picture in the encoder's pixel format, with its colour tags."""
-        source = av.VideoFrame.from_numpy_buffer(pixels, "rgb24")
-        picture: Any = self._reformatter.reformat(
-            source,
-            format=self._stream.pix_fmt,
-            dst_colorspace=None if self._rgb else self._matrix,
-            interpolation=_FLAGS,
-            src_color_range=FULL,
-            dst_color_range=self._range,
-            threads=1,
-        )
-        if picture is source:  # nothing to convert: the encoder must not look into the caller's array later
-            picture = av.VideoFrame.from_ndarray(pixels, "rgb24")
-        context = self._stream.codec_context
-        picture.colorspace, picture.color_range = context.colorspace, context.color_range
-        picture.color_primaries, picture.color_trc = context.color_primaries, context.color_trc
-        return picture
 
     def _tick_of(self, pts: int) -> int:
         if self._muxer not in CONSTANT_RATE:
@@ -360,6 +328,8 @@ class VideoWriter:
             if duration:
                 packet.duration = duration
             self._output.mux(packet)
+        if self._sink is not None and packets:  # somebody waits at the end of a pipe
+            self._sink.flush()
 
     @contextmanager
     def _translate(self, doing: str) -> Iterator[None]:

@@ -7,11 +7,10 @@ namespace {
 
 using namespace gscodec::bindings;
 using gscodec::check_size;
-using gscodec::N_COLORS;
 using namespace nb::literals;
 
-using PixelsInOut = nb::ndarray<uint8_t, nb::numpy, nb::shape<-1, -1, N_COLORS>, nb::c_contig, nb::device::cpu>;
-using Tolerance = nb::ndarray<const uint8_t, nb::numpy, nb::shape<N_COLORS>, nb::device::cpu>;
+using PixelsInOut = nb::ndarray<uint8_t, nb::numpy, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Tolerance = nb::ndarray<const uint8_t, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 }  // namespace
 
@@ -20,10 +19,16 @@ NB_MODULE(_native, m) {
   m.def(
       "hold",
       [](PixelsInOut before, PixelsInOut picture, Tolerance tolerance) {
+        const std::size_t n_channels = tolerance.shape(0);
         check_size(picture, int(before.shape(1)), int(before.shape(0)), "picture");
-        const uint8_t t[3] = {tolerance(0), tolerance(1), tolerance(2)};
+        if (n_channels < 1 || n_channels > gscodec::MAX_CHANNELS || before.shape(2) != n_channels ||
+            picture.shape(2) != n_channels)
+          throw std::invalid_argument("the pictures have " + std::to_string(before.shape(2)) + " and " +
+                                      std::to_string(picture.shape(2)) + " channels, expected as many as tolerances, " +
+                                      std::to_string(n_channels) + ", at most " +
+                                      std::to_string(gscodec::MAX_CHANNELS));
         nb::gil_scoped_release release;
-        gscodec::hold(before.data(), picture.data(), t, picture.size() / N_COLORS);
+        gscodec::hold(before.data(), picture.data(), tolerance.data(), n_channels, picture.size() / n_channels);
       },
       "before"_a.noconvert(), "picture"_a.noconvert(), "tolerance"_a.noconvert(),
       "Makes both pictures what is shown: the one before, within a tolerance of the new one.");

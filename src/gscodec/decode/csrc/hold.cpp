@@ -6,7 +6,7 @@ namespace gscodec {
 
 namespace {
 
-constexpr std::size_t RUN = 48;  // bytes: whole pixels and whole vectors
+constexpr std::size_t RUN_PIXELS = 16;  // a run is whole pixels and whole vectors
 
 void hold_run(uint8_t* before, uint8_t* picture, const uint8_t* tolerance, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
@@ -19,12 +19,13 @@ void hold_run(uint8_t* before, uint8_t* picture, const uint8_t* tolerance, std::
 
 }  // namespace
 
-void hold(uint8_t* before, uint8_t* picture, const uint8_t tolerance[3], std::size_t n) {
-  uint8_t pattern[RUN];
-  for (std::size_t i = 0; i < RUN; ++i) pattern[i] = tolerance[i % 3];
+void hold(uint8_t* before, uint8_t* picture, const uint8_t* tolerance, std::size_t n_channels, std::size_t n) {
+  uint8_t pattern[RUN_PIXELS * MAX_CHANNELS];
+  const std::size_t run = RUN_PIXELS * n_channels, end = n * n_channels;
+  for (std::size_t i = 0; i < run; ++i) pattern[i] = tolerance[i % n_channels];
   std::size_t i = 0;
-  for (; i + RUN <= 3 * n; i += RUN) hold_run(before + i, picture + i, pattern, RUN);
-  hold_run(before + i, picture + i, pattern, 3 * n - i);
+  for (; i + run <= end; i += run) hold_run(before + i, picture + i, pattern, run);
+  hold_run(before + i, picture + i, pattern, end - i);
 }
 
 }  // namespace gscodec

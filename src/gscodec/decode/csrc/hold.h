@@ -6,7 +6,10 @@
 
 namespace gscodec {
 
-// Per pixel and channel of R'G'B' [n, 3]: picture = before = clamp(before, picture - tolerance, picture + tolerance).
-void hold(uint8_t* before, uint8_t* picture, const uint8_t tolerance[3], std::size_t n);
+constexpr std::size_t MAX_CHANNELS = 16;
+
+// Per pixel and channel of [n, n_channels]: picture = before = clamp(before, picture - tolerance, picture + tolerance).
+// There are up to MAX_CHANNELS channels.
+void hold(uint8_t* before, uint8_t* picture, const uint8_t* tolerance, std::size_t n_channels, std::size_t n);
 
 }  // namespace gscodec

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 
 from gscodec import interrupts
-from gscodec.errors import BackendError
+from gscodec.errors import BackendError, install_extra
 
 # Ours, by its name where it lies beside, else by its path in the package; NVRTC finds neither.
 _INCLUDE = re.compile(r'#include "([^"]+)"')
@@ -72,8 +72,8 @@ def compile_source(source: str, name: str, arch: str) -> bytes:
     except Exception as error:  # cuda.core raises whatever its layers raise
         reason = " ".join(str(error).split())[:400]  # the compiler's log has many lines
         raise BackendError(
-            f"the CUDA kernels cannot be compiled for {arch}: {reason}; pip install -U 'gscodec[cuda]' for "
-            "an NVRTC that knows this card, or take --backend cpu"
+            f"the CUDA kernels cannot be compiled for {arch}: {reason}; {install_extra('cuda')}, with -U "
+            "for an NVRTC that knows this card, or take --backend cpu"
         ) from error
 
 
