@@ -70,7 +70,7 @@ def test_a_search_that_finds_nothing_is_not_repeated_at_once() -> None:
     )
     assert len(state) == 0
     search.restart(20)
-    due = round(births.GROWTH * 20)
+    due = round(births.GROWTH["sum"] * 20)
     assert search.n_due(state) == due
     search.find(FULL_OF_NOTHING, None, 1.0, Effort(1), LAMBDA, due)
     assert [search.n_due(state) for _ in range(births.WAIT)] == [0] * (births.WAIT - 1) + [due]
