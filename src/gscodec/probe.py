@@ -16,7 +16,7 @@ from itertools import chain
 from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import MAX_OPEN_GOPS
+from gscodec.encode.gop import longest_gop
 from gscodec.encode.rate import corrected_crf
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
@@ -82,5 +82,5 @@ def _bits_a_frame(coded: list[EncodedFrame], config: EncoderConfig) -> float:
     pframes = [b for b, key in zip(bits, is_key, strict=True) if not key]
     iframe = sum(iframes) / len(iframes)
     pframe = sum(pframes) / len(pframes) if pframes else iframe
-    n = config.gop_length * (MAX_OPEN_GOPS if config.open_gop else 1)
+    n = longest_gop(config.gop_length, config.open_gop)
     return (iframe + (n - 1) * pframe) / n
