@@ -1,7 +1,7 @@
 // One Gaussian at one pixel, and every constant that changes a decoded pixel.
 //
 // Shared by the CPU kernels (T = a SIMD vector) and the CUDA kernels (T = float). Normative text:
-// docs/bitstream.md, section "Rendering". The slow twin is splat/raster_torch.py.
+// docs/bitstream.md, section "Rendering". The slow twin is splat/drawing_torch.py.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
