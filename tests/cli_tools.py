@@ -26,6 +26,13 @@ def run(*args: object) -> Result:
     return result
 
 
+def encoded(clip: Path, *args: object) -> bytes:
+    """The .gsv that `gscodec encode` makes of a clip, in a moment."""
+    path = clip.with_suffix(".gsv")
+    succeed("encode", "-y", clip, path, *args, *QUICK)
+    return path.read_bytes()
+
+
 def start(*args: object, **settings: object) -> subprocess.Popen[str]:
     """Start `gscodec args` as a process of its own, as from a terminal.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,6 +31,7 @@ FAST_BACKENDS = (
     pytest.param("cuda", id="cuda", marks=pytest.mark.cuda),
     pytest.param("gsplat", id="gsplat", marks=pytest.mark.cuda),
 )
+TOOLS = Path(__file__).parents[1] / "tools"
 CLIP_KINDS = ("disc", "gradient", "noise")
 
 
@@ -48,6 +53,21 @@ def open_backend(name: str, blend: str = "sum") -> MakeRasterizer:
     except (BackendError, ValueError) as error:
         pytest.skip(f"{name}: {error}")
     return make
+
+
+@pytest.fixture
+def load_tool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """A function that imports tools/NAME.py, afresh for each test: tests change what such a module holds."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    loaded = []
+
+    def load(name: str) -> ModuleType:
+        loaded.append(name)
+        return importlib.import_module(name)
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name)
 
 
 def _make_named(name: str, blend: str, width: int, height: int, threads: int = 1) -> Rasterizer:

@@ -52,6 +52,26 @@ def test_the_storm_sees_what_goes_wrong(tmp_path):
     assert "left behind" in storm.judge(143, said, numbers, tmp_path)
 
 
+def test_the_storm_interrupts_what_nohup_started_too(tmp_path, monkeypatch):
+    storm = load_storm()
+    monkeypatch.setattr(storm, "COMMAND", (sys.executable, "-c"))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = storm.begin(("import signal; print(signal.getsignal(signal.SIGHUP).name)",), str(tmp_path))
+        assert process.communicate()[0] == "SIG_DFL\n"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_storm_that_interrupts_nothing_fails(monkeypatch):
+    storm = load_storm()
+    monkeypatch.setattr(storm, "storm", lambda *_: ([], {0: 8}, 0.1))
+    monkeypatch.setattr(storm, "make_clip", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["storm_signals", "--load", "0"])
+    assert storm.main() == 1
+
+
 STUCK = """
 import sys, threading
 from gscodec import interrupts

@@ -26,7 +26,13 @@ MAY_IMPORT = {
     # Bytes; pixels; what draws.
     "container": ("container",),
     "video": ("filenames", "interrupts", "prefetch", "video"),
-    "splat": ("splat._native", "splat.gaussians", "splat.raster", "splat.raster_torch"),
+    "splat": (
+        "splat._native",
+        "splat.drawing_torch",
+        "splat.gaussians",
+        "splat.raster",
+        "splat.raster_torch",
+    ),
     "splat.cpu": ("splat._native", "splat.gaussians", "splat.raster"),
     "splat.cuda": ("interrupts", "splat._native", "splat.cuda", "splat.gaussians", "splat.raster"),
     # Symbols and bits; what a decision costs.
@@ -143,7 +149,7 @@ HOMES = {
     "numpy": ("bench", *LIBRARY),
     "onnxruntime": ("analysis", "bench"),
     "rembg": ("analysis", "bench"),
-    "torch": ("bench.nerv", "splat.raster_torch", "splat.raster_gsplat"),
+    "torch": ("bench.nerv", "splat.drawing_torch", "splat.raster_torch", "splat.raster_gsplat"),
     "tqdm": ("bench", "progress"),
     "zstandard": ("bench", "coding", "container", "video"),
 }

@@ -10,16 +10,10 @@ import pytest
 
 pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
-TOOLS = Path(__file__).parents[1] / "tools"
-
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-    import make_matting_weights
-
-    yield make_matting_weights
-    sys.modules.pop("make_matting_weights")
+def tool(load_tool):
+    return load_tool("make_matting_weights")
 
 
 def test_fields_of_a_flatbuffer(tool) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
-TOOLS = Path(__file__).parents[1] / "tools"
-
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-    import train_prior
-
-    yield train_prior
-    sys.modules.pop("train_prior")
+def tool(load_tool):
+    return load_tool("train_prior")
 
 
 def test_frequencies_become_counters(tool) -> None:

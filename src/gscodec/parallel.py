@@ -23,7 +23,7 @@ from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
 from gscodec.encode.encoder import Encoder
-from gscodec.encode.gop import MAX_OPEN_GOPS, OpenGop
+from gscodec.encode.gop import OpenGop, longest_gop
 from gscodec.encode.rate import RateControl
 from gscodec.encoders import AnyEncoder, make_encoder
 from gscodec.metrics import psnr_db
@@ -75,8 +75,7 @@ def _workers(config: EncoderConfig, video: VideoFormat, threads: int) -> int:
     """GOPs to encode at a time: one per core, as far as their frames may be held."""
     if config.backend not in ("cpu", "cuda"):
         return 1
-    n_frames_per_gop = config.gop_length * (MAX_OPEN_GOPS if config.open_gop else 1)
-    n_bytes_per_gop = video.width * video.height * 4 * n_frames_per_gop
+    n_bytes_per_gop = video.width * video.height * 4 * longest_gop(config.gop_length, config.open_gop)
     most = MAX_HELD_BYTES // n_bytes_per_gop
     if config.backend == "cuda":
         most = min(most, GOPS_PER_GPU * len(_devices(config)))

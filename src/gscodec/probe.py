@@ -16,8 +16,8 @@ from itertools import chain
 from gscodec.config import EncoderConfig
 from gscodec.container.headers import FrameType
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import MAX_OPEN_GOPS
-from gscodec.encode.rate import corrected_crf
+from gscodec.encode.gop import longest_gop
+from gscodec.encode.rate import corrected_crf, mean_of_gop
 from gscodec.metrics import psnr_db
 from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.rdo.rates import PACKET_BITS
@@ -82,5 +82,4 @@ def _bits_a_frame(coded: list[EncodedFrame], config: EncoderConfig) -> float:
     pframes = [b for b, key in zip(bits, is_key, strict=True) if not key]
     iframe = sum(iframes) / len(iframes)
     pframe = sum(pframes) / len(pframes) if pframes else iframe
-    n = config.gop_length * (MAX_OPEN_GOPS if config.open_gop else 1)
-    return (iframe + (n - 1) * pframe) / n
+    return mean_of_gop(iframe, pframe, longest_gop(config.gop_length, config.open_gop))

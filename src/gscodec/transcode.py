@@ -134,7 +134,9 @@ def encode_file(
                             tally.n_audio_bytes += n_bytes
                         continue
                     assert coded is not None
-                    tally.n_video_bytes += writer.write(_pack_frame(item.frame, coded))
+                    tally.n_video_bytes += writer.write(
+                        video_packet(coded, item.frame.pts, item.frame.duration)
+                    )
                     _count(tally, item.frame, coded, video)
                     if config.deadline_ms is not None:
                         tally.latencies_s.append(coded.seconds)
@@ -229,10 +231,6 @@ class _Once:
 def _streams(reader: VideoReader, config: EncoderConfig) -> list[Stream]:
     video = video_stream(reader.format, config)
     return [video] + [Stream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.side_streams]
-
-
-def _pack_frame(frame: Frame, coded: EncodedFrame) -> Packet:
-    return video_packet(coded, frame.pts, frame.duration)
 
 
 def _pack_side(p: SidePacket) -> Packet:

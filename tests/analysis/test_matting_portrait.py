@@ -7,34 +7,21 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matte_cases import CASES, Clip, beside, changed, demo_clip, iou, ious
+
 from gscodec.analysis.faces import HOLD_FRAMES
 from gscodec.analysis.matting import NOBODY_AT_ALL, NOBODY_IN_SOME, make_matter
 from gscodec.bench.democlip import demo_frames
 from gscodec.bench.demoroom import draw_room
 
-Clip = list[tuple[np.ndarray, np.ndarray]]
-
 
 @pytest.fixture(scope="module")
 def clip() -> Clip:
-    """One second of the demo clip at its own size, 10 frames per second."""
-    return list(demo_frames(10, 640, 360, fps=10.0))
-
-
-def iou(found: np.ndarray, exact: np.ndarray) -> float:
-    found, exact = found > 0.5, exact > 0.5
-    return float((found & exact).sum() / (found | exact).sum())
-
-
-def ious(frames: Clip) -> list[float]:
-    matter = make_matter("portrait")
-    found = [iou(matter.matte(pixels), exact) for pixels, exact in frames]
-    assert matter.warnings == []
-    return found
+    return demo_clip()
 
 
 def test_demo_clip(clip: Clip) -> None:
-    found = ious(clip)
+    found = ious("portrait", clip)
     assert np.mean(found) >= 0.9
     assert min(found) >= 0.88
 
@@ -53,35 +40,13 @@ def test_same_frames_give_the_same_mattes(clip: Clip) -> None:
         np.testing.assert_array_equal(first.matte(pixels), second.matte(pixels))
 
 
-@pytest.mark.parametrize(
-    "case", ["upright phone", "at the edge", "mirrored", "dark", "half size", "warm light"]
-)
+@pytest.mark.parametrize("case", [*CASES, "warm light"])
 def test_other_pictures_of_the_person(clip: Clip, case: str) -> None:
-    def changed(pixels: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if case == "upright phone":
-            return np.ascontiguousarray(pixels[:, 200:403]), exact[:, 200:403]
-        if case == "at the edge":
-            return np.ascontiguousarray(pixels[:, 240:]), exact[:, 240:]
-        if case == "mirrored":
-            return np.ascontiguousarray(pixels[:, ::-1]), exact[:, ::-1]
-        if case == "half size":
-            return np.ascontiguousarray(pixels[::2, ::2]), exact[::2, ::2]
-        if case == "warm light":
-            return (pixels * np.array([1.0, 0.8, 0.55])).astype(np.uint8), exact
-        noise = np.random.default_rng(3).normal(0, 2, pixels.shape)
-        return np.clip(255 * (pixels / 255) ** 1.3 * 0.3 + noise, 0, 255).astype(np.uint8), exact
-
-    assert np.mean(ious([changed(*frame) for frame in clip[:4]])) >= 0.85
+    assert np.mean(ious("portrait", [changed(case, *frame) for frame in clip[:4]])) >= 0.85
 
 
 def test_two_people(clip: Clip) -> None:
-    def beside(left: tuple[np.ndarray, np.ndarray], right: tuple[np.ndarray, np.ndarray]) -> tuple:
-        return tuple(
-            np.ascontiguousarray(np.hstack([a[:, 60:460], b[:, 140:460]]))
-            for a, b in zip(left, right, strict=True)
-        )
-
-    assert np.mean(ious([beside(clip[i], clip[-1 - i]) for i in range(4)])) >= 0.85
+    assert np.mean(ious("portrait", [beside(clip[i], clip[-1 - i]) for i in range(4)])) >= 0.85
 
 
 def test_nobody(clip: Clip) -> None:

@@ -56,6 +56,13 @@ def test_every_suite_is_there():
         (["quick", "--frames", "many"], "invalid int value"),
         (["quick", "--against", "none.json"], "no such file"),
         (["quick", "--external", "none.csv"], "no such file"),
+        (
+            ["quick", "--matte", "none.png"],
+            "--matte 'none.png' is neither a file nor a mode; expected an image",
+        ),
+        (["quick", "--matte", "portrait"], "white on the person, or human or full"),
+        (["quick", "a.mp4", "b.mp4", "--matte", __file__], "--matte FILE is of one clip"),
+        (["quick", str(Path(__file__).parent), "--matte", __file__], "--matte FILE is of one clip"),
         (["quick", "--unknown"], "unrecognized arguments: --unknown"),
     ],
 )

@@ -19,6 +19,8 @@ from gscodec.coding.quantize import (
     MAX_ENERGY_CLASS,
     MAX_SIZE_CLASS,
     MAX_SYMBOL,
+    NO_WEIGHT,
+    WEIGHT,
     State,
     affine_arrays,
     canonical_order,
@@ -264,3 +266,14 @@ def test_a_copy_shares_nothing() -> None:
     for name in ("symbols", "size_class", "energy_class", "is_room"):
         assert not np.shares_memory(getattr(state, name), getattr(copy, name))
     assert_same(state, copy)
+
+
+def test_who_is_absent_and_who_is_smallest_is_what_drawing_says():
+    """coding knows no splat, so it has the two constants again (csrc/quantize.h)."""
+    native = pytest.importorskip("gscodec.splat._native")
+    state = random_state(np.random.default_rng(0), 20, n_symbols=9)
+    state.symbols[:, [2, 4]] = 0
+    state.symbols[:, WEIGHT] = NO_WEIGHT
+    params = dequantize(state)
+    assert (params[:, [2, 4]] == np.float32(native.MIN_SCALE)).all()
+    assert (params[:, WEIGHT] == native.ABSENT_LOG_WEIGHT).all()

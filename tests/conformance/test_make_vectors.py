@@ -11,22 +11,18 @@ import pytest
 pytest.importorskip("gscodec.splat.cpu.raster", reason="no native core", exc_type=ImportError)
 
 FOLDER = Path(__file__).parent
-TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def tool(load_tool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The tool, at work on a copy, and with one vector more."""
-    monkeypatch.syspath_prepend(str(TOOLS))
     monkeypatch.setattr(sys, "argv", ["make_vectors.py"])
-    import make_vectors
-
+    make_vectors = load_tool("make_vectors")
     for path in (*FOLDER.glob("*.gsv"), FOLDER / "vectors.json", FOLDER / "hashes.txt"):
         shutil.copy(path, tmp_path)
     monkeypatch.setattr(make_vectors, "FOLDER", tmp_path)
     monkeypatch.setitem(make_vectors.VECTORS, "new", {"entropy": "zstd", "background": "none"})
-    yield make_vectors
-    sys.modules.pop("make_vectors")
+    return make_vectors
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from scenes import (
 )
 
 torch = pytest.importorskip("torch")
+drawing = pytest.importorskip("gscodec.splat.drawing_torch")
 raster_torch = pytest.importorskip("gscodec.splat.raster_torch")
 
 WIDTH, HEIGHT = 21, 17
@@ -38,7 +39,7 @@ def clear_residual(rng: np.random.Generator, params: np.ndarray) -> np.ndarray: 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_picture_is_the_sum_of_its_definition(rng: np.random.Generator, dtype: str) -> None:
     params = scene(rng)
-    drawn = raster_torch.rasterize(torch.tensor(params, dtype=getattr(torch, dtype)), HEIGHT, WIDTH).numpy()
+    drawn = drawing.rasterize(torch.tensor(params, dtype=getattr(torch, dtype)), HEIGHT, WIDTH).numpy()
     assert drawn.dtype == dtype
     expected = draw_by_definition(params, WIDTH, HEIGHT)
     np.testing.assert_allclose(drawn, expected, rtol=0, atol=TOLERANCE[dtype].picture)
@@ -46,20 +47,20 @@ def test_picture_is_the_sum_of_its_definition(rng: np.random.Generator, dtype: s
 
 def test_weight_goes_to_zero_without_a_step() -> None:
     params = torch.tensor([[0.5, 0.5, 1, 0, 1, 1, 1, 1]], dtype=torch.float64)
-    row = raster_torch.rasterize(params, 1, 5)[0, :, 0].numpy()
+    row = drawing.rasterize(params, 1, 5)[0, :, 0].numpy()
     expected = np.exp([0, -0.5, -2, -4.5, -4.5]) - np.exp(-4.5)
     np.testing.assert_allclose(row, expected, rtol=0, atol=1e-16)
     params[0, 0] += 1e-3  # the last pixel but one is now just inside
-    row = raster_torch.rasterize(params, 1, 5)[0, :, 0].numpy()
+    row = drawing.rasterize(params, 1, 5)[0, :, 0].numpy()
     assert 0 < row[3] < 4e-5
     assert row[4] == 0
 
 
 def test_constants_are_the_native_ones() -> None:
     native = pytest.importorskip("gscodec.splat._native")
-    assert raster_torch.RADIUS_SQ == native.RADIUS_SQ
-    assert np.float32(raster_torch.EDGE) == np.float32(native.EDGE)
-    assert np.float32(raster_torch.MIN_SCALE) == np.float32(native.MIN_SCALE)
+    assert drawing.RADIUS_SQ == native.RADIUS_SQ
+    assert np.float32(drawing.EDGE) == np.float32(native.EDGE)
+    assert np.float32(drawing.MIN_SCALE) == np.float32(native.MIN_SCALE)
 
 
 def test_closed_forms_are_the_sums_over_a_large_gaussian() -> None:
@@ -78,8 +79,8 @@ def test_chunks_do_not_change_the_result(rng: np.random.Generator, monkeypatch: 
     params, residual = scene(rng), rng.normal(0, 1, (HEIGHT, WIDTH, 3))
     twin = raster_torch.TorchRasterizer(WIDTH, HEIGHT, torch.float64)
     picture, gradients = twin.render(params), twin.gradients(params, residual)
-    monkeypatch.setattr(raster_torch, "PAIRS_PER_CHUNK", 300)
-    assert len(list(raster_torch.chunks(torch.tensor(params), HEIGHT, WIDTH))) > 5
+    monkeypatch.setattr(drawing, "PAIRS_PER_CHUNK", 300)
+    assert len(list(drawing.chunks(torch.tensor(params), HEIGHT, WIDTH))) > 5
     np.testing.assert_allclose(twin.render(params), picture, atol=1e-13)
     np.testing.assert_allclose(twin.gradients(params, residual), gradients, atol=1e-11)
 
@@ -94,10 +95,7 @@ def test_gradients_are_finite_differences_in_natural_coordinates(rng: np.random.
         for column in range(8):
             step = torch.zeros_like(one)
             step[0, column] = step_size
-            ends = [
-                raster_torch.rasterize(raster_torch.moved(one, s), HEIGHT, WIDTH).numpy()
-                for s in (step, -step)
-            ]
+            ends = [drawing.rasterize(drawing.moved(one, s), HEIGHT, WIDTH).numpy() for s in (step, -step)]
             slope = ((ends[0] - ends[1]) * residual).sum() / (2 * step_size)
             assert slope == pytest.approx(gradients[n, column], rel=1e-5, abs=1e-6), (n, column)
 
@@ -107,7 +105,7 @@ def test_rasterize_passes_gradcheck(rng: np.random.Generator) -> None:
     clear = torch.tensor(clear_pixels(params, WIDTH, HEIGHT))
     gaussians = torch.tensor(params, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda p: raster_torch.rasterize(p, HEIGHT, WIDTH)[clear], (gaussians,), fast_mode=True
+        lambda p: drawing.rasterize(p, HEIGHT, WIDTH)[clear], (gaussians,), fast_mode=True
     )
 
 
@@ -118,8 +116,8 @@ def test_natural_gradients_are_the_eight_sums(rng: np.random.Generator) -> None:
     u = (x - mean_x) / l1
     v = ((y - mean_y) - l2 * u) / l3
     r_sq = squared_radii(params, WIDTH, HEIGHT)
-    slope = np.where(r_sq < raster_torch.RADIUS_SQ, np.exp(-r_sq / 2), 0)
-    w = np.maximum(slope - raster_torch.EDGE, 0)
+    slope = np.where(r_sq < drawing.RADIUS_SQ, np.exp(-r_sq / 2), 0)
+    w = np.maximum(slope - drawing.EDGE, 0)
     sw = np.einsum("hwk,nk->nhw", residual, params[:, 5:]) * slope
     with np.errstate(invalid="ignore"):  # the Gaussian at 1e30: 0·inf
         sums = [np.nansum(sw * factor, (1, 2)) for factor in (u, v, u * u, u * v, v * v)]
@@ -134,7 +132,7 @@ def test_ordinary_gradients_follow_from_the_natural_ones(rng: np.random.Generato
         raster_torch.TorchRasterizer(WIDTH, HEIGHT, torch.float64).gradients(params, residual).T[:5]
     )
     gaussians = torch.tensor(params, dtype=torch.float64, requires_grad=True)
-    (raster_torch.rasterize(gaussians, HEIGHT, WIDTH) * torch.tensor(residual)).sum().backward()
+    (drawing.rasterize(gaussians, HEIGHT, WIDTH) * torch.tensor(residual)).sum().backward()
     l1, l2, l3 = params[:, 2:5].astype(np.float64).T
     q = l2 / l3
     expected = np.stack(((su - q * sv) / l1, sv / l3, (suu - q * suv) / l1, suv / l3, svv / l3), 1)

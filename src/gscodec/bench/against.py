@@ -29,11 +29,22 @@ def compare(before: Sequence[Row], after: Sequence[Row]) -> list[str]:
     lines.sort()
     lines += [f"new: {_name(new[key])}" for key in new if key not in old]
     lines += [f"gone: {_name(old[key])}" for key in old if key not in new]
+    lines += _other_mattes(before, after)
     if old and new:
         machines = [next(iter(rows.values())).environment.get("cpu", "?") for rows in (old, new)]
         if machines[0] != machines[1]:
             lines.append(f"the machines differ ({machines[0]}, {machines[1]}): times cannot be compared")
     return lines or ["nothing moved by more than the noise"]
+
+
+def _other_mattes(before: Sequence[Row], after: Sequence[Row]) -> list[str]:
+    """A line per clip whose person is another one now; rows of older versions do not say."""
+    mattes = [{row.clip: row.matte for row in rows if row.matte} for rows in (before, after)]
+    return [
+        f"{clip}: the mattes differ ({mattes[0][clip]}; {matte}): ROI figures cannot be compared"
+        for clip, matte in mattes[1].items()
+        if mattes[0].get(clip, matte) != matte
+    ]
 
 
 def _moved(old: Row, new: Row) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 import gscodec
 from gscodec.bench.stopwatch import machine_load
 
-PROTOCOL_VERSION = 3  # raised whenever the way of measuring changes
+PROTOCOL_VERSION = 4  # raised whenever the way of measuring changes
 PACKAGE = Path(gscodec.__file__).parent
 
 
@@ -31,6 +31,7 @@ class Row:
         environment: versions, machine, GPU, time of day, the load averages before it was measured.
         picture: file below the output folder with one decoded frame, for the report. original: the same
             frame as the codec got it.
+        matte: what figures of the person ("roi_…") are counted over, the same for every codec of a clip.
     """
 
     suite: str
@@ -46,6 +47,7 @@ class Row:
     environment: dict[str, Any] = field(default_factory=dict)
     picture: str = ""
     original: str = ""
+    matte: str = ""
 
 
 def row_from_dict(values: dict[str, Any]) -> Row:

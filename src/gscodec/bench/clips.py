@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -28,6 +29,9 @@ EDGE_SHARE = 1 / 45  # width of the soft edge around the person, of the picture'
 ROI_CODE = 128  # from this matte code on a pixel is of the person
 MAX_KEPT_BYTES = 1 << 29  # of masked pictures; those of longer clips are made anew each time
 DEMO = "demo"
+# What mattes are called in every output.
+EXACT = "exact, as the clip was drawn"
+WORDS = {"human": "the package's network, on the original", "full": "every pixel"}
 DEMO_SIZE, DEMO_FPS = (640, 360), 30
 
 
@@ -39,8 +43,9 @@ class Clip:
         sha256: of the file's bytes (of the parameters, for the demo clip).
         path: the file; None where the pictures differ from the file's (the demo clip, odd sizes).
         size: what `encode_file` must be told to get these pictures from the file, None for the file's own.
-        frames: uint8 [n, H, W, 3]. mattes: uint8 [n, H, W]. Long clips lie on disk (ondisk.py).
-        roi: how the mattes were made. fill: R'G'B' of the masked room.
+        frames: uint8 [n, H, W, 3], and of `mattes`: uint8 [n, H, W]. Long clips lie on disk (ondisk.py).
+        mattes: what every codec is scored over, and what masked pictures are made with; never from the codec
+            that is measured. matte: which they are, in words. fill: R'G'B' of the masked room.
         motion: mean |change| of luma between neighbouring frames at 320x180, code values.
         chosen: which of the clip's frames these are; empty for the first ones.
         folder: where what is made of the frames may be kept for the time being.
@@ -53,7 +58,7 @@ class Clip:
     format: VideoFormat
     frames: np.ndarray
     mattes: np.ndarray
-    roi: str
+    matte: str
     fill: tuple[int, int, int] = (0, 0, 0)
     motion: float = 0.0
     chosen: tuple[int, ...] = ()
@@ -169,15 +174,17 @@ def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None])
         MediaError: not a single one could be read. ConfigError: the matte's mode is unknown.
     """
     make_matter(options.roi)  # an unknown mode is refused before any clip is read
+    matte = scoring_matte(options)
     if not options.clips:
-        yield _demo_clip(n_frames, options.size)
+        yield _demo_clip(n_frames, options.size, matte)
         return
+    matte = matte or "human"
     n_read = 0
     paths = find_clips(options.clips)
     stems = [path.stem for path in paths]
     for path in paths:
         try:
-            clip = load_clip(path, options.size, n_frames, options.roi, options.out / "cache")
+            clip = load_clip(path, options.size, n_frames, matte, options.out / "cache")
         except (MediaError, OSError) as error:
             if is_full(error):
                 raise
@@ -191,11 +198,21 @@ def load_clips(options: BenchOptions, n_frames: int, say: Callable[[str], None])
         raise MediaError("none of the clips could be read")
 
 
-def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path | None = None) -> Clip:
+def scoring_matte(options: BenchOptions) -> str | None:
+    """What clips are scored over: make_matter's `roi`; None: the demo clip's own matte, others "human".
+
+    With `--roi full` all of the picture is the person to this codec, so that it counts as that for everyone.
+    """
+    return "full" if options.matte is None and options.roi == "full" else options.matte
+
+
+def load_clip(path: Path, size: str | None, n_frames: int, matte: str, cache: Path | None = None) -> Clip:
     """Read up to n_frames of a video and matte them; mattes are kept in `cache`.
 
+    Args:
+        matte: what makes them, as `roi` of make_matter.
     Raises:
-        MediaError: it cannot be read. ConfigError: `roi` is unknown.
+        MediaError: it or the matte's file cannot be read. ConfigError: `matte` is unknown.
     """
     size = _shrinking(path, size)
     with open_video(path, size=size, max_frames=n_frames) as reader:
@@ -209,11 +226,12 @@ def load_clip(path: Path, size: str | None, n_frames: int, roi: str, cache: Path
     source = path if even == (form.height, form.width) else None
     form = VideoFormat(even[1], even[0], form.time_base, form.frame_rate)
     digest = _sha256(path)
-    key = hashlib.sha256(f"{digest} {even} {len(frames)} {roi} {_matting_code()}".encode()).hexdigest()[:16]
-    mattes, name = _mattes(frames, roi, cache / f"mattes-{key}.npz" if cache else None)
+    said = matte_in_words(matte)
+    key = hashlib.sha256(f"{digest} {even} {len(frames)} {said} {_matting_code()}".encode()).hexdigest()[:16]
+    mattes = _mattes(frames, matte, cache / f"mattes-{key}.npz" if cache else None)
     fill = _fill_color(frames[0], mattes[0])
     motion = motion_of(frames)
-    return Clip(path.stem, digest, source, size, form, frames, mattes, name, fill, motion, folder=cache)
+    return Clip(path.stem, digest, source, size, form, frames, mattes, said, fill, motion, folder=cache)
 
 
 def write_raw(clip: Clip, protocol: str, folder: Path) -> tuple[Path, Path]:
@@ -236,18 +254,30 @@ def write_raw(clip: Clip, protocol: str, folder: Path) -> tuple[Path, Path]:
     return pictures, mattes
 
 
-def _demo_clip(n_frames: int, size: str | None) -> Clip:
+def matte_in_words(matte: str) -> str:
+    """Which matte a `roi` of make_matter stands for; of a file also what it holds."""
+    if matte in WORDS:
+        return WORDS[matte]
+    return (
+        f"{Path(matte).name}, SHA-256 begins {_sha256(Path(matte))[:16]}" if os.path.isfile(matte) else matte
+    )
+
+
+def _demo_clip(n_frames: int, size: str | None, matte: str | None) -> Clip:
     from gscodec.bench.democlip import demo_frames
 
     width, height = output_size(size, *DEMO_SIZE)
     width, height = width // 2 * 2, height // 2 * 2
     made = list(demo_frames(n_frames, width, height, DEMO_FPS))
     frames = np.stack([pixels for pixels, _ in made])
-    mattes = np.stack([(matte * 255 + 0.5).astype(np.uint8) for _, matte in made])
+    if matte is None:
+        mattes, said = np.stack([(m * 255 + 0.5).astype(np.uint8) for _, m in made]), EXACT
+    else:
+        mattes, said = _mattes(frames, matte, None), matte_in_words(matte)
     digest = hashlib.sha256(b"".join(f.tobytes() for f in frames[:2])).hexdigest()
     form = VideoFormat(width, height, Fraction(1, DEMO_FPS), Fraction(DEMO_FPS))
     fill, motion = _fill_color(frames[0], mattes[0]), motion_of(frames)
-    return Clip(DEMO, digest, None, None, form, frames, mattes, "exact", fill, motion)
+    return Clip(DEMO, digest, None, None, form, frames, mattes, said, fill, motion)
 
 
 def _shrinking(path: Path, size: str | None) -> str | None:
@@ -260,23 +290,23 @@ def _shrinking(path: Path, size: str | None) -> str | None:
     return size if wanted[0] * wanted[1] < width * height else None
 
 
-def _mattes(frames: np.ndarray, roi: str, cache: Path | None) -> tuple[np.ndarray, str]:
+def _mattes(frames: np.ndarray, matte: str, cache: Path | None) -> np.ndarray:
     if cache and cache.is_file():
         try:
             with np.load(cache) as kept:
-                return kept["mattes"], str(kept["name"])
+                return np.asarray(kept["mattes"])
         except (OSError, ValueError, KeyError):
             cache.unlink()
-    matter = make_matter(roi)
+    matter = make_matter(matte)
     mattes = on_disk(_found(frames, matter), cache.parent if cache else None)
     if cache:
         part = cache.with_suffix(".part.npz")
         try:
-            np.savez_compressed(part, mattes=mattes, name=np.array(matter.name))
+            np.savez_compressed(part, mattes=mattes)
             part.replace(cache)
         finally:
             part.unlink(missing_ok=True)
-    return mattes, matter.name
+    return mattes
 
 
 def _found(frames: np.ndarray, matter: Matter) -> Iterator[np.ndarray]:

@@ -22,7 +22,7 @@ from gscodec.bench.runs import Run, finished, merged, run_facts, run_notes
 from gscodec.bench.section import Section
 from gscodec.bench.stopwatch import machine_load
 from gscodec.bench.suites import SUITE_TABLE, Suite
-from gscodec.bench.table import marked, row_line, text_table
+from gscodec.bench.table import marked, matte_line, row_line, text_table
 from gscodec.errors import GscodecError, printable
 
 TIMING_SUITES = ("quick", "latency")  # where our encoding is timed as often as all else
@@ -61,7 +61,7 @@ def _run(options: BenchOptions, command: str) -> int:
             _say(f"interrupted; {kept}")
             return 130
         rows += made
-        _print_section(SUITE_TABLE[name].section(made + (external if name in TAKE_EXTERNAL else [])))
+        _print_section(_section(name, made, external))
         last = next((run for run in runs if run.suite == name), None)
         n_measured = sum(row.status == "ok" for row in made) - (cache.n_reused - n_reused)
         if last is None or n_measured:  # else the times, and so the load, are those of the earlier run
@@ -70,7 +70,7 @@ def _run(options: BenchOptions, command: str) -> int:
         everything = merged(earlier, rows + external, names[: i + 1])
         write_results(options.out, everything, runs)
     if options.suite == "all":  # the report has them for every suite
-        _print_section(claims_section(rows))
+        _print_section(replace(claims_section(rows), matte=matte_line(rows)))
     if before is not None:
         print("\n".join(compare([row for row in before if row.suite in names], rows)))
     if options.report:
@@ -108,8 +108,16 @@ def _run_suite(suite: Suite, name: str, options: BenchOptions, cache: Cache, ski
     return rows
 
 
+def _section(name: str, rows: list[Row], external: list[Row]) -> Section:
+    """What a suite's rows show, and over which matte."""
+    made = SUITE_TABLE[name].section(rows + (external if name in TAKE_EXTERNAL else []))
+    return replace(made, matte=matte_line(rows))
+
+
 def _print_section(section: Section) -> None:
     print(f"\n{section.title}")
+    if section.matte:
+        print(printable(section.matte))
     for table in section.tables:
         print(f"\n{table.title}" if table.title else "")
         print(printable(text_table(table.head, marked(table), table.n_left)))
@@ -126,12 +134,13 @@ def _write_report(options: BenchOptions, rows: list[Row], runs: list[Run]) -> No
 
     external = [row for row in rows if row.status == "published"]
     sections, names = [], []
-    for name, suite in SUITE_TABLE.items():
+    for name in SUITE_TABLE:
         mine = [row for row in rows if row.suite == name and row.status != "published"]
         if mine:
             names.append(name)
-            sections.append(suite.section(mine + (external if name in TAKE_EXTERNAL else [])))
-    sections += [claims_section(rows), sources_section(names, external)]
+            sections.append(_section(name, mine, external))
+    sections.append(replace(claims_section(rows), matte=matte_line(rows)))
+    sections.append(sources_section(names, external))
     notes, facts = run_notes(runs, rows), run_facts(runs)
     try:
         write_figures(options.out, sections)

@@ -39,18 +39,20 @@ def write_figures(out: Path, sections: list[Section]) -> list[Path]:
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for chart in (c for section in sections for c in section.charts):
+    for matte, chart in ((s.matte, c) for s in sections for c in s.charts):
         figure, axes = pyplot.subplots(figsize=(9.6, 4.6), constrained_layout=True)
         _draw(axes, chart)
+        _say(figure, matte)
         for suffix in ("png", "svg"):
             path = folder / f"{chart.name}.{suffix}"
             figure.savefig(path, dpi=130)
             written.append(path)
         pyplot.close(figure)
-    for viewer in (v for section in sections for v in section.viewers):
+    for matte, viewer in ((s.matte, v) for s in sections for v in s.viewers):
         path = folder / f"{viewer.name}.png"
         figure = _side_by_side(out, viewer, pyplot)
         if figure is not None:
+            _say(figure, matte)
             figure.savefig(path, dpi=100)
             pyplot.close(figure)
             written.append(path)
@@ -74,6 +76,11 @@ def _side_by_side(out: Path, viewer: Viewer, pyplot: Any) -> Any:
         axes.imshow(image[:, :, ::-1], interpolation="nearest")
         axes.set_title(f"{label}: {caption}" if caption else label, fontsize=10)
     return figure
+
+
+def _say(figure: Any, line: str) -> None:
+    if line:
+        figure.supxlabel(line, fontsize=7, color="0.35", wrap=True)
 
 
 def _draw(axes: Any, chart: Chart) -> None:

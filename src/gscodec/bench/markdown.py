@@ -18,7 +18,8 @@ def write_markdown(out: Path, sections: Sequence[Section], facts: Sequence[tuple
     """
     parts = ["# gscodec bench"]
     for section in sections:
-        parts += [f"## {section.title}", section.text, *map(table_markdown, section.tables)]
+        parts += [f"## {section.title}", section.text, *filter(None, [section.matte])]
+        parts += map(table_markdown, section.tables)
     parts += ["## Machine", "\n".join(f"- {name}: {value or '–'}" for name, value in facts)]
     with atomic_path(out / "report.md") as temporary:
         Path(temporary).write_text("\n\n".join(parts) + "\n", encoding="utf-8")

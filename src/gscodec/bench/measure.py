@@ -270,7 +270,7 @@ def _keep_original(bench: Bench, clip: Clip, protocol: str) -> str:
 def _key(bench: Bench, clip: Clip, protocol: str, codec: str, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "suite": bench.suite,
-        "clip": [clip.name, clip.sha256, clip.width, clip.height, len(clip.frames), clip.roi, *clip.chosen],
+        "clip": [clip.name, clip.sha256, clip.width, clip.height, len(clip.frames), clip.matte, *clip.chosen],
         "protocol": protocol,
         "codec": codec,
         "gop": bench.gop,
@@ -324,6 +324,7 @@ def _row(
         environment=dict(environment()) | {"date": time.strftime("%Y-%m-%dT%H:%M:%S")},
         picture=picture,
         original=_keep_original(bench, clip, protocol) if picture else "",
+        matte=clip.matte,
     )
 
 

@@ -25,6 +25,7 @@ SUITES = {
     "all": "every one of them",
 }
 PROTOCOLS = ("whole", "masked")
+MATTES = ("human", "full")  # that a clip is scored over, besides files
 BASELINES = PROFILES[1:]  # rivals that are profiles of this codec
 
 
@@ -35,7 +36,9 @@ class BenchOptions:
     Attributes:
         clips: files and folders; none takes the built-in demo clip.
         size: "640x360" or "360p"; shrinks only, smaller clips keep their size.
-        roi: mode or file of the matte that every figure about the person uses.
+        roi: what this codec is told of the person in whole pictures; mode or file.
+        matte: what every codec's figures about the person are counted over, whatever `roi` is; mode of MATTES
+            or file. None: `clips.scoring_matte`.
         rivals: names of `rivals.RIVALS` and BASELINES. external: CSV files of figures measured elsewhere.
         against: results.json of an earlier run to compare with.
         fresh: forget cached results. repeats: of each timing; its median counts.
@@ -54,6 +57,7 @@ class BenchOptions:
     preset: str = "medium"
     background: str | None = None
     roi: str = "human"
+    matte: str | None = None
     backend: str = "auto"
     threads: int = 0
     protocols: tuple[str, ...] = PROTOCOLS
@@ -102,6 +106,9 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is out of range; permitted: 1 or more")
     if given.size is not None:
         _checked_size(given.size)
+    clips = tuple(Path(word) for word in [*words, *given.dataset])
+    if given.matte is not None:
+        _check_matte(given.matte, clips)
     protocols = _names("protocol", given.protocol, PROTOCOLS) or PROTOCOLS
     if given.against and not given.against.is_file():
         raise ConfigError(f"--against {given.against}: no such file; expected an earlier run's results.json")
@@ -110,7 +117,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
             raise ConfigError(f"--external {file}: no such file; expected a CSV (docs/benchmarking.md)")
     return BenchOptions(
         suite=suite,
-        clips=tuple(Path(word) for word in [*words, *given.dataset]),
+        clips=clips,
         out=given.out,
         size=given.size,
         frames=given.frames,
@@ -121,6 +128,7 @@ def parse_options(arguments: Sequence[str]) -> BenchOptions:
         preset=given.preset,
         background=given.background,
         roi=given.roi,
+        matte=given.matte,
         backend=given.backend,
         threads=given.threads,
         protocols=protocols,
@@ -154,7 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--crf", type=float, metavar="N", help="quality in one number; --gaussians and --quality win")
     add("--preset", default="medium", metavar="NAME", help=f"{', '.join(PRESETS)} [medium]")
     add("--background", metavar="MODE", help=f"the room: {', '.join(GAUSSIAN_ROOMS)}")
-    add("--roi", default="human", metavar="MODE", help="the matte: portrait, human, full, auto or a FILE")
+    add(
+        "--roi", default="human", metavar="MODE", help="this codec's, in whole pictures: as of gscodec encode"
+    )
+    add("--matte", metavar="FILE", help="that every codec is scored over: a FILE, human or full [human]")
     add("--backend", default="auto", metavar="NAME", help=f"{', '.join(BACKENDS)} [auto]")
     add("--threads", type=int, default=0, metavar="N", help="for this codec; 0 is one per core")
     add("--protocol", metavar="NAMES", help=f"{', '.join(PROTOCOLS)}; several with commas [suite's own]")
@@ -176,6 +187,18 @@ def _checked_size(size: str) -> None:
         output_size(size, 2, 2)
     except MediaError as error:
         raise ConfigError(f"--{error}") from error
+
+
+def _check_matte(matte: str, clips: Sequence[Path]) -> None:
+    if matte in MATTES:
+        return
+    if not os.path.isfile(matte):
+        raise ConfigError(
+            f"--matte {matte!r} is neither a file nor a mode; expected an image or a video that is white on "
+            f"the person, or {' or '.join(MATTES)}"
+        )
+    if len(clips) > 1 or any(path.is_dir() for path in clips):
+        raise ConfigError("--matte FILE is of one clip, and there may be several; run them one at a time")
 
 
 def _names(option: str, value: str | None, permitted: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.bench.clips import Clip, write_raw
+from gscodec.bench.clips import EXACT, Clip, write_raw
 from gscodec.bench.stopwatch import Lap, clocked
 from gscodec.config import EncoderConfig
 from gscodec.container.container import GsvReader
@@ -39,7 +39,8 @@ def encode_ours(clip: Clip, protocol: str, config: EncoderConfig, folder: Path) 
     """Encode a clip to FOLDER/<clip>.gsv.
 
     "whole" reads the clip's own file and mattes it with `config.roi`, as a person's command does; the time
-    includes both. "masked", and clips without a file, are read uncompressed with the clip's cached mattes.
+    includes both. "masked", and clips without a file, are read uncompressed. The clip's mattes, which it is
+    scored over, are the region of interest of "masked" alone, and of the drawn clip, which knows its person.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{clip.name}.gsv"
@@ -50,7 +51,9 @@ def encode_ours(clip: Clip, protocol: str, config: EncoderConfig, folder: Path) 
     else:
         pictures, mattes = write_raw(clip, protocol, folder)
         try:
-            tally, lap = clocked(lambda: encode_file(pictures, target, replace(config, roi=str(mattes))))
+            if protocol == "masked" or clip.matte == EXACT:
+                config = replace(config, roi=str(mattes))
+            tally, lap = clocked(lambda: encode_file(pictures, target, config))
         finally:
             pictures.unlink()
             mattes.unlink()

@@ -14,7 +14,7 @@ from gscodec.bench.runs import Run, run_from_dict, runs_to_json
 from gscodec.errors import MediaError
 from gscodec.video.atomic import atomic_path
 
-_PLAIN = ("suite", "clip", "codec", "point", "protocol", "status", "note")
+_PLAIN = ("suite", "clip", "codec", "point", "protocol", "matte", "status", "note")
 
 
 def write_results(out: Path, rows: Sequence[Row], runs: Sequence[Run]) -> None:

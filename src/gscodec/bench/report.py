@@ -82,6 +82,8 @@ def error_map(picture: np.ndarray, original: np.ndarray) -> np.ndarray:
 
 def _section(out: Path, section: Section, pictures: dict[str, str]) -> str:
     parts = [f"<section id='{section.name}'><h2>{escape(section.title)}</h2><p>{escape(section.text)}</p>"]
+    if section.matte:
+        parts.append(f"<p class='note'>{escape(section.matte)}</p>")
     parts += [table_html(table) for table in section.tables]
     for chart in section.charts:
         parts.append(f"<figure><figcaption>{escape(chart.title)}</figcaption>{chart_svg(chart)}</figure>")

@@ -55,7 +55,11 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """All of one suite."""
+    """All of one suite.
+
+    Attributes:
+        matte: which mattes its figures of the person are counted over; shown wherever the section is.
+    """
 
     name: str
     title: str
@@ -63,3 +67,4 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     viewers: list[Viewer] = field(default_factory=list)
+    matte: str = ""

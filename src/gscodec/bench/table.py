@@ -69,6 +69,20 @@ def marked(table: Table) -> list[list[str]]:
     ]
 
 
+def matte_line(rows: Sequence[Row]) -> str:
+    """What the figures of the person are counted over, for whoever reads them; "" where there are none."""
+    clips: dict[str, dict[str, None]] = {}  # matte -> clips
+    for row in rows:
+        if row.matte:
+            clips.setdefault(row.matte, {})[row.clip] = None
+    if not clips:
+        return ""
+    told = "; ".join(
+        matte if len(clips) == 1 else f"{matte}: {', '.join(names)}" for matte, names in clips.items()
+    )
+    return f"Figures of the person (ROI) are over one matte, the same for every codec: {told}."
+
+
 def text_table(head: Sequence[str], lines: Sequence[Sequence[str]], n_left: int = 1) -> str:
     """Lay out cells in columns; the first n_left are words, the others figures."""
     widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]

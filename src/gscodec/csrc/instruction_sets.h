@@ -3,6 +3,8 @@
 
 #include <cstring>
 #include <initializer_list>
+#include <stdexcept>
+#include <string>
 
 namespace gscodec {
 
@@ -26,6 +28,14 @@ const Table* find_table(const char* name, std::initializer_list<const Table*> wi
   for (const Table* table : widest_first)
     if ((name[0] == '\0' || std::strcmp(name, table->name) == 0) && can_run(table->name)) return table;
   return nullptr;
+}
+
+// The table that `find` (a function that ends in find_table) has for a name from Python, which must have one.
+template <typename Table>
+const Table& kernels_of(const Table* (*find)(const char* name), const std::string& isa) {
+  const Table* table = find(isa.c_str());
+  if (!table) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
+  return *table;
 }
 
 }  // namespace gscodec

@@ -83,5 +83,6 @@ def fit_schedule(
 
 def slowed(schedule: FitSchedule, first: float, last: float) -> FitSchedule:
     """The schedule with rates that fall from a share `first` of themselves to a share `last`."""
-    rates = {name: first * getattr(schedule, name) for name in ("rate_mean", "rate_shape", "rate_color")}
-    return replace(schedule, **rates, rate_weight=first * schedule.rate_weight, final_rate=last / first)
+    names = ("rate_mean", "rate_shape", "rate_color", "rate_weight")
+    rates = {name: first * getattr(schedule, name) for name in names}
+    return replace(schedule, **rates, final_rate=last / first)

@@ -15,6 +15,7 @@ import numpy as np
 from gscodec.analysis.seeds import nearest_seeds
 from gscodec.decode.show import Holder
 from gscodec.encode import _native
+from gscodec.rdo.births import Surroundings
 from gscodec.rdo.pursuit import Effort, SymbolArrays, polish_births, polish_iframe, update_pframe
 from gscodec.splat._native import WEIGHT_ENERGY
 from gscodec.splat.cpu.raster import CpuRasterizer
@@ -41,8 +42,10 @@ class FrameSettings:
     hold: int
 
 
-class FrameStore(Protocol):
+class FrameStore(Surroundings, Protocol):
     """Source frames in, targets, losses and scores out; one frame at a time, in order.
+
+    To births it is what surrounds them, by the target; only under the normalised blend.
 
     Attributes:
         pixels: the source in hand, R'G'B' uint8 [H, W, 3]. matte: its ROI, float32 [H, W]; all ones where
@@ -110,22 +113,6 @@ class FrameStore(Protocol):
         Args:
             change_costs: bits of saying that a Gaussian of a P-frame changes, float32 [N]; None: an I-frame.
         """
-
-    def drawn_at(
-        self, params: np.ndarray, residual: np.ndarray, rows: np.ndarray, columns: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """This and the next two: rdo.births.Surroundings, for the target; only under the normalised blend."""
-
-    def solve_births(self, params: np.ndarray, first: int, sweeps: int, ridge: float) -> None: ...
-
-    def polish_births(
-        self,
-        arrays: SymbolArrays,
-        others: np.ndarray,
-        others_room: np.ndarray,
-        effort: Effort,
-        lambda_: float,
-    ) -> None: ...
 
     def show(self, params: np.ndarray, restart: bool) -> dict[str, Any]:
         """Draw what a decoder shows, and keep it; its errors, by the names of encoded.EncodedFrame.

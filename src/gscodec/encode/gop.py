@@ -22,6 +22,11 @@ _BLOCK = 16
 _CHANNELS = np.tile(np.eye(3, dtype=np.float32), (_BLOCK, 1))  # adds a block's columns up, channel by channel
 
 
+def longest_gop(gop_length: int, is_open: bool) -> int:
+    """Frames that a GOP may have at most, its I-frame counted."""
+    return gop_length * (MAX_OPEN_GOPS if is_open else 1)
+
+
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
     """Block averages of a picture, for `is_scene_cut`; a small picture is its own thumbnail."""
     height, width = (n // _BLOCK * _BLOCK for n in pixels.shape[:2])

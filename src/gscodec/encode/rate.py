@@ -22,25 +22,32 @@ MAX_STEP = 6.0  # crf, from one GOP to the next
 
 def starting_crf(config: EncoderConfig, n_pixels: int, frames_per_s: float) -> float | None:
     """The crf whose steps a file with a target is given; config.crf without one."""
-    if config.bitrate is not None:
-        kbit_per_gop = TYPICAL_IFRAME_KBIT + (config.gop_length - 1) * TYPICAL_PFRAME_KBIT
-        typical = kbit_per_gop / config.gop_length * frames_per_s * (n_pixels / (640 * 360)) ** 0.5
-        crf = CRF_CENTER + CRF_PER_OCTAVE * math.log2(typical / config.bitrate)
-    elif config.target_psnr is not None:
-        crf = CRF_CENTER + CRF_PER_DB * (TYPICAL_PSNR_DB - config.target_psnr)
-    else:
+    if config.bitrate is None and config.target_psnr is None:
         return config.crf
-    return min(51.0, max(0.0, crf))
+    # Of closed GOPs, also where they are open: how long those get is not known yet.
+    kbit_per_frame = mean_of_gop(TYPICAL_IFRAME_KBIT, TYPICAL_PFRAME_KBIT, config.gop_length)
+    kbit_per_s = kbit_per_frame * frames_per_s * (n_pixels / (640 * 360)) ** 0.5
+    return _met_crf(config, CRF_CENTER, kbit_per_s, TYPICAL_PSNR_DB)
 
 
 def corrected_crf(config: EncoderConfig, kbit_per_s: float, psnr_db: float) -> float:
     """The crf that meets the target, from what a trial at config.crf took and gave."""
     assert config.crf is not None
+    return _met_crf(config, config.crf, kbit_per_s, psnr_db)
+
+
+def mean_of_gop(iframe: float, pframe: float, n_frames: int) -> float:
+    """Mean over a GOP's frames of what its one I-frame and each of its P-frames have."""
+    return (iframe + (n_frames - 1) * pframe) / n_frames
+
+
+def _met_crf(config: EncoderConfig, crf: float, kbit_per_s: float, psnr_db: float) -> float:
+    """The crf that meets the target of `config`, where `crf` takes and gives that."""
     if config.bitrate is not None:
-        crf = config.crf + CRF_PER_OCTAVE * math.log2(kbit_per_s / config.bitrate)
+        crf += CRF_PER_OCTAVE * math.log2(kbit_per_s / config.bitrate)
     else:
         assert config.target_psnr is not None
-        crf = config.crf + CRF_PER_DB * (psnr_db - config.target_psnr)
+        crf += CRF_PER_DB * (psnr_db - config.target_psnr)
     return min(51.0, max(0.0, crf))
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from gscodec.errors import BackendError, install_extra
+from gscodec.splat.drawing_torch import RADIUS_SQ, bounding_boxes, local_coordinates
 from gscodec.splat.gaussians import CHOLESKY, MEAN
-from gscodec.splat.raster_torch import RADIUS_SQ, TorchRasterizer, bounding_boxes, local_coordinates
+from gscodec.splat.raster_torch import TorchRasterizer
 
 TILE = 16  # gsplat's tile, pixels
 # gsplat drops what is below 1/255 of opacity: with this one, what is a little beyond our cut-off.
@@ -45,7 +46,7 @@ def make(width: int, height: int, threads: int, blend: str = "sum") -> TorchRast
 
 @torch.no_grad()
 def covered_pixels(params: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Every pixel inside a Gaussian's cut-off, found by gsplat (raster_torch.weighted_pairs).
+    """Every pixel inside a Gaussian's cut-off, found by gsplat (drawing_torch.weighted_pairs).
 
     Args:
         params: float32 [N, 8] on a GPU.

@@ -9,6 +9,7 @@
 
 #include "csrc/array_types.h"
 #include "csrc/arrays.h"
+#include "csrc/instruction_sets.h"
 #include "mesh_motion.h"
 #include "superpixels.h"
 
@@ -31,12 +32,6 @@ using StridedPoints = nb::ndarray<const float, nb::numpy, nb::shape<-1, 2>, nb::
 
 constexpr float FARTHEST = 1e30f;  // of a point from the picture, pixels; what lies outside counts at its edge
 constexpr float FARTHEST_MOTION = 65536.0f;  // that a mesh may want, in its units
-
-const MeshKernels& kernels_of(const std::string& isa) {
-  const MeshKernels* kernels = find_mesh_kernels(isa.c_str());
-  if (!kernels) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
-  return *kernels;
-}
 
 Regions checked(const Mask& region, const Counts& counts, std::size_t width, std::size_t height) {
   check_size(region, int(width), int(height), "region");
@@ -123,8 +118,8 @@ void bind_motion(nb::module_& m) {
               throw std::invalid_argument("a mesh has two rows and columns at least, and space between them");
             if (rows > MAX_POINTS / columns) throw std::invalid_argument("a mesh has too many points");
             if (pixels_per_step < 1) throw std::invalid_argument("pixels_per_step must be positive");
-            new (self)
-                MeshSearch(width, height, {rows, columns, spacing_x, spacing_y}, pixels_per_step, kernels_of(isa));
+            new (self) MeshSearch(width, height, {rows, columns, spacing_x, spacing_y}, pixels_per_step,
+                                  kernels_of(find_mesh_kernels, isa));
           },
           "width"_a, "height"_a, "rows"_a, "columns"_a, "spacing_x"_a, "spacing_y"_a, "pixels_per_step"_a, "isa"_a = "")
       .def(

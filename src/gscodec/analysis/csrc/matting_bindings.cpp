@@ -7,6 +7,7 @@
 
 #include "csrc/array_types.h"
 #include "csrc/arrays.h"
+#include "csrc/instruction_sets.h"
 #include "network.h"
 
 namespace gscodec {
@@ -21,17 +22,12 @@ using Rows = nb::ndarray<const int32_t, nb::numpy, nb::shape<-1, MattingNetwork:
 constexpr int MAX_SIDE = 4096;  // of the picture that a network takes
 constexpr int MAX_LAYERS = 4096;
 
-const MattingKernels& kernels_of(const std::string& isa) {
-  const MattingKernels* kernels = find_matting_kernels(isa.c_str());
-  if (!kernels) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
-  return *kernels;
-}
-
 MattingNetwork* make_network(int height, int width, Rows rows, Weights weights, const std::string& isa) {
   check_number("height", height, 1, MAX_SIDE);
   check_number("width", width, 1, MAX_SIDE);
   check_number("the number of layers", int64_t(rows.shape(0)), 1, MAX_LAYERS);
-  return new MattingNetwork(height, width, rows.data(), rows.shape(0), weights.data(), weights.size(), kernels_of(isa));
+  return new MattingNetwork(height, width, rows.data(), rows.shape(0), weights.data(), weights.size(),
+                            kernels_of(find_matting_kernels, isa));
 }
 
 }  // namespace
@@ -46,7 +42,7 @@ void bind_matting(nb::module_& m) {
         check_size(matte, small_w, small_h, "matte");
         check_sides(small_w, small_h);
         check_number("radius", radius, 0, GUIDED_MOST_RADIUS);
-        const MattingKernels& kernels = kernels_of(isa);
+        const MattingKernels& kernels = kernels_of(find_matting_kernels, isa);
         float* out;
         auto array = make_array<float>({std::size_t(h), std::size_t(w)}, &out);
         nb::gil_scoped_release release;

@@ -65,7 +65,7 @@ GS_DEVICE void to_opponent(const float m[9], const unsigned char* rgb, float out
 
 // Grid (any): encoder.look_at and stability.cpp in one.
 extern "C" __global__ void __launch_bounds__(THREADS) look(const LookParams p) {
-  const float codes = 255.0f * 0.57735026919f;  // of one unit of luma
+  constexpr float codes = 255.0f / WHITE_LUMA;  // of one unit of luma
   int inside = 0;
   for (int i = int(blockIdx.x) * THREADS + int(threadIdx.x); i < p.pixels; i += int(gridDim.x) * THREADS) {
     float c[3];

@@ -16,8 +16,6 @@ constexpr int N_CURVATURES = 10;     // pursuit_value.cuh, gather_curvature()
 // Of a Gaussian: its gradient, then Σ w·weight and Σ w, or under the normalised blend its curvatures.
 constexpr int N_SUMS = PARAMS + (NORMALISED ? N_CURVATURES : 2);
 constexpr int LOCK_INDEX_BITS = 20, LOCK_ROUND_SHIFT = 52;  // a key: round, gain, Gaussian
-constexpr float PI = 3.14159265f;
-constexpr float NO_WEIGHT = -126.0f;  // log-weight of a Gaussian that is not there
 
 // What a pursuit did; the fields of pursuit.h's PursuitResult.
 struct PursuitOutcome {
@@ -152,7 +150,7 @@ GS_DEVICE void dequantize(const PursuitParams& p, int i, const int symbols[PARAM
     out[j] = float(__dadd_rn(__dmul_rn(double(symbols[j]), p.step[PARAMS * i + j]), p.offset[PARAMS * i + j]));
   out[2] = fmaxf(out[2], MIN_SCALE);
   out[4] = fmaxf(out[4], MIN_SCALE);
-  if (NORMALISED && !is_visible(p, i, symbols)) out[NORMALISED ? LOG_WEIGHT : 0] = NO_WEIGHT;
+  if (NORMALISED && !is_visible(p, i, symbols)) out[NORMALISED ? LOG_WEIGHT : 0] = ABSENT_LOG_WEIGHT;
 }
 
 GS_DEVICE void load_symbols(const int* from, int i, int to[PARAMS]) {

@@ -1,7 +1,7 @@
 // One Gaussian at one pixel, and every constant that changes a decoded pixel.
 //
 // Shared by the CPU kernels (T = a SIMD vector) and the CUDA kernels (T = float). Normative text:
-// docs/bitstream.md, section "Rendering". The slow twin is splat/raster_torch.py.
+// docs/bitstream.md, section "Rendering". The slow twin is splat/drawing_torch.py.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
@@ -40,6 +40,7 @@ constexpr float ABSENT_LOG_WEIGHT = -126.0f;
 constexpr float WHITE_LUMA = 1.7320508075688772f;
 constexpr float WHITE_LUMA_SQ = 3.0f;
 constexpr float LN2 = 0.69314718055994531f;
+constexpr float PI = 3.14159265f;
 
 // Inverse of the Cholesky factor: u = dx·inv_l1, v = dy·inv_l3 + shear·dx.
 struct Inverse {

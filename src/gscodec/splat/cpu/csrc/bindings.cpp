@@ -16,6 +16,7 @@
 #include "csrc/arrays.h"
 #include "ceiling.h"
 #include "csrc/array_types.h"
+#include "csrc/instruction_sets.h"
 #include "fit.h"
 #include "splat/cuda/csrc/command_queue.h"
 #include "target_checks.h"
@@ -55,16 +56,10 @@ const uint32_t* checked(const std::optional<Indices>& active, std::size_t n) {
   return active->data();
 }
 
-const gscodec::Kernels& kernels_of(const std::string& isa) {
-  const gscodec::Kernels* kernels = gscodec::find_kernels(isa.c_str());
-  if (!kernels) throw std::invalid_argument("this processor cannot run kernels '" + isa + "'");
-  return *kernels;
-}
-
 TiledRaster* make_raster(int width, int height, int threads, const std::string& isa, bool normalised) {
   check_sides(width, height);
   check_number("threads", threads, 1, MAX_THREADS);
-  return new TiledRaster(width, height, threads, &kernels_of(isa), normalised);
+  return new TiledRaster(width, height, threads, &gscodec::kernels_of(gscodec::find_kernels, isa), normalised);
 }
 
 }  // namespace

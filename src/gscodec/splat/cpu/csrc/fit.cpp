@@ -198,7 +198,7 @@ FitResult fit(TiledRaster& raster, const Target& target, float* params, int n, c
       loss_before = result.loss;
     }
     const float phase = float(it) / float(std::max(1, o.iterations));
-    const float rate = o.final_rate + (1 - o.final_rate) * 0.5f * (1 + std::cos(3.14159265f * phase));
+    const float rate = o.final_rate + (1 - o.final_rate) * 0.5f * (1 + std::cos(PI * phase));
     const float fix1 = 1 / (1 - std::pow(o.beta1, float(it + 1))), fix2 = 1 / (1 - std::pow(o.beta2, float(it + 1)));
     raster.pool.run(count, 16, [&](int begin, int end) {
       for (int i = begin; i < end; ++i) {

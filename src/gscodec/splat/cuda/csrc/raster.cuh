@@ -10,7 +10,7 @@
 // every Gaussian's box against its tile and keeps the hits in shared memory in their own order, then each
 // warp tests those exactly against its strip. Invariant: a pixel's sum therefore runs in index order and without
 // atomics, and comes out the same in every run; only gradients are gathered with them, in any order. The slow twin is
-// splat/raster_torch.py.
+// splat/drawing_torch.py.
 #pragma once
 
 #include "splat/csrc/gaussian.h"
