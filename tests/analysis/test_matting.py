@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gscodec.analysis.matting import NOBODY, make_matter
+from gscodec.analysis.matting import NOBODY_AT_ALL, make_matter
 from gscodec.errors import ConfigError, MediaError
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.writer import VideoWriter
@@ -108,7 +108,7 @@ def test_auto_is_the_network_and_the_whole_frame_without_a_person() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)
     for _ in range(3):
         assert (matter.matte(noise) == 1).all()
-    assert matter.warnings == [NOBODY]
+    assert matter.warnings == [NOBODY_AT_ALL]
 
 
 def test_importing_the_module_loads_no_heavy_package() -> None:

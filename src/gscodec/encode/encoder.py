@@ -98,7 +98,7 @@ class Encoder:
         )
         self._refitted = None if is_greedy else FittedSource(config.change_threshold)
         # The room's error says nothing where no Gaussian is there to show it.
-        self._pairs = PairRule(config.background_weight if config.background == "coarse" else 0.0)
+        self._pairs = PairRule(0.0 if config.background == "none" else config.background_weight)
 
     @property
     def state(self) -> State | None:
