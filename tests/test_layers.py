@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "prefetch": (),
     "metrics": (),
     "filenames": (),
+    "thumbnails": (),
     # Bytes; pixels; what draws.
     "container": ("container",),
     "video": ("interrupts", "prefetch", "video"),
@@ -44,6 +45,7 @@ MAY_IMPORT = {
         "paper.quantize",
         "splat.gaussians",
         "splat.raster",
+        "thumbnails",
         "video.frame",
     ),
     "encode": (
@@ -74,7 +76,15 @@ MAY_IMPORT = {
         "video.frame",
     ),
     "probe": ("container.headers", "encode", "metrics", "parallel", "rdo.rates", "video.frame"),
-    "live": ("analysis.matting", "container", "encode", "encoders", "splat.raster", "video.frame"),
+    "live": (
+        "analysis.matting",
+        "container",
+        "encode",
+        "encoders",
+        "splat.raster",
+        "thumbnails",
+        "video.frame",
+    ),
     "inspection": ("coding.adaptive", "container", "decode"),
     "transcode": (
         "analysis.matting",
@@ -87,6 +97,7 @@ MAY_IMPORT = {
         "prefetch",
         "probe",
         "splat.raster",
+        "thumbnails",
         "video",
     ),
     "progress": ("transcode",),
@@ -112,6 +123,7 @@ MAY_IMPORT = {
                 "prefetch",
                 "rdo",
                 "splat",
+                "thumbnails",
                 "transcode",
                 "video",
             )

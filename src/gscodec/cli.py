@@ -233,17 +233,17 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> st
     """Check the form of --size; what 360p comes to depends on the source."""
     if value is None:
         return None
-    numbers = [value[:-1]] if value.endswith("p") else value.split("x", 1)
-    sane = all(n.isascii() and n.isdigit() and 0 < int(n) <= _MAX_SIDE for n in numbers)
-    if not sane or (len(numbers) == 1 and not value.endswith("p")):
-        permitted = f"WxH such as 640x360, or 360p, each 1 to {_MAX_SIDE}"
+    form = r"(\d{1,9})x(\d{1,9})|(\d{1,9})p|(\d{1,3}(?:\.\d{1,6})?)x"
+    found = re.fullmatch(form, value, re.ASCII)
+    if not found or not all(0 < float(n) <= _MAX_SIDE for n in found.groups() if n):
+        permitted = f"WxH such as 640x360, 360p, each 1 to {_MAX_SIDE}, or 2x, times as large"
         raise click.UsageError(f"--size {value!r} is unknown; permitted: {permitted}")
     return value
 
 
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
-@click.option("--size", metavar="WxH|Hp", callback=_size, help="Scale to 640x360 or 360p first.")
+@click.option("--size", metavar="WxH|Hp|Nx", callback=_size, help="Scale to 640x360, 360p or 0.5x first.")
 @click.option(
     "--start", "start_s", type=float, metavar="SECONDS", help="Begin there, and count times from there."
 )
@@ -297,6 +297,11 @@ def encode(
 @click.option("--crf", type=click.FloatRange(0), metavar="VALUE", help="Quality setting of that encoder.")
 @click.option("-f", "--container", metavar="NAME", help="Container. [by the extension of TARGET]")
 @click.option("--background", type=_Color(), metavar="COLOR", help="Draw the person alone over this colour.")
+@click.option("--size", metavar="WxH|Hp|Nx", callback=_size, help="Draw at 1280x720, 720p or 2x. [as coded]")
+@click.option("--fps", metavar="N", help="Frames per second; those between are interpolated. [as coded]")
+@click.option(
+    "--max-gaussians", type=click.IntRange(1), metavar="K", help="Draw the K most important of a frame. [all]"
+)
 @click.option("--backend", default="auto", metavar="NAME", help=f"{_BACKEND_HELP} [auto]")
 @click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{_THREADS_HELP} [0]")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
@@ -309,7 +314,8 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 
     def on_open(reader: Any) -> None:
         index = reader.index()
-        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index else None
+        if index and settings["fps"] is None:
+            run.display.total = min(index.n_frames, max_frames or index.n_frames)
         if run.verbose:
             _say(progress.source_line(run.source, video_format(reader), reader.streams[1:]))
 

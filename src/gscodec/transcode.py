@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -19,8 +20,9 @@ from gscodec.container.container import GsvReader, GsvWriter, Stream
 from gscodec.container.headers import SIGNATURE, FrameType
 from gscodec.container.packet import Packet
 from gscodec.decode.decoder import Decoder, video_format
+from gscodec.decode.retime import decoded, frame_rate, retimed, retimed_format
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
+from gscodec.encode.gop import GopCounter
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
 from gscodec.live import video_packet, video_stream
@@ -29,8 +31,10 @@ from gscodec.parallel import Item, Job, encode_jobs
 from gscodec.prefetch import in_order, prefetch
 from gscodec.probe import probed
 from gscodec.splat.raster import usable_backend
+from gscodec.thumbnails import has_moved, is_scene_cut, thumbnail
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
+from gscodec.video.picture import resized
 from gscodec.video.reader import VideoReader, open_video
 from gscodec.video.writer import VideoWriter
 
@@ -294,6 +298,9 @@ def decode_file(
     crf: float | None = None,
     container: str | None = None,
     background: tuple[int, int, int] | None = None,
+    size: str | tuple[int, int] | None = None,
+    fps: str | float | Fraction | None = None,
+    max_gaussians: int | None = None,
     backend: str = "auto",
     threads: int = 0,
     max_frames: int | None = None,
@@ -306,15 +313,20 @@ def decode_file(
 
     Args:
         background: draw the person alone over this R'G'B' colour.
+        size: draw the Gaussians at this size: "1280x720", "720p" or "2x"; None: as coded.
+        fps: frames per second to show; Gaussians of times between frames are interpolated. None: as coded.
+        max_gaussians: the most that are drawn of a frame, the most important.
         allow_partial: keep what lies before the first damage instead of raising; Tally.warnings says so.
     Raises:
-        BitstreamError, MediaError, BackendError.
+        ConfigError, BitstreamError, MediaError, BackendError.
     """
+    rate = None if fps is None else frame_rate(fps)
     tally, began = Tally(), time.perf_counter()
     color = None if background is None else np.array(background, np.float32) / 255
     with GsvReader(source, limits) as reader:
         if on_open:
             on_open(reader)
+        video = resized(video_format(reader), size)
         decoder = Decoder(
             reader.sequence,
             limits=limits,
@@ -322,8 +334,11 @@ def decode_file(
             threads=threads,
             warn=tally.warnings.append,
             background=color,
+            size=(video.width, video.height),
+            max_gaussians=max_gaussians,
         )
-        video = video_format(reader)
+        steps = decoded(reader, decoder) if rate is None else retimed(reader, decoder, rate)
+        video = video if rate is None else retimed_format(video, rate)
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in reader.streams[1:]]
         with VideoWriter(
             target,
@@ -335,18 +350,21 @@ def decode_file(
             container=container,
         ) as writer:
             try:
-                with closing(prefetch(_decoded(reader, decoder))) as items:
-                    for p, pixels, n_gaussians, offset in items:
-                        if pixels is None:
-                            writer.write_side(_unpack_side(p))
+                with closing(prefetch(steps)) as items:
+                    for step in items:
+                        if step.packet is not None and step.packet.frame_type is None:
+                            writer.write_side(_unpack_side(step.packet))
+                        elif step.packet is not None:
+                            tally.n_iframes += step.packet.frame_type == FrameType.I
+                            tally.n_bframes += step.packet.is_bframe
+                            tally.n_video_bytes += len(step.packet.payload)
+                            tally.n_gaussians = step.n_gaussians
+                        if step.frame is None:
                             continue
-                        writer.write(Frame(pixels, p.pts, p.duration))
+                        writer.write(step.frame)
                         tally.n_frames += 1
-                        tally.n_iframes += p.frame_type == FrameType.I
-                        tally.n_bframes += p.is_bframe
-                        tally.n_bytes, tally.n_video_bytes = offset, tally.n_video_bytes + len(p.payload)
-                        tally.n_gaussians = n_gaussians
-                        tally.duration_s += float(p.duration * video.time_base)
+                        tally.n_bytes = step.offset
+                        tally.duration_s += float(step.frame.duration * video.time_base)
                         tally.seconds = time.perf_counter() - began
                         if progress:
                             progress(tally)
@@ -361,12 +379,3 @@ def decode_file(
             tally.warnings += writer.warnings
     tally.seconds = time.perf_counter() - began
     return tally
-
-
-def _decoded(reader: GsvReader, decoder: Decoder) -> Iterator[tuple[Packet, np.ndarray | None, int, int]]:
-    """Packets; of a frame its picture and its number of Gaussians too; and how far the file has been read."""
-    for p in decoder.frames(reader):
-        if p.frame_type is None:
-            yield p, None, 0, reader.offset
-            continue
-        yield p, decoder.render(), len(decoder.state), reader.offset
