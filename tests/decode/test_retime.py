@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +14,15 @@ import numpy as np
 import pytest
 from decode_clips import coded_clip
 
+from gscodec.container.container import GsvReader
 from gscodec.container.headers import FrameType
 from gscodec.container.packet import Packet
+from gscodec.decode.decoder import Decoder
 from gscodec.decode.retime import decoded, frame_rate, retimed, retimed_format
 from gscodec.errors import ConfigError, CorruptError, MediaError
 from gscodec.video.frame import Frame, VideoFormat
 
+VECTORS = Path(__file__).parents[1] / "conformance"
 KEY, P, RECOVERY = FrameType.I, FrameType.P, FrameType.RECOVERY
 
 
@@ -229,6 +234,30 @@ def test_at_their_own_times() -> None:
         np.testing.assert_array_equal(step.frame.pixels, plain.render())
         same = next(f for f in again if f.pts == step.frame.pts)
         np.testing.assert_array_equal(same.pixels, step.frame.pixels)
+
+
+@pytest.mark.parametrize("name", ["bframes-coarse", "births", "recovery-coarse"])
+def test_coded_frames_stay_what_they_are(name: str) -> None:
+    """Also B-frames, which are between two frames themselves; what is new lies within what both show."""
+    path = VECTORS / f"{name}.gsv"
+    with GsvReader(path) as reader:
+        plain = [
+            step.frame for step in decoded(reader, Decoder(reader.sequence, backend="cpu")) if step.frame
+        ]
+        base = reader.streams[0].time_base
+    rate = 3 / ((plain[1].pts - plain[0].pts) * base)
+    with GsvReader(path) as reader:
+        decoder = Decoder(reader.sequence, backend="cpu")
+        found = [step.frame.pixels for step in retimed(reader, decoder, rate) if step.frame]
+    assert len(found) == 3 * len(plain)
+    n_new = 0
+    for i, (before, after) in enumerate(itertools.pairwise(plain)):
+        low, high = np.minimum(before.pixels, after.pixels), np.maximum(before.pixels, after.pixels)
+        np.testing.assert_array_equal(found[3 * i], before.pixels)
+        for picture in found[3 * i + 1 : 3 * i + 3]:
+            assert ((low <= picture) & (picture <= high)).all()
+            n_new += bool((picture != before.pixels).any() and (picture != after.pixels).any())
+    assert n_new
 
 
 @pytest.mark.parametrize(
