@@ -184,7 +184,8 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
     else:
         wanted = (int(size[0]), int(size[1]))
     if min(wanted) < 1 or wanted[0] * wanted[1] > MAX_PIXELS:
-        raise MediaError(f"size {size!r}: expected at least 1x1 and at most {MAX_PIXELS} pixels")
+        made = f"size {size!r} makes {wanted[0]}x{wanted[1]} of {width}x{height}"
+        raise MediaError(f"{made}; expected at least 1x1 and at most {MAX_PIXELS} pixels")
     return wanted
 
 
