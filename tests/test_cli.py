@@ -222,7 +222,7 @@ def test_source_is_never_the_target(command, clip, tmp_path):
 )
 def test_signals_leave_nothing_behind(number, code, long_clip, tmp_path):
     before = contents(tmp_path)
-    slow = ("--iterations", 2000, "--p-iterations", 2000, "--gaussians", 500, "--roi", "full", "--gop", 2)
+    slow = ("--iterations", 300, "--gaussians", 500, "--roi", "full", "--gop", 2)
     process = start("encode", long_clip, tmp_path / "a.gsv", *slow)
     wait_for(lambda: any(".part" in name for name in os.listdir(tmp_path)), process)
     time.sleep(0.3)

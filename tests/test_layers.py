@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "prefetch": (),
     "metrics": (),
     "filenames": (),
+    "thumbnails": (),
     # Bytes; pixels; what draws.
     "container": ("container",),
     "video": ("filenames", "interrupts", "prefetch", "video"),
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "paper.quantize",
         "splat.gaussians",
         "splat.raster",
+        "thumbnails",
         "video.frame",
     ),
     "decode.backgrounds": ("decode", "video"),  # a background may be a video
@@ -82,8 +84,16 @@ MAY_IMPORT = {
         "video.frame",
     ),
     "probe": ("container.headers", "encode", "metrics", "parallel", "rdo.rates", "video.frame"),
-    "hybrid": ("decode.fill", "encode.gop", "parallel", "video.room"),
-    "live": ("analysis.matting", "container", "encode", "encoders", "splat.raster", "video.frame"),
+    "hybrid": ("decode.fill", "parallel", "thumbnails", "video.room"),
+    "live": (
+        "analysis.matting",
+        "container",
+        "encode",
+        "encoders",
+        "splat.raster",
+        "thumbnails",
+        "video.frame",
+    ),
     "inspection": ("coding.adaptive", "container", "decode"),
     "tally": ("metrics",),
     "transcode": (
@@ -99,6 +109,7 @@ MAY_IMPORT = {
         "probe",
         "splat.raster",
         "tally",
+        "thumbnails",
         "video",
     ),
     "progress": ("tally",),
@@ -126,6 +137,7 @@ MAY_IMPORT = {
                 "rdo",
                 "splat",
                 "tally",
+                "thumbnails",
                 "transcode",
                 "video",
             )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from video_clips import raw_packets, write_clip
@@ -176,6 +177,57 @@ def test_size_and_range(tmp_path):
     assert decode_file(tmp_path / "a.gsv", tmp_path / "b.mp4", max_frames=4).n_frames == 4
     frames, video = pictures(tmp_path / "b.mp4")
     assert [frame.pts * video.time_base for frame in frames] == [Fraction(n, 25) for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "aspect"),
+    [("2x", (96, 64), 1), ("0.5x", (24, 16), 1), ("48p", (72, 48), 1), ("90x30", (90, 30), Fraction(1, 2))],
+)
+def test_decoding_at_another_size(gsv, tmp_path, size, wanted, aspect):
+    """The Gaussians are drawn at that size; the picture keeps its shape, and sound its packets."""
+    decode_file(gsv, tmp_path / "a.mkv", crf=8)
+    decode_file(gsv, tmp_path / "b.mkv", size=size, crf=8)
+    (before, _), (after, video) = pictures(tmp_path / "a.mkv"), pictures(tmp_path / "b.mkv")
+    assert (video.width, video.height) == wanted
+    assert video.sample_aspect_ratio == aspect
+    assert [f.pts for f in after] == [f.pts for f in before]
+    small = [cv2.resize(f.pixels, wanted, interpolation=cv2.INTER_AREA) for f in before]
+    assert min(psnr(a, f.pixels) for a, f in zip(small, after, strict=True)) > 24
+    for kind in ("audio", "subtitle"):
+        assert hashes(raw_packets(tmp_path / "b.mkv", kind)) == hashes(raw_packets(tmp_path / "a.mkv", kind))
+
+
+@pytest.mark.parametrize(("fps", "wanted"), [(50, 24), ("25", 12), (12.5, 6), ("30000/1001", 15), (None, 12)])
+def test_decoding_at_another_rate(gsv, tmp_path, fps, wanted):
+    """Frames have the times of the new rate and last as long together; sound keeps its packets."""
+    settings = {"size": "0.5x", "background": (0, 255, 0), "max_gaussians": 20}
+    tally = decode_file(gsv, tmp_path / "a.mp4", fps=fps, **settings)
+    frames, video = pictures(tmp_path / "a.mp4")
+    assert len(frames) == tally.n_frames == wanted
+    assert tally.n_iframes == 3
+    rate = Fraction(25 if fps is None else fps)
+    assert [f.pts * video.time_base for f in frames] == [n / rate for n in range(wanted)]
+    assert video.frame_rate == rate
+    assert tally.duration_s == pytest.approx(wanted / rate, abs=1e-6)
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        stream = file.streams.video[0]
+        assert abs(stream.duration * stream.time_base - Fraction(12, 25)) < 1 / rate
+    decode_file(gsv, tmp_path / "b.mp4")
+    assert hashes(raw_packets(tmp_path / "a.mp4", "audio")) == hashes(
+        raw_packets(tmp_path / "b.mp4", "audio")
+    )
+    assert decode_file(gsv, tmp_path / "c.mp4", fps=fps, max_frames=4).n_frames == 4
+
+
+def test_a_part_of_a_damaged_file_at_another_rate(gsv, tmp_path):
+    data = gsv.read_bytes()
+    (tmp_path / "cut.gsv").write_bytes(data[: len(data) * 4 // 5])
+    n_frames = decode_file(tmp_path / "cut.gsv", tmp_path / "a.mkv", allow_partial=True).n_frames
+    tally = decode_file(tmp_path / "cut.gsv", tmp_path / "b.mkv", allow_partial=True, fps=50)
+    assert tally.n_frames == 2 * n_frames
+    assert any("stopped after" in line for line in tally.warnings)
+    with pytest.raises(BitstreamError):
+        decode_file(tmp_path / "cut.gsv", tmp_path / "c.mkv", fps=50)
 
 
 def test_scene_cut_starts_a_gop(tmp_path):

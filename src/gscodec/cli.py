@@ -93,7 +93,9 @@ def cli(ctx: click.Context) -> None:
 
 @cli.command(short_help="Video to .gsv.")
 @click.option("--preset", default="medium", metavar="NAME", help=f"{', '.join(config.PRESETS)}. [medium]")
-@click.option("--size", metavar="WxH|Hp", callback=picture_size, help="Scale to 640x360 or 360p first.")
+@click.option(
+    "--size", metavar="WxH|Hp|Nx", callback=picture_size, help="Scale to 640x360, 360p or 0.5x first."
+)
 @source_options
 @encoder_options
 @shared_options
@@ -164,6 +166,13 @@ def encode(
 )
 @click.option("--person-removed", is_flag=True, help="Show the room without the person.")
 @click.option("--matte-out", metavar="FILE", help="Write mattes there: a grey video, or mattes/%05d.png.")
+@click.option(
+    "--size", metavar="WxH|Hp|Nx", callback=picture_size, help="Draw at 1280x720, 720p or 2x. [as coded]"
+)
+@click.option("--fps", metavar="N", help="Frames per second; those between are interpolated. [as coded]")
+@click.option(
+    "--max-gaussians", type=click.IntRange(1), metavar="K", help="Draw the K most important of a frame. [all]"
+)
 @click.option("--backend", default="auto", metavar="NAME", help=f"{BACKEND_HELP} [auto]")
 @click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help=f"{THREADS_HELP} [0]")
 @click.option("--frames", "max_frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
@@ -191,8 +200,8 @@ def decode(run: Run, max_frames: int | None, **settings: Any) -> None:
 
     def on_open(reader: Any) -> None:
         index = reader.index()
-        whole = settings["start_s"] is None and settings["duration_s"] is None
-        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index and whole else None
+        as_coded = settings["start_s"] is None and settings["duration_s"] is None and settings["fps"] is None
+        run.display.total = min(index.n_frames, max_frames or index.n_frames) if index and as_coded else None
         if run.verbose:
             say(progress.source_line(run.source, video_format(reader), reader.streams[1:]))
 

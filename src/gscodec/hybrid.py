@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from gscodec.decode.fill import without_person
-from gscodec.encode.gop import is_scene_cut, thumbnail
 from gscodec.parallel import Item, Job
+from gscodec.thumbnails import is_scene_cut, thumbnail
 from gscodec.video.room import RoomEncoder
 
 _SURE = 230  # matte in 255ths from which on a pixel shows nothing of the room

@@ -26,10 +26,11 @@ from gscodec.container.headers import (
     pack,
 )
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import GopCounter, OpenGop, is_scene_cut, thumbnail
+from gscodec.encode.gop import GopCounter, OpenGop
 from gscodec.encoders import make_encoder
 from gscodec.errors import ConfigError
 from gscodec.splat.raster import Place, make_rasterizer
+from gscodec.thumbnails import is_scene_cut, thumbnail
 from gscodec.video.frame import VideoFormat
 
 # What they ask for is reached over many GOPs, with what the finished ones took: only `encode_file` does that.

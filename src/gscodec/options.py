@@ -271,9 +271,8 @@ def picture_size(_ctx: click.Context, _param: click.Parameter, value: str | None
         return None
     if re.fullmatch(r"[1-9]\d{0,4}x-[1-9]\d?|-[1-9]\d?x[1-9]\d{0,4}", value, re.ASCII):
         return value  # 640x-2: the other side keeps the shape, as in ffmpeg
-    numbers = [value[:-1]] if value.endswith("p") else value.split("x", 1)
-    sane = all(n.isascii() and n.isdigit() and 0 < int(n) <= _MAX_SIDE for n in numbers)
-    if not sane or (len(numbers) == 1 and not value.endswith("p")):
-        permitted = f"WxH such as 640x360, or 360p, each 1 to {_MAX_SIDE}"
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})|(\d{1,9})p|(\d{1,3}(?:\.\d{1,6})?)x", value, re.ASCII)
+    if not found or not all(0 < float(n) <= _MAX_SIDE for n in found.groups() if n):
+        permitted = f"WxH such as 640x360, 360p, each 1 to {_MAX_SIDE}, or 2x, times as large"
         raise click.UsageError(f"--size {value!r} is unknown; permitted: {permitted}")
     return value

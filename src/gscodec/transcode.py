@@ -22,9 +22,10 @@ from gscodec.container.packet import Packet
 from gscodec.decode.backgrounds import chosen_background
 from gscodec.decode.compose import Composer, composed
 from gscodec.decode.decoder import Decoder, check_sequence, room_of, video_format
+from gscodec.decode.retime import decoded, frame_rate, retimed, retimed_format
 from gscodec.decode.span import Span
 from gscodec.encode.encoded import EncodedFrame
-from gscodec.encode.gop import GopCounter, has_moved, is_scene_cut, thumbnail
+from gscodec.encode.gop import GopCounter
 from gscodec.encode.rate import starting_crf
 from gscodec.errors import BitstreamError, MediaError
 from gscodec.hybrid import with_room
@@ -34,9 +35,11 @@ from gscodec.prefetch import in_order, prefetch
 from gscodec.probe import probed
 from gscodec.splat.raster import usable_backend
 from gscodec.tally import Tally
+from gscodec.thumbnails import has_moved, is_scene_cut, thumbnail
 from gscodec.video.atomic import atomic_path, descriptor_of, open_descriptor
 from gscodec.video.frame import Frame, SidePacket, SideStream, VideoFormat
 from gscodec.video.matte_writer import open_matte_writer
+from gscodec.video.picture import resized
 from gscodec.video.reader import VideoReader, open_video
 from gscodec.video.room import RoomEncoder
 from gscodec.video.source import SourceFormat
@@ -268,6 +271,9 @@ def decode_file(
     background: str | tuple[int, int, int] = "original",
     person_removed: bool = False,
     matte_out: str | os.PathLike[str] | None = None,
+    size: str | tuple[int, int] | None = None,
+    fps: str | float | Fraction | None = None,
+    max_gaussians: int | None = None,
     backend: str = "auto",
     threads: int = 0,
     start_s: float | None = None,
@@ -285,17 +291,22 @@ def decode_file(
             "blur:RADIUS", a colour's name, "#rrggbb" or R'G'B', or the name of a picture or a video.
         person_removed: show the room without the person.
         matte_out: write mattes there, white on the person: a video, or pictures such as mattes/%05d.png.
+        size: draw the Gaussians at this size: "1280x720", "720p" or "2x"; None: as coded.
+        fps: frames per second to show; Gaussians of times between frames are interpolated. None: as coded.
+        max_gaussians: the most that are drawn of a frame, the most important.
         start_s, duration_s: the part to decode, as in `encode_file`; read from the keyframe before it.
         allow_partial: keep what lies before the first damage instead of raising; Tally.warnings says so.
     Raises:
         ConfigError, BitstreamError, MediaError, BackendError.
     """
+    rate = None if fps is None else frame_rate(fps)
     tally, began = Tally(), time.perf_counter()
     behind = chosen_background(background, person_removed)
     with GsvReader(source, limits) as reader:
         if on_open:
             on_open(reader)
-        video = video_format(reader)
+        coded = video_format(reader)
+        video = resized(coded if rate is None else retimed_format(coded, rate), size)
         sequence = check_sequence(reader.sequence, limits or DecoderLimits())
         room_stream = room_of(reader)
         composer = Composer(behind, sequence, video, matte=matte_out is not None, room=room_stream)
@@ -306,9 +317,13 @@ def decode_file(
             threads=threads,
             warn=tally.warnings.append,
             layers=composer.layers,
+            size=(video.width, video.height),
+            max_gaussians=max_gaussians,
         )
         whole = start_s is None and duration_s is None
-        span = None if whole else Span(reader, start_s or 0, duration_s)
+        span = None if whole else Span(reader, start_s or 0, duration_s, video.time_base)
+        steps = decoded(reader, decoder) if rate is None else retimed(reader, decoder, rate)
+        room_number = len(reader.streams) - 1 if reader.has_room else None
         passing = [s for s in reader.streams[1:] if s is not room_stream]
         side = [SideStream(s.kind, s.codec, s.time_base, s.extradata) for s in passing]
         with ExitStack() as stack:
@@ -330,22 +345,26 @@ def decode_file(
             )
             tally.notes += writer.notes
             try:
-                with closing(prefetch(composed(reader, decoder, composer, video, span))) as items:
-                    for p, frame, matte, n_gaussians, offset in items:
-                        if frame is None:
-                            packet = span.side(_unpack_side(p)) if span else _unpack_side(p)
+                with closing(prefetch(composed(steps, composer, video, span, room_number))) as items:
+                    for step, frame, matte in items:
+                        if step.packet is not None and step.packet.frame_type is None:
+                            side_packet = _unpack_side(step.packet)
+                            packet = span.side(side_packet) if span else side_packet
                             if packet:
                                 writer.write_side(packet)
+                        elif step.packet is not None:
+                            tally.n_iframes += step.packet.frame_type == FrameType.I
+                            tally.n_bframes += step.packet.is_bframe
+                            tally.n_video_bytes += len(step.packet.payload)
+                            tally.n_gaussians = step.n_gaussians
+                        if frame is None:
                             continue
                         writer.write(frame)
                         if matte_writer and matte is not None:
                             matte_writer.write(replace(frame, pixels=np.dstack([matte] * 3)))
                         tally.n_frames += 1
-                        tally.n_iframes += p.frame_type == FrameType.I
-                        tally.n_bframes += p.is_bframe
-                        tally.n_bytes, tally.n_video_bytes = offset, tally.n_video_bytes + len(p.payload)
-                        tally.n_gaussians = n_gaussians
-                        tally.duration_s += float(p.duration * video.time_base)
+                        tally.n_bytes = step.offset
+                        tally.duration_s += float(frame.duration * video.time_base)
                         tally.seconds = time.perf_counter() - began
                         if progress:
                             progress(tally)

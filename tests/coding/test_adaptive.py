@@ -77,6 +77,8 @@ def test_twin_and_native_write_the_same_bytes_and_read_each_other(make, n: int, 
         assert payload == writer.encode_pframe(state, mesh, room_moves, born)
         reference = native.unpack_pframe(payload, reference)
         assert_same(reference, state if born is None else renewed(state, born))
+        stay = np.arange(len(state)) if born is None else np.flatnonzero(state.is_visible)
+        np.testing.assert_array_equal(native.kept, stay)
         assert_same(reader.decode_pframe(payload, 1.0), reference)
     assert len(reference) > n or n == 40  # some were born
     if n == 40:

@@ -355,7 +355,7 @@ def test_a_decoder_keeps_few_states_that_nobody_looks_at() -> None:
     decoder = Decoder(header, backend="cpu", threads=1)
     decoder.decode(frames[0].payload, FrameType.I)
     state = decoder.state
-    decoder._coder = SimpleNamespace(unpack_pframe=lambda payload, reference: state)
+    decoder._coder = SimpleNamespace(unpack_pframe=lambda payload, reference: state, kept=None)
     for _ in range(3 * MAX_UNDRAWN):
         decoder.decode(b"", FrameType.P)
         assert len(decoder._undrawn) <= MAX_UNDRAWN

@@ -16,9 +16,9 @@ import numpy as np
 from gscodec.analysis.matting import Matter, make_matter
 from gscodec.bench.ondisk import is_full, on_disk
 from gscodec.bench.options import BenchOptions
-from gscodec.encode.gop import is_scene_cut, thumbnail
 from gscodec.errors import MediaError
 from gscodec.metrics import luma
+from gscodec.thumbnails import is_scene_cut, thumbnail
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.picture import output_size
 from gscodec.video.reader import open_video

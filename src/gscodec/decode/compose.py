@@ -8,11 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from gscodec.container.container import GsvReader, Stream
+from gscodec.container.container import Stream
 from gscodec.container.packet import Packet
 from gscodec.decode.backgrounds import Background, CoveringVideo
-from gscodec.decode.decoder import Decoder, Sequence
+from gscodec.decode.decoder import Sequence
 from gscodec.decode.layers import Layer, split
+from gscodec.decode.retime import Step
 from gscodec.decode.span import Span
 from gscodec.errors import ConfigError
 from gscodec.video.frame import Frame, VideoFormat
@@ -156,32 +157,31 @@ class Composer:
 
 
 def composed(
-    reader: GsvReader, decoder: Decoder, composer: Composer, form: VideoFormat, span: Span | None
-) -> Iterator[tuple[Packet, Frame | None, np.ndarray | None, int, int]]:
-    """Packets with the frames to write, mattes, numbers of Gaussians, and how far the file has been read.
+    steps: Iterator[Step], composer: Composer, form: VideoFormat, span: Span | None, room_stream: int | None
+) -> Iterator[tuple[Step, Frame | None, np.ndarray | None]]:
+    """Steps of a decoder with the frames to write and their mattes.
 
     Args:
+        form: of the frames; their times are in its ticks. room_stream: number of the room's video.
         span: the part that is wanted; frames outside of it are decoded, and no more.
     """
-    nothing = np.zeros((0, 0, 3), np.uint8)
-    room_stream = len(reader.streams) - 1 if reader.has_room else None
-    for p in decoder.frames(reader):
-        if p.stream == room_stream:
+    for step in steps:
+        p = step.packet
+        if p is not None and p.stream == room_stream:
             composer.take(p)
             continue
-        if p.frame_type is None:
-            yield p, None, None, 0, reader.offset
-            continue
-        frame: Frame | None = Frame(nothing, p.pts, p.duration)
-        if span:
-            frame = span.frame(Frame(nothing, p.pts, p.duration))
+        if p is not None and p.frame_type is not None:
+            composer.go_to(p.pts)
+        frame = step.frame
+        if frame is not None and span:
+            frame = span.frame(frame)
             if span.is_past:
                 return
         if frame is None:
+            yield step, None, None
             continue
-        composer.go_to(p.pts)
-        picture, matte = composer.compose(decoder.render(), decoder.is_cut_out, frame.pts * form.time_base)
-        yield p, replace(frame, pixels=picture), matte, len(decoder.state), reader.offset
+        picture, matte = composer.compose(frame.pixels, step.is_cut_out, frame.pts * form.time_base)
+        yield step, replace(frame, pixels=picture), matte
 
 
 def over(person: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from gscodec.coding.bframe import between
+from gscodec.coding.bframe import between as midway
 from gscodec.coding.quantize import State
 from gscodec.config import QUALITY_ONE, DecoderLimits
 from gscodec.container.container import GsvReader, Stream
 from gscodec.container.headers import BACKGROUND_CODES, BLEND_CODES, ENTROPY_CODES, PROFILE_CODES, FrameType
 from gscodec.container.packet import Packet
+from gscodec.decode.importance import Chooser
+from gscodec.decode.interpolate import between
 from gscodec.decode.layers import Layer, channels_of, draw_person, draw_room
 from gscodec.decode.profile import AnyState, dequantize, ground_color, make_profile_coder
-from gscodec.decode.show import Holder
-from gscodec.errors import CorruptError, LimitError, UnsupportedError
+from gscodec.decode.scale import Drawer, ScaledDrawer
+from gscodec.decode.show import Holder, keep_between
+from gscodec.errors import ConfigError, CorruptError, LimitError, UnsupportedError
 from gscodec.splat.gaussians import Gaussians
 from gscodec.splat.raster import Rasterizer, make_rasterizer
 from gscodec.video.frame import VideoFormat
@@ -110,15 +113,6 @@ def video_format(reader: GsvReader) -> VideoFormat:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """What a picture is drawn of: parameters, whose each Gaussian is, what colours are counted from."""
-
-    params: np.ndarray
-    is_room: np.ndarray
-    ground: np.ndarray | None
-
-
 class Decoder:
     """Decodes successive packets of one stream, starting at any I-frame.
 
@@ -136,6 +130,8 @@ class Decoder:
         warn: Callable[[str], None] | None = None,
         background: np.ndarray | None = None,
         layers: tuple[Layer, ...] = ("picture",),
+        size: tuple[int, int] | None = None,
+        max_gaussians: int | None = None,
     ) -> None:
         """Make a decoder.
 
@@ -143,13 +139,24 @@ class Decoder:
             sequence_header: fields of SEQUENCE_HEADER (`GsvReader.sequence`).
             background: R'G'B' in [0, 1], float32 [3]: pictures show the person alone over this colour.
             layers: what `render` draws, side by side as channels; `layers.split` takes them apart.
+            size: width and height of the pictures, pixels; None: as coded.
+            max_gaussians: the most that are drawn of a frame, the most important; None: all.
         Raises:
             BitstreamError: see check_sequence. BackendError: the backend cannot run here.
+            ConfigError: `size` or `max_gaussians` is not permitted.
         """
         self._limits = limits or DecoderLimits()
         self.sequence = check_sequence(sequence_header, self._limits)
         s = self.sequence
-        self._raster: Rasterizer = make_rasterizer(backend, s.width, s.height, threads, warn, blend=s.blend)
+        coded = s.width, s.height
+        self.size = size or coded
+        _check_picture(self.size, max_gaussians, self._limits)
+
+        def make(width: int, height: int) -> Rasterizer:
+            return make_rasterizer(backend, width, height, threads, warn, blend=s.blend)
+
+        self._raster: Drawer = make(*coded) if self.size == coded else ScaledDrawer(make, coded, self.size)
+        self._chooser = None if max_gaussians is None else Chooser(make, coded, max_gaussians)
         self._coder = make_profile_coder(s.profile, s.entropy, (s.width, s.height), s.blend)
         self._state: AnyState | None = None
         self._before: AnyState | None = None  # the state that the last packet, a P-frame, was made from
@@ -160,7 +167,10 @@ class Decoder:
         self._is_cut_out = True
         # Not drawn yet: what is held of them shows in the next picture. Nothing is drawn before it is asked
         # for, so who seeks does not draw what lies before the last I-frame or recovery point.
-        self._undrawn: list[AnyState] = []
+        self._undrawn: list[Gaussians] = []
+        self._last: Gaussians | None = None  # of the last packet
+        self._gone = np.zeros(0, np.int64)  # ids of those that left in it
+        self._n_ids = 0  # given to Gaussians so far
         self._restart = True  # the first of them is an I-frame or a recovery point
         self._shown: np.ndarray | None = None  # the picture of the last packet, once drawn
         self._n_frames = 0
@@ -183,9 +193,19 @@ class Decoder:
 
     @property
     def gaussians(self) -> Gaussians:
-        """What `render` draws."""
-        drawing = self._drawing()
-        return Gaussians(drawing.params, drawing.is_room)
+        """What `render` draws: a frame's Gaussians, or the most important of them."""
+        if self._last is None:
+            raise CorruptError("no I-frame has been decoded yet")
+        if self._chooser:
+            self._draw()
+        chosen = self._chosen(self._last, restart=False)
+        if not self._is_between:
+            return chosen
+        assert isinstance(self._before, State)
+        assert isinstance(self._state, State)
+        params, is_room = midway(self._before, self._state, self._coder.kept)
+        both = Gaussians(params, is_room, np.concatenate([self._last.ids, self._gone]), self._last.ground)
+        return both if self._chooser is None else both.take(np.flatnonzero(np.isin(both.ids, chosen.ids)))
 
     def frames(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """Decode packets, and yield each where `render` and `render_person` show its frame.
@@ -228,22 +248,28 @@ class Decoder:
         s = self.sequence
         if len(self._undrawn) == MAX_UNDRAWN:
             self._draw()
-        waiting = self._undrawn if s.hold and frame_type == FrameType.P else []
+        counts = s.hold or self._chooser  # what is drawn depends on frames before it
+        waiting = self._undrawn if counts and frame_type == FrameType.P else []
         self._restart |= frame_type != FrameType.P
         self._undrawn, self._shown, self._is_between = [], None, False
         reference, self._state = self._state, None  # after an error only an I-frame can follow
         self._before = None
+        last, self._last = self._last, None
         if frame_type == FrameType.I:
             self._state = self._coder.unpack_iframe(payload, s.quality, self._limits.max_gaussians)
             self._is_cut_out = s.background == "none" or bool(self._state.is_room.any())
-        elif reference is None:
+            self._last = self._numbered(self._state, np.zeros(0, np.int64))
+        elif reference is None or last is None:
             raise CorruptError("a P-frame without its reference; expected an I-frame", frame=self._n_frames)
         else:
             self._state = self._coder.unpack_pframe(payload, reference)
             self._before = reference if frame_type == FrameType.P else None
-        self._undrawn = [*waiting, self._state]
+            stay = slice(None) if self._coder.kept is None else self._coder.kept
+            self._last = self._numbered(self._state, last.ids[stay])
+            self._gone = np.setdiff1d(last.ids, self._last.ids, assume_unique=True)
+        self._undrawn = [*waiting, self._last]
         self._n_frames += 1
-        return Gaussians(dequantize(self._state), self._state.is_room)
+        return self._last
 
     def go_between(self) -> None:
         """Show the B-frame in front of the P-frame decoded last, until the next packet is decoded.
@@ -262,39 +288,25 @@ class Decoder:
             raise CorruptError("no I-frame has been decoded yet")
         if not self._is_between:
             return self._shown.copy()
-        picture = self._drawn(self._drawing())
+        picture = self._picture(self.gaussians)
         self._holder.show_between(picture)
         return picture
 
-    def _draw(self) -> None:
-        """Draw what was decoded and not drawn, in order."""
-        for state in self._undrawn:
-            self._shown = self._drawn(_drawing_of(state))
-            self._holder.show(self._shown, self._restart)
-            self._restart = False
-        self._undrawn = []
+    def render_between(
+        self, before: Gaussians, after: Gaussians, share: float, shown: tuple[np.ndarray, np.ndarray]
+    ) -> np.ndarray:
+        """The picture of a time between two neighbouring frames, the second of which is no I-frame.
 
-    def _drawn(self, drawing: _Drawing) -> np.ndarray:
-        drawn = [self._drawn_layer(drawing, layer) for layer in self._layers]
-        return drawn[0] if len(drawn) == 1 else np.dstack(drawn)
-
-    def _drawn_layer(self, drawing: _Drawing, layer: Layer) -> np.ndarray:
-        if layer == "person":
-            return draw_person(self._raster, drawing.params, drawing.is_room, drawing.ground)
-        if layer == "room":
-            return draw_room(self._raster, drawing.params, drawing.is_room, drawing.ground)
-        if self._background is None:
-            return self._raster.render_rgb8(drawing.params, drawing.ground)
-        return self._person(drawing, self._background)[0]
-
-    def _drawing(self) -> _Drawing:
-        """What the frame shown now is drawn of."""
-        if not self._is_between:
-            return _drawing_of(self.state)
-        assert isinstance(self._before, State)
-        assert isinstance(self._state, State)
-        params, is_room = between(self._before, self._state, self._coder.kept)
-        return _Drawing(params, is_room, ground_color(self._state))
+        Args:
+            before, after: what `gaussians` was for these frames.
+            share: of the way from the first to the second, more than 0 and less than 1.
+            shown: what `render` gave for them.
+        Returns:
+            As `render`'s, uint8 [H, W, channels]; the caller's own, and `render` does not depend on it.
+        """
+        picture = self._picture(between(before, after, share))
+        keep_between(picture, *shown)
+        return picture
 
     def render_person(self, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The person alone over one colour, and where the person is; nothing is held.
@@ -305,11 +317,43 @@ class Decoder:
             The picture, uint8 [H, W, 3], and the person's alpha, uint8 [H, W] (docs/bitstream.md,
             "Rendering").
         """
-        return self._person(self._drawing(), background)
+        return self._person(self.gaussians, background)
 
-    def _person(self, drawing: _Drawing, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _numbered(self, state: AnyState, ids: np.ndarray) -> Gaussians:
+        """The Gaussians of a state, the first of which have `ids`; those behind them get new ones."""
+        n_new = len(state) - len(ids)
+        new = np.arange(self._n_ids, self._n_ids + n_new)
+        self._n_ids += n_new
+        return Gaussians(dequantize(state), state.is_room, np.concatenate([ids, new]), ground_color(state))
+
+    def _draw(self) -> None:
+        """Draw what was decoded and not drawn, in order."""
+        for gaussians in self._undrawn:
+            self._shown = self._picture(self._chosen(gaussians, self._restart))
+            self._holder.show(self._shown, self._restart)
+            self._restart = False
+        self._undrawn = []
+
+    def _chosen(self, gaussians: Gaussians, restart: bool) -> Gaussians:
+        return self._chooser.choose(gaussians, restart) if self._chooser else gaussians
+
+    def _picture(self, gaussians: Gaussians) -> np.ndarray:
+        drawn = [self._layer(gaussians, layer) for layer in self._layers]
+        return drawn[0] if len(drawn) == 1 else np.dstack(drawn)
+
+    def _layer(self, gaussians: Gaussians, layer: Layer) -> np.ndarray:
+        g = gaussians
+        if layer == "person":
+            return draw_person(self._raster, g.params, g.is_room, g.ground)
+        if layer == "room":
+            return draw_room(self._raster, g.params, g.is_room, g.ground)
+        if self._background is None:
+            return self._raster.render_rgb8(g.params, g.ground)
+        return self._person(g, self._background)[0]
+
+    def _person(self, gaussians: Gaussians, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._raster.render_person(
-            drawing.params, drawing.is_room, background.astype(np.float32), drawing.ground
+            gaussians.params, gaussians.is_room, background.astype(np.float32), gaussians.ground
         )
 
     def _is_lone(self, packet: Packet) -> CorruptError:
@@ -318,5 +362,10 @@ class Decoder:
         )
 
 
-def _drawing_of(state: AnyState) -> _Drawing:
-    return _Drawing(dequantize(state), state.is_room, ground_color(state))
+def _check_picture(size: tuple[int, int], max_gaussians: int | None, limits: DecoderLimits) -> None:
+    if min(size) < 1 or size[0] * size[1] > limits.max_pixels:
+        raise ConfigError(
+            f"--size {size[0]}x{size[1]} is out of range; permitted: 1x1 to {limits.max_pixels} pixels in all"
+        )
+    if max_gaussians is not None and max_gaussians < 1:
+        raise ConfigError(f"--max-gaussians {max_gaussians} is out of range; permitted: 1 or more")

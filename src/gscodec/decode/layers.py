@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from gscodec.splat.raster import Rasterizer
+from gscodec.decode.scale import Drawer
 
 Layer = Literal["picture", "person", "room"]
 CHANNELS: dict[Layer, str] = {"picture": "rgb", "person": "rgba", "room": "rgb"}
@@ -40,7 +40,7 @@ def split(pixels: np.ndarray, layers: Sequence[Layer]) -> dict[Layer, np.ndarray
 
 
 def draw_person(
-    raster: Rasterizer, params: np.ndarray, is_room: np.ndarray, ground: np.ndarray | None
+    raster: Drawer, params: np.ndarray, is_room: np.ndarray, ground: np.ndarray | None
 ) -> np.ndarray:
     """The person's colour and alpha, straight (not premultiplied), R'G'B'A uint8 [H, W, 4].
 
@@ -56,7 +56,7 @@ def draw_person(
 
 
 def draw_room(
-    raster: Rasterizer, params: np.ndarray, is_room: np.ndarray, ground: np.ndarray | None
+    raster: Drawer, params: np.ndarray, is_room: np.ndarray, ground: np.ndarray | None
 ) -> np.ndarray:
     """What the room's Gaussians show by themselves, R'G'B' uint8 [H, W, 3]; a guess behind people."""
     return raster.render_rgb8(params[is_room], ground)

@@ -21,6 +21,11 @@ def tolerances(hold: int, channels: str = "rgb") -> np.ndarray:  # -> [len(chann
     return np.array([of[channel] for channel in channels], np.uint8)
 
 
+def keep_between(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
+    """Take from a picture, in place, what two others do not span; uint8 [H, W, 3] all."""
+    np.clip(picture, np.minimum(before, after), np.maximum(before, after), out=picture)
+
+
 class Holder:
     """Holds the pictures of one stream, frame after frame."""
 
@@ -49,8 +54,7 @@ class Holder:
         The last frame shown is the P-frame after it; nothing else of the stream depends on it.
         """
         if self._tolerances.any() and self._before is not None and self._now is not None:
-            low, high = np.minimum(self._before, self._now), np.maximum(self._before, self._now)
-            np.clip(picture, low, high, out=picture)
+            keep_between(picture, self._before, self._now)
 
     def take_back(self) -> None:
         """Forget the last frame shown, as if the one before it were the last."""

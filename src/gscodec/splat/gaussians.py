@@ -15,7 +15,7 @@ Colours live in an orthonormal opponent space, so that squared error there *is* 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -46,13 +46,22 @@ class Gaussians:
         params: float32 [N, 8], columns MEAN, CHOLESKY, COLOR, or [N, 9] with LOG_WEIGHT under the normalised
             blend; l1, l3 >= raster MIN_SCALE.
         is_room: bool [N], True where the Gaussian belongs to the room and not to the person.
+        ids: int64 [N]: the same number is the same Gaussian in another frame. Empty: not known.
+        ground: what colours are counted from, float32 [3]; None: from black.
     """
 
     params: np.ndarray
     is_room: np.ndarray
+    ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    ground: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.params)
+
+    def take(self, rows: np.ndarray) -> Gaussians:
+        """Those at `rows`, ascending indices."""
+        params = np.ascontiguousarray(self.params[rows])
+        return Gaussians(params, self.is_room[rows], self.ids[rows], self.ground)
 
 
 def n_params(blend: str) -> int:

@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from gscodec.config import MAX_PIXELS
 from gscodec.errors import MediaError
 from gscodec.video.color import FULL, LIMITED, SWS_MATRICES, UNSPECIFIED, conversion_matrix
+from gscodec.video.frame import VideoFormat
 from gscodec.video.hdr import BT709, CURVES, ToneMapper, has_peak
 
 # Without these two flags swscale repeats chroma instead of interpolating it and errs by up to 5 code values.
@@ -187,7 +188,8 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
     """Return (width, height) in pixels for a `size` setting and a picture as shown.
 
     Args:
-        size: "640x360", (640, 360), "360p" (height 360, width keeps the shape and is rounded to even), None.
+        size: "640x360", (640, 360), "360p" (height 360, width keeps the shape and is rounded to even), "2x"
+            or "0.5x" (times as large; even sides stay even), None.
 
     Raises:
         MediaError: unknown form, not positive, or more than MAX_PIXELS pixels.
@@ -198,16 +200,20 @@ def output_size(size: str | tuple[int, int] | None, width: int, height: int) -> 
         size = _with_free_side(size, width, height)
     if isinstance(size, str):
         exact, lines = re.fullmatch(r"(\d{1,6})x(\d{1,6})", size), re.fullmatch(r"(\d{1,6})p", size)
-        if exact:
+        times = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)x", size)
+        if times:
+            wanted = (_side_times(width, float(times[1])), _side_times(height, float(times[1])))
+        elif exact:
             wanted = (int(exact[1]), int(exact[2]))
         elif lines:
             wanted = (max(2, 2 * round(width * int(lines[1]) / height / 2)), int(lines[1]))
         else:
-            raise MediaError(f"size {size!r} is unknown; expected WIDTHxHEIGHT such as 640x360, or 360p")
+            raise MediaError(f"size {size!r} is unknown; expected WIDTHxHEIGHT such as 640x360, 360p or 2x")
     else:
         wanted = (int(size[0]), int(size[1]))
     if min(wanted) < 1 or wanted[0] * wanted[1] > MAX_PIXELS:
-        raise MediaError(f"size {size!r}: expected at least 1x1 and at most {MAX_PIXELS} pixels")
+        made = f"size {size!r} makes {wanted[0]}x{wanted[1]} of {width}x{height}"
+        raise MediaError(f"{made}; expected at least 1x1 and at most {MAX_PIXELS} pixels")
     return wanted
 
 
@@ -220,6 +226,18 @@ def _with_free_side(size: str, width: int, height: int) -> str:
     if found[3]:
         return f"{first}x{max(second, second * round(height * first / width / second))}"
     return f"{max(first, first * round(width * second / height / first))}x{second}"
+
+
+def _side_times(side: int, factor: float) -> int:
+    return 2 * round(side * factor / 2) if side % 2 == 0 else round(side * factor)
+
+
+def resized(format: VideoFormat, size: str | tuple[int, int] | None) -> VideoFormat:
+    """A video's format with pictures of another size (`output_size`) and the same shape."""
+    shown = format.width, format.height
+    width, height = scaled = output_size(size, *shown)
+    aspect = _scaled_aspect(format.sample_aspect_ratio, shown, scaled)
+    return replace(format, width=width, height=height, sample_aspect_ratio=aspect)
 
 
 def _scaled_aspect(aspect: Fraction, shown: tuple[int, int], scaled: tuple[int, int]) -> Fraction:
