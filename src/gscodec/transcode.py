@@ -82,74 +82,66 @@ def encode_file(
     config = replace(config, backend=tally.backend)
     matter = make_matter(config.roi, matte_model=config.matte_model)
     threads = config.threads or os.cpu_count() or 1
-    with (
-        open_video(
-            source,
-            size=size,
-            start_s=start_s,
-            duration_s=duration_s,
-            max_frames=max_frames,
-            fps=fps,
-            audio=audio,
-            source=source_format,
-        ) as reader,
-        _place(target) as place,
-    ):
+    with ExitStack() as stack:  # left from the last to the first, so that workers stop before their files end
+        reader = stack.enter_context(
+            open_video(
+                source,
+                size=size,
+                start_s=start_s,
+                duration_s=duration_s,
+                max_frames=max_frames,
+                fps=fps,
+                audio=audio,
+                source=source_format,
+            )
+        )
+        place = stack.enter_context(_place(target))
         if on_open:
             on_open(reader)
         video = reader.format
         config = replace(
             config, crf=starting_crf(config, video.width * video.height, float(video.frame_rate))
         )
-        with (
-            closing(prefetch(reader)) as items,
-            closing(_jobs(items, matter, config)) as jobs,
-        ):
+        items = stack.enter_context(closing(prefetch(reader)))
+        jobs = stack.enter_context(closing(_jobs(items, matter, config)))
 
-            def tried() -> None:
-                tally.n_trials += 1
-                if progress:
-                    progress(tally)
+        def tried() -> None:
+            tally.n_trials += 1
+            if progress:
+                progress(tally)
 
-            config, every = probed(jobs, config, video, threads, tried)
-            streams, n_side = _streams(reader, config), len(reader.side_streams)
-            if config.background == "hybrid":
-                room = RoomEncoder(video)
-                streams.append(Stream("data", room.codec, video.time_base, b"", streams[0].step))
-                every = with_room(every, room, n_side)
-            with (
-                GsvWriter(
-                    place,
-                    streams,
-                    reader.metadata,
-                    b_frames=config.makes_pairs,
-                    room=config.background == "hybrid",
-                ) as writer,
-                # Closed at once on an error, so that the other cores stop too.
-                closing(encode_jobs(every, config, video, threads)) as results,
-            ):
-                for item, coded in results:
-                    if isinstance(item, SidePacket):
-                        n_bytes = writer.write(_pack_side(item))
-                        if item.stream == n_side:  # the room
-                            tally.n_video_bytes += n_bytes
-                        elif reader.side_streams[item.stream].kind == "audio":
-                            tally.n_audio_bytes += n_bytes
-                        continue
-                    assert coded is not None
-                    tally.n_video_bytes += writer.write(
-                        video_packet(coded, item.frame.pts, item.frame.duration)
-                    )
-                    _count(tally, item.frame, coded, video)
-                    if config.deadline_ms is not None:
-                        tally.latencies_s.append(coded.seconds)
-                        tally.n_late += coded.seconds * 1e3 > config.deadline_ms
-                    tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
-                    if progress:
-                        progress(tally)
-        tally.n_bytes = writer.n_bytes
-        tally.roi = matter.name
-        tally.warnings += [*reader.warnings, *matter.warnings]
+        config, every = probed(jobs, config, video, threads, tried)
+        streams, n_side = _streams(reader, config), len(reader.side_streams)
+        is_hybrid = config.background == "hybrid"
+        if is_hybrid:
+            room = RoomEncoder(video)
+            streams.append(Stream("data", room.codec, video.time_base, b"", streams[0].step))
+            every = with_room(every, room, n_side)
+        writer = stack.enter_context(
+            GsvWriter(place, streams, reader.metadata, b_frames=config.makes_pairs, room=is_hybrid)
+        )
+        # Closed at once on an error, so that the other cores stop too.
+        results = stack.enter_context(closing(encode_jobs(every, config, video, threads)))
+        for item, coded in results:
+            if isinstance(item, SidePacket):
+                n_bytes = writer.write(_pack_side(item))
+                if item.stream == n_side:  # the room
+                    tally.n_video_bytes += n_bytes
+                elif reader.side_streams[item.stream].kind == "audio":
+                    tally.n_audio_bytes += n_bytes
+                continue
+            assert coded is not None
+            tally.n_video_bytes += writer.write(video_packet(coded, item.frame.pts, item.frame.duration))
+            _count(tally, item.frame, coded, video)
+            if config.deadline_ms is not None:
+                tally.latencies_s.append(coded.seconds)
+                tally.n_late += coded.seconds * 1e3 > config.deadline_ms
+            tally.n_bytes, tally.seconds = writer.n_bytes, time.perf_counter() - began
+            if progress:
+                progress(tally)
+    tally.n_bytes = writer.n_bytes  # with the index, which is written last
+    tally.roi = matter.name
+    tally.warnings += [*reader.warnings, *matter.warnings]
     tally.seconds = time.perf_counter() - began
     return tally
 
