@@ -36,16 +36,19 @@ def encoded(clip: Path, *args: object) -> bytes:
 def start(*args: object, **settings: object) -> subprocess.Popen[str]:
     """Start `gscodec args` as a process of its own, as from a terminal.
 
-    A shell starts background jobs with SIGINT ignored, and children inherit that; a terminal's do not.
+    A shell starts background jobs with SIGINT ignored and nohup all with SIGHUP, and children inherit that; a
+    terminal's do not.
     """
     command = [sys.executable, "-m", "gscodec", *map(str, args)]
     pipe = subprocess.PIPE
     settings = {"stdout": pipe, "stderr": pipe, "text": True, **settings}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         return subprocess.Popen(command, **settings)  # type: ignore[call-overload]
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGHUP, hangup)
 
 
 def succeed(*args: object) -> Result:
