@@ -145,7 +145,8 @@ MAY_IMPORT = {
     ),
     "terminal": (),
     "options": ("filenames", "progress", "terminal"),
-    "cli": ("__init__", "bench", "filenames", "options", "progress", "terminal", *LIBRARY),
+    "visualize": ("filenames", "progress", "visualize", *LIBRARY),
+    "cli": ("__init__", "bench", "filenames", "options", "progress", "terminal", "visualize", *LIBRARY),
     "__main__": ("cli", "interrupts"),
 }
 # Others' packages -> the modules of ours that are their home.
@@ -154,11 +155,11 @@ HOMES = {
     "click": ("cli", "options", "terminal"),
     "constriction": ("coding.entropy",),
     "cuda": ("splat.cuda",),
-    "cv2": ("analysis", "bench", "decode.fill", "decode.matte", "hybrid", "rdo.birth_candidates"),
+    "cv2": ("analysis", "bench", "decode.fill", "decode.matte", "hybrid", "rdo.birth_candidates", "visualize"),
     "fast_slic": ("analysis",),
     "gsplat": ("splat.raster_gsplat",),
     "matplotlib": ("bench",),
-    "numpy": ("bench", *LIBRARY),
+    "numpy": ("bench", "visualize", *LIBRARY),
     "onnxruntime": ("analysis", "bench"),
     "rembg": ("analysis", "bench"),
     "torch": ("bench.nerv", "splat.drawing_torch", "splat.raster_torch", "splat.raster_gsplat"),
