@@ -21,7 +21,7 @@ from gscodec.visualize.scene import Scene, scenes, survey
 from gscodec.visualize.trace import Fate, Trace, Tracer
 from gscodec.visualize.views import VIEWS, Canvas
 
-SEQUENCE = Sequence(*SIZE, "default", "adaptive", "normalised", 1.0, 0)
+SEQUENCE = Sequence(*SIZE, "default", "adaptive", "normalised", 1.0, 0, "coarse")
 OF_A_GAUSSIAN = [
     i for i, name in enumerate(STREAMS) if name not in ("motion", "motion-x", "motion-y", "births")
 ]
@@ -115,7 +115,7 @@ def test_coders_without_bits_of_their_own_share_them_out_evenly(rng) -> None:
     before = random_state(rng, 30)
     after = before.copy()
     after.symbols[[2, 9], 5] += 1
-    tracer = Tracer(Sequence(*SIZE, "default", "ans", "sum", 1.0, 0), DecoderLimits())
+    tracer = Tracer(Sequence(*SIZE, "default", "ans", "sum", 1.0, 0, "coarse"), DecoderLimits())
     tracer.take(packet(coder.pack_iframe(before), key=True))
     trace = tracer.take(packet(coder.pack_pframe(before, after)))
     assert np.flatnonzero(trace.fate == Fate.UPDATED).tolist() == [2, 9]
@@ -156,7 +156,7 @@ def test_changed_is_drawn_exactly_where_something_changed(rng) -> None:
         (Fate.UNTOUCHED, GRAY),
     ):
         trace = Trace(params, np.zeros(1, bool), np.array([fate], np.uint8), np.ones(1), 8)
-        scene = Scene(0, 0, 0.0, "P-frame", 1, trace, blank, blank, blank[:, :, 0])
+        scene = Scene(0, 0, 0.0, "P-frame", 1, trace, trace, 0, 0, blank, blank, blank[:, :, 0])
         panel = VIEWS["changed"].draw(scene, canvas)
         assert panel.pixels.shape == (400, 480, 3)
         drawn = panel.pixels[points[:, 1], points[:, 0]].mean(axis=0)
@@ -178,3 +178,8 @@ def test_scenes_are_what_a_decoder_shows(tmp_path) -> None:
     for scene in some:
         np.testing.assert_array_equal(scene.picture, every[scene.number].picture)
         assert scene.trace.n_bits == 8 * scene.n_bytes
+    for scene in every:
+        coded = every[scene.coded_number]
+        assert coded.kind != "B-frame"
+        assert (scene.kind == "B-frame") == (coded is not scene)
+        np.testing.assert_array_equal(scene.coded.bits, coded.trace.bits)

@@ -6,8 +6,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,7 @@ from gscodec import interrupts
 from gscodec.analysis.matting import make_matter
 from gscodec.config import MAX_PIXELS
 from gscodec.container.headers import SIGNATURE
+from gscodec.decode.backgrounds import CoveringVideo, parse_background
 from gscodec.errors import ConfigError, GscodecError, MediaError, describe, printable
 from gscodec.progress import make_progress
 from gscodec.transcode import encode_file
@@ -24,16 +27,15 @@ from gscodec.video.atomic import atomic_path
 from gscodec.video.frame import Frame, VideoFormat
 from gscodec.video.reader import VideoReader, open_video
 from gscodec.video.writer import VideoWriter
-from gscodec.visualize.draw import resized
-from gscodec.visualize.options import USUAL_DURATION_S, Options, parse_options
+from gscodec.visualize.options import CHECKERBOARD, USUAL_DURATION_S, Options, parse_options
 from gscodec.visualize.scene import Scene, Source, Survey, scenes, survey
 from gscodec.visualize.sheet import Cell, compose, panel_size, rows_of_views
-from gscodec.visualize.views import DEFAULT, VIEWS, Canvas
+from gscodec.visualize.views import DEFAULT, USUAL_WIDTH, VIEWS, Canvas
 
 VIDEO_CRF = 17.0  # lines one pixel wide
 VIDEO_LINES = 2  # of every legend: a video's panels stay where they are
 JPEG_QUALITY = 86
-GREEN_SCREEN = (0, 177, 64)
+BT_709 = 1  # code point of the matrix
 CHECKS = ((104, 108, 116), (142, 147, 156))
 CHECK = 20  # side of a square, of a panel 560 wide
 
@@ -58,6 +60,26 @@ def run(arguments: Sequence[str]) -> None:
         raise MediaError(describe(error, options.given, options.target)) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is drawn, and of what.
+
+    Attributes:
+        path: of the .gsv. size: of a panel, width and height. behind: the person alone, at a time in seconds.
+    """
+
+    options: Options
+    names: tuple[str, ...]
+    path: str | os.PathLike[str]
+    facts: Survey
+    source: Source | None
+    size: tuple[int, int]
+    behind: Callable[[Fraction], np.ndarray]
+
+    def scenes(self, numbers: Iterable[int]) -> Iterator[Scene]:
+        return scenes(self.path, self.facts, numbers, self.source)
+
+
 def _draw(options: Options, stack: ExitStack) -> None:
     is_gsv = _is_gsv(options.given)
     clip = options.source if is_gsv else options.given
@@ -71,11 +93,8 @@ def _draw(options: Options, stack: ExitStack) -> None:
         matter = make_matter(options.config.roi) if needs_matte else None
         source = Source(stack.enter_context(_opened(clip, options, is_gsv, facts.video)), matter)
     size = panel_size(facts.video, options.panel)
-    canvas = Canvas(size, _backdrop(options, size))
-    if options.is_video:
-        shape = _write_video(options, names, path, facts, source, canvas)
-    else:
-        shape = _write_picture(options, names, path, facts, source, canvas)
+    plan = _Plan(options, names, path, facts, source, size, _behind(options, size, facts.video))
+    shape = _write_video(plan) if options.is_video else _write_picture(plan)
     if not options.quiet:
         _say(f"{options.target}: {', '.join(names)}; {shape[1]}x{shape[0]} pixels")
 
@@ -153,21 +172,20 @@ def _opened(clip: str, options: Options, is_gsv: bool, video: VideoFormat) -> Vi
     return open_video(clip, size=options.size, start_s=options.start_s, duration_s=duration_s)
 
 
-def _backdrop(options: Options, size: tuple[int, int]) -> np.ndarray:
-    """What is behind the person alone, uint8 [height, width, 3]."""
+def _behind(options: Options, size: tuple[int, int], video: VideoFormat) -> Callable[[Fraction], np.ndarray]:
+    """What is behind the person alone at a time in seconds, uint8 [height, width, 3]."""
     width, height = size
-    if options.background == "green":
-        return np.full((height, width, 3), GREEN_SCREEN, np.uint8)
-    if options.background == "checkerboard":
-        side = max(1, round(CHECK * options.panel / 560))
+    if options.background == CHECKERBOARD:
+        side = max(1, round(CHECK * options.panel / USUAL_WIDTH))
         odd = (np.arange(height)[:, None] // side + np.arange(width) // side) % 2
-        return np.array(CHECKS, np.uint8)[odd]
-    with open_video(options.background, max_frames=1) as reader:
-        picture = next(item.pixels for item in reader if isinstance(item, Frame))
-    scale = max(width / picture.shape[1], height / picture.shape[0])  # so that it covers the panel
-    large = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
-    left, top = (large[0] - width) // 2, (large[1] - height) // 2
-    return resized(picture, large)[top : top + height, left : left + width]
+        checks = np.array(CHECKS, np.uint8)[odd]
+        return lambda _: checks
+    background = parse_background(options.background)
+    if background.kind == "file":
+        form = VideoFormat(width, height, video.time_base, video.frame_rate)
+        return CoveringVideo(background.path, form).at
+    flat = np.full((height, width, 3), background.color, np.uint8)
+    return lambda _: flat
 
 
 def _numbers(options: Options, facts: Survey) -> list[int]:
@@ -185,73 +203,63 @@ def _numbers(options: Options, facts: Survey) -> list[int]:
     return sorted({facts.coded[i] for i in np.rint(np.linspace(0, n - 1, options.frames)).astype(int)})
 
 
-def _cells(scene: Scene, names: Sequence[str], canvas: Canvas) -> list[Cell]:
-    return [Cell(VIEWS[name].title, VIEWS[name].draw(scene, canvas)) for name in names]
+def _cells(plan: _Plan, scene: Scene) -> list[Cell]:
+    canvas = Canvas(plan.size, plan.behind(Fraction(scene.time_s)))
+    return [Cell(VIEWS[name].title, VIEWS[name].draw(scene, canvas)) for name in plan.names]
 
 
 def _head(scene: Scene) -> str:
-    return f"frame {scene.number} · {scene.kind} · {scene.time_s:.2f} s · {scene.n_bytes} bytes"
+    room = f" + {scene.n_room_bytes} of the room's video" if scene.n_room_bytes else ""
+    return f"frame {scene.number} · {scene.kind} · {scene.time_s:.2f} s · {scene.n_bytes} bytes{room}"
 
 
-def _write_picture(
-    options: Options,
-    names: Sequence[str],
-    path: str | os.PathLike[str],
-    facts: Survey,
-    source: Source | None,
-    canvas: Canvas,
-) -> tuple[int, ...]:
+def _write_picture(plan: _Plan) -> tuple[int, ...]:
     """Frames side by side and views below each other; of one frame the views side by side."""
-    heads, frames = [], []
-    numbers = _numbers(options, facts)
-    n_pixels = len(numbers) * len(names) * canvas.size[0] * canvas.size[1]
+    target = plan.options.target
+    numbers = _numbers(plan.options, plan.facts)
+    n_pixels = len(numbers) * len(plan.names) * plan.size[0] * plan.size[1]
     if n_pixels > MAX_PIXELS:
         raise ConfigError(
-            f"{len(numbers)} frames of {len(names)} views come to {n_pixels} pixels, at most {MAX_PIXELS} "
-            "are permitted; take fewer --frames, less of --what or a smaller --panel"
+            f"{len(numbers)} frames of {len(plan.names)} views come to {n_pixels} pixels, at most "
+            f"{MAX_PIXELS} are permitted; take fewer --frames, less of --what or a smaller --panel"
         )
-    for scene in scenes(path, facts, numbers, source):
+    heads, frames = [], []
+    for scene in plan.scenes(numbers):
         heads.append(_head(scene))
-        frames.append(_cells(scene, names, canvas))
+        frames.append(_cells(plan, scene))
     rows = rows_of_views(frames[0])
     if len(frames) > 1:
         rows = [
             [Cell("" if i else cell.title, cell.panel) for i, cell in enumerate(row)]
             for row in zip(*frames, strict=True)
         ]
-    sheet = compose(rows, heads, options.panel)
-    extension = os.path.splitext(options.target)[1].lower()
+    sheet = compose(rows, heads, plan.options.panel)
+    extension = os.path.splitext(target)[1].lower()
     settings = [] if extension == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     ok, data = cv2.imencode(extension, np.ascontiguousarray(sheet[:, :, ::-1]), settings)
     if not ok:
-        raise MediaError(
-            f"{options.target}: {sheet.shape[1]}x{sheet.shape[0]} pixels are too many for its format"
-        )
-    with atomic_path(options.target) as place:
+        what = f"{sheet.shape[1]}x{sheet.shape[0]} pixels are too many for its format"
+        raise MediaError(f"{target}: {what}; give a .png")
+    with atomic_path(target) as place:
         place.write_bytes(data.tobytes())
     return sheet.shape
 
 
-def _write_video(
-    options: Options,
-    names: Sequence[str],
-    path: str | os.PathLike[str],
-    facts: Survey,
-    source: Source | None,
-    canvas: Canvas,
-) -> tuple[int, ...]:
+def _write_video(plan: _Plan) -> tuple[int, ...]:
     """All views of every frame."""
     writer: VideoWriter | None = None
     sheet = np.empty((0, 0, 3), np.uint8)
+    clock = plan.facts.video
     with ExitStack() as stack:
-        for scene in scenes(path, facts, range(len(facts.times)), source):
-            rows = rows_of_views(_cells(scene, names, canvas))
-            sheet = compose(rows, [_head(scene)], options.panel, VIDEO_LINES)
+        for scene in plan.scenes(range(len(plan.facts.times))):
+            rows = rows_of_views(_cells(plan, scene))
+            sheet = compose(rows, [_head(scene)], plan.options.panel, VIDEO_LINES)
             if writer is None:
-                video = VideoFormat(
-                    sheet.shape[1], sheet.shape[0], facts.video.time_base, facts.video.frame_rate, matrix=1
+                height, width = sheet.shape[:2]
+                form = VideoFormat(width, height, clock.time_base, clock.frame_rate, matrix=BT_709)
+                writer = stack.enter_context(
+                    VideoWriter(plan.options.target, form, vcodec=None, crf=VIDEO_CRF)
                 )
-                writer = stack.enter_context(VideoWriter(options.target, video, vcodec=None, crf=VIDEO_CRF))
             writer.write(Frame(sheet, scene.pts))
     return sheet.shape
 

@@ -27,7 +27,7 @@ RED: Color = (255, 92, 74)
 GRAY: Color = (150, 156, 166)
 
 N_POINTS = 48  # of an outline
-SUPER = 3  # coverages are made that much larger
+SUPER = 4  # coverages are made that much larger
 _SHIFT = 4  # fractional bits of the points of a line
 _FAR = 1 << 14  # pixels beyond which nothing is drawn: OpenCV's coordinates are 32 bits with the fraction
 LETTER_SIZE, LETTER_BASELINE, LETTER_SIDE = 48, 48, 6  # of font.npz: tools/make_font.py

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from gscodec.config import PRESETS, EncoderConfig, encoder_config
+from gscodec.decode.backgrounds import parse_background
 from gscodec.errors import ConfigError, MediaError
 from gscodec.filenames import check_target
 
@@ -30,7 +31,7 @@ USUAL_FRAMES = 3
 MAX_FRAMES = 32
 USUAL_DURATION_S = 5.0
 MIN_PANEL, MAX_PANEL = 120, 1920
-BACKDROPS = ("checkerboard", "green")
+CHECKERBOARD = "checkerboard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,9 @@ class Options:
         what: names of NAMES, in that order shown; None: the usual ones that this source permits.
         frames: how many are drawn on a sheet. at: seconds at which those are, instead.
         source: the clip that a .gsv was made of.
-        size, start_s, duration_s, config: how a clip is encoded. roi: what finds the person.
-        panel: longer side of a panel, pixels. background: of BACKDROPS or a picture's file.
+        size, start_s, duration_s, config: how a clip is encoded.
+        panel: longer side of a panel, pixels.
+        background: CHECKERBOARD, or a colour or a file's name, as of `gscodec decode`.
     """
 
     given: str
@@ -100,9 +102,11 @@ def parse_options(arguments: Sequence[str]) -> Options:
         _within("start", given.start, 0, 1e9)
     if given.duration is not None:
         _within("duration", given.duration, 1e-3, 1e9)
-    if given.background not in BACKDROPS and not os.path.isfile(given.background):
-        permitted = f"{', '.join(BACKDROPS)} or a picture's file"
-        raise ConfigError(f"--background {given.background!r} is unknown; permitted: {permitted}")
+    if given.background != CHECKERBOARD and parse_background(given.background).kind not in ("color", "file"):
+        raise ConfigError(
+            f"--background {given.background!r} shows no person alone; permitted: {CHECKERBOARD}, a colour, "
+            "or the name of a picture or a video"
+        )
     overrides = {"crf": given.crf, "roi": given.roi}
     config = encoder_config(given.preset, **{k: v for k, v in overrides.items() if v is not None})
     check_target(source, target, given.overwrite, False)
@@ -141,9 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--frames", type=int, metavar="N", help=f"of a picture, evenly over the video [{USUAL_FRAMES}]")
     add("--at", metavar="SECONDS", help="of a picture: the frames at these times, with commas")
     add("--source", metavar="CLIP", help="of a FILE.gsv: what it was made of, for source, superpixels, roi")
-    add(
-        "--background", default="checkerboard", metavar="NAME", help="checkerboard, green or a picture's FILE"
-    )
+    add("--background", default=CHECKERBOARD, metavar="NAME", help="of person: a colour, or a picture's FILE")
     add("--panel", type=int, default=560, metavar="PIXELS", help="longer side of each part [560]")
     add("--preset", default="fast", metavar="NAME", help=f"of a CLIP: {', '.join(PRESETS)} [fast]")
     add("--crf", type=float, metavar="N", help="of a CLIP: quality, lower is better [26]")

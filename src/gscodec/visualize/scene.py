@@ -17,7 +17,10 @@ from gscodec.analysis.superpixel import segments
 from gscodec.config import DecoderLimits, encoder_config
 from gscodec.container.container import GsvReader, Packet
 from gscodec.container.headers import FrameType
-from gscodec.decode.decoder import Decoder, check_sequence, video_format
+from gscodec.decode.backgrounds import Background
+from gscodec.decode.compose import Composer
+from gscodec.decode.decoder import Decoder, check_sequence, room_of, video_format
+from gscodec.decode.layers import split
 from gscodec.errors import MediaError
 from gscodec.splat.gaussians import opponent_from_rgb
 from gscodec.video.frame import Frame, VideoFormat
@@ -39,7 +42,7 @@ class Survey:
     Attributes:
         times: of its frames in the order they are shown, seconds from the first.
         coded: numbers of the frames that are no B-frames, for which nothing is coded.
-        has_person: whether some frame has Gaussians of a person and of a room.
+        has_person: whether in some GOP a person is told from the room (Decoder.is_cut_out).
     """
 
     video: VideoFormat
@@ -56,8 +59,9 @@ def survey(path: str | os.PathLike[str]) -> Survey:
     """
     limits = DecoderLimits()
     with GsvReader(path, limits) as reader:
-        tracer = Tracer(check_sequence(reader.sequence, limits), limits)
-        video, has_person = video_format(reader), False
+        sequence = check_sequence(reader.sequence, limits)
+        tracer = Tracer(sequence, limits)
+        video, has_person = video_format(reader), sequence.background == "none"
         ticks: list[int] = []
         coded: list[int] = []
         for packet in reader:
@@ -65,7 +69,7 @@ def survey(path: str | os.PathLike[str]) -> Survey:
                 continue
             ticks.append(packet.pts)
             if packet.frame_type != FrameType.B:
-                has_person |= tracer.take(packet).has_person_and_room
+                has_person |= bool(tracer.take(packet).is_room.any())
                 coded.append(len(ticks) - 1)
     if not ticks:
         raise MediaError(f"{path}: holds no frames")
@@ -108,8 +112,12 @@ class Scene:
     Attributes:
         number: from 0, in the order shown. pts: in ticks of the video's time base. time_s: from the first.
         kind: one of KINDS' values. n_bytes: of its payload.
+        trace: of its Gaussians. coded: of the frame whose payload they come from, and `coded_number` that
+            frame's: for a B-frame, for which nothing is coded, the P-frame behind it.
+        n_room_bytes: of the room's video, where there is one (`--background hybrid`).
         picture: what a decoder shows, uint8 [H, W, 3]. source: what was encoded, where it is at hand.
-        person: the person alone over black, uint8 [H, W, 3]; alpha: the person's, uint8 [H, W].
+        person: the person alone, uint8 [H, W, 3], not multiplied by alpha: the person's, uint8 [H, W], as
+            `gscodec decode` cuts people out.
         matte: what mattered, uint8 [H, W], and the start of its GOP, where the source is at hand and looked
             at for a person.
     """
@@ -120,6 +128,9 @@ class Scene:
     kind: str
     n_bytes: int
     trace: Trace
+    coded: Trace
+    coded_number: int
+    n_room_bytes: int
     picture: np.ndarray
     person: np.ndarray
     alpha: np.ndarray
@@ -161,13 +172,16 @@ def scenes(
         BitstreamError: the file is damaged. MediaError: the source is another clip.
     """
     left, limits = set(wanted), DecoderLimits()
-    traces: dict[int, Trace] = {}
+    traces: dict[int, tuple[Trace, Trace]] = {}  # by pts: of a frame's Gaussians, of what was coded for it
     source_frames = source.frames() if source else None
     start: StartOfGop | None = None
-    black = np.zeros(3, np.float32)
+    room_bytes: dict[int, int] = {}
     with GsvReader(path, limits) as reader:
-        tracer = Tracer(check_sequence(reader.sequence, limits), limits)
-        decoder = Decoder(reader.sequence, limits=limits)
+        sequence = check_sequence(reader.sequence, limits)
+        tracer = Tracer(sequence, limits)
+        room_stream = len(reader.streams) - 1 if reader.has_room else None
+        composer = Composer(Background("original"), sequence, facts.video, matte=True, room=room_of(reader))
+        decoder = Decoder(reader.sequence, limits=limits, layers=composer.layers)
 
         def traced(packets: Iterable[Packet]) -> Generator[Packet, None, None]:
             waiting: Packet | None = None
@@ -175,29 +189,38 @@ def scenes(
                 if packet.frame_type == FrameType.B:
                     waiting = packet
                 elif packet.frame_type is not None:
-                    traces[packet.pts] = tracer.take(packet)
+                    trace = tracer.take(packet)
+                    traces[packet.pts] = trace, trace
                     if waiting:
-                        traces[waiting.pts] = tracer.take_between()
+                        traces[waiting.pts] = tracer.take_between(), trace
                     waiting = None
                 yield packet
 
         with closing(traced(reader)) as packets:
             number = -1
             for packet in decoder.frames(packets):
+                if packet.stream == room_stream:
+                    composer.take(packet)
+                    room_bytes[packet.pts] = len(packet.payload)
                 if packet.frame_type is None:
                     continue
                 number += 1
+                composer.go_to(packet.pts)
+                n_room_bytes = room_bytes.pop(packet.pts, 0)
                 frame = matte = None
                 if source and source_frames:
                     frame = _next(source, source_frames, number, facts)
                     matte = source.matter.codes(frame.pixels) if source.matter else None
-                trace = traces.pop(packet.pts)
+                trace, coded = traces.pop(packet.pts)
                 if packet.frame_type == FrameType.I and frame is not None and matte is not None:
                     start = StartOfGop(number, frame.pixels, matte, trace)
                 if number not in left:
                     continue
                 left.discard(number)
-                person, alpha = decoder.render_person(black)
+                layers = decoder.render()
+                time = packet.pts * facts.video.time_base
+                picture, alpha = composer.compose(layers, decoder.is_cut_out, time)
+                assert alpha is not None
                 yield Scene(
                     number=number,
                     pts=packet.pts,
@@ -205,8 +228,11 @@ def scenes(
                     kind=KINDS[packet.frame_type],
                     n_bytes=len(packet.payload),
                     trace=trace,
-                    picture=decoder.render(),
-                    person=person,
+                    coded=coded,
+                    coded_number=number + (coded is not trace),
+                    n_room_bytes=n_room_bytes,
+                    picture=picture,
+                    person=split(layers, composer.layers)["person"][:, :, :3],
                     alpha=alpha,
                     source=None if frame is None else frame.pixels,
                     matte=matte,

@@ -49,11 +49,6 @@ class Trace:
         """Which of them the frame is drawn of."""
         return np.asarray(self.fate != Fate.GONE)
 
-    @property
-    def has_person_and_room(self) -> bool:
-        """Whether a person can be told from a room."""
-        return bool(self.is_room.any()) and not bool(self.is_room.all())
-
 
 class Tracer:
     """Follows one stream packet by packet, beside a Decoder."""

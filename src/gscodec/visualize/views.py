@@ -136,14 +136,17 @@ def _superpixels(scene: Scene, canvas: Canvas) -> Panel:
     is_person = cv2.resize(
         ((labels >= 0) & (labels < n_person)).astype(np.uint8), canvas.size, interpolation=cv2.INTER_NEAREST
     )
-    coverage = border_coverage(labels, canvas.size, 0.45 * canvas.line)
+    coverage = border_coverage(labels, canvas.size, 0.6 * canvas.line)
     tint = np.where(is_person[:, :, None] > 0, np.array(ORANGE), np.array(BLUE))
     pixels = blend(pixels, tint, coverage * np.float32(0.75))
     room = int(labels.max()) + 1 - n_person
-    keys: tuple[Key, ...] = ((ORANGE, f"{n_person} the person's"), (BLUE, f"{room} the room's"))
-    if start.number != scene.number:
-        keys = (*keys, (None, f"of frame {start.number}"))
-    return Panel(pixels, keys)
+    keys = (ORANGE, f"{n_person} the person's"), (BLUE, f"{room} the room's")
+    return Panel(pixels, (*keys, *_of_another(scene, start.number)))
+
+
+def _of_another(scene: Scene, number: int) -> tuple[Key, ...]:
+    """What is said where another frame is shown than the scene's."""
+    return () if number == scene.number else ((None, f"of frame {number}"),)
 
 
 def _roi(scene: Scene, canvas: Canvas) -> Panel:
@@ -168,7 +171,7 @@ def _roi(scene: Scene, canvas: Canvas) -> Panel:
 
 def _changed(scene: Scene, canvas: Canvas) -> Panel:
     """Which Gaussians the frame sent, which it only moved, and which came or went."""
-    trace, scale = scene.trace, canvas.scale(scene.picture)
+    trace, scale = scene.coded, canvas.scale(scene.picture)
     pixels = dimmed(resized(scene.picture, canvas.size), 0.4, 0.15)
     points, lines = outlines(trace.params), canvas.lines(trace.params, scene.picture)
     still = trace.fate == Fate.UNTOUCHED
@@ -186,7 +189,7 @@ def _changed(scene: Scene, canvas: Canvas) -> Panel:
             keys.append((color, f"{int(mine.sum())} {name}"))
     if still.any():
         keys.append((GRAY, f"{int(still.sum())} untouched"))
-    return Panel(pixels, tuple(keys))
+    return Panel(pixels, (*keys, *_of_another(scene, scene.coded_number)))
 
 
 def _bits(scene: Scene, canvas: Canvas) -> Panel:
@@ -194,15 +197,15 @@ def _bits(scene: Scene, canvas: Canvas) -> Panel:
     height, width = scene.picture.shape[:2]
     longer = max(width, height)
     grid = max(1, min(width, width * CELLS // longer)), max(1, min(height, height * CELLS // longer))
-    bits = bit_map(scene.trace, (width, height), grid) * (grid[0] * grid[1] * BLOCK**2 / (width * height))
+    bits = bit_map(scene.coded, (width, height), grid) * (grid[0] * grid[1] * BLOCK**2 / (width * height))
     pixels = blend(
         dimmed(resized(scene.picture, canvas.size), 0.35, 0.0),
         resized(heat(bits), canvas.size),
         0.82,
     )
-    n_bits, shared = scene.trace.n_bits, scene.trace.n_bits - float(scene.trace.bits.sum())
+    n_bits, shared = scene.coded.n_bits, scene.coded.n_bits - float(scene.coded.bits.sum())
     note = f"{100 * shared / n_bits:.0f} % shared" if n_bits else "nothing is sent"
-    return Panel(pixels, (*heat_keys(), (None, note)))
+    return Panel(pixels, (*heat_keys(), (None, note), *_of_another(scene, scene.coded_number)))
 
 
 def heat(bits: np.ndarray) -> np.ndarray:  # [H, W] -> [H, W, 3]
@@ -227,8 +230,9 @@ def _alpha(scene: Scene, canvas: Canvas) -> Panel:
 
 def _person(scene: Scene, canvas: Canvas) -> Panel:
     """The person alone, decoded without the room."""
-    person = resized(scene.person, canvas.size).astype(np.float32)
-    alpha = resized(scene.alpha, canvas.size).astype(np.float32)[:, :, None] / 255
+    share = scene.alpha.astype(np.float32)[:, :, None] / 255
+    person = resized(scene.person * share, canvas.size)
+    alpha = np.clip(resized(share[:, :, 0], canvas.size), 0, 1)[:, :, None]
     pixels = np.clip(person + (1 - alpha) * canvas.backdrop + 0.5, 0, 255).astype(np.uint8)
     n = int((scene.trace.is_live & ~scene.trace.is_room).sum())
     return Panel(pixels, ((None, f"{n} Gaussians, drawn without the room"),))
