@@ -147,7 +147,7 @@ def test_changed_is_drawn_exactly_where_something_changed(rng) -> None:
     """Each Gaussian by itself: its outline has its fate's colour."""
     params = np.array([[24, 20, 8, 0, 5, 0, 0, 0]], np.float32)
     blank = np.zeros((40, 48, 3), np.uint8)
-    canvas = Canvas((480, 400), np.zeros((400, 480, 3), np.uint8))
+    canvas = Canvas((480, 400), (48, 40), np.zeros((400, 480, 3), np.uint8))
     points = np.floor(outlines(params)[0] * 10).astype(int)
     for fate, color in (
         (Fate.UPDATED, ORANGE),

@@ -90,12 +90,11 @@ def test_at_chooses_the_frame_that_is_shown_then(folder, tmp_path):
     """Frames are 40 ms apart: at 0.1 s the one of 80 ms stands."""
     facts = survey(folder / "disc.gsv")
     draw(folder / "disc.gsv", tmp_path / "a.png", "--what", "picture", "--at", "0.1")
-    (scene,) = scenes(folder / "disc.gsv", facts, [2])
     width, height = panel_size(facts.video, 120)
-    shown = cv2.resize(scene.picture, (width, height), interpolation=cv2.INTER_CUBIC)
+    (scene,) = scenes(folder / "disc.gsv", facts, [2], size=(width, height))
     sheet = cv2.imread(str(tmp_path / "a.png"))[:, :, ::-1].astype(int)
     best = min(
-        np.abs(sheet[y : y + height, x : x + width] - shown).mean()
+        np.abs(sheet[y : y + height, x : x + width] - scene.picture).mean()
         for y in range(sheet.shape[0] - height)
         for x in range(sheet.shape[1] - width)
     )

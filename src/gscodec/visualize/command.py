@@ -77,7 +77,7 @@ class _Plan:
     behind: Callable[[Fraction], np.ndarray]
 
     def scenes(self, numbers: Iterable[int]) -> Iterator[Scene]:
-        return scenes(self.path, self.facts, numbers, self.source)
+        return scenes(self.path, self.facts, numbers, self.source, self.size)
 
 
 def _draw(options: Options, stack: ExitStack) -> None:
@@ -204,7 +204,8 @@ def _numbers(options: Options, facts: Survey) -> list[int]:
 
 
 def _cells(plan: _Plan, scene: Scene) -> list[Cell]:
-    canvas = Canvas(plan.size, plan.behind(Fraction(scene.time_s)))
+    coded = plan.facts.video.width, plan.facts.video.height
+    canvas = Canvas(plan.size, coded, plan.behind(Fraction(scene.time_s)))
     return [Cell(VIEWS[name].title, VIEWS[name].draw(scene, canvas)) for name in plan.names]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -115,7 +115,8 @@ class Scene:
         trace: of its Gaussians. coded: of the frame whose payload they come from, and `coded_number` that
             frame's: for a B-frame, for which nothing is coded, the P-frame behind it.
         n_room_bytes: of the room's video, where there is one (`--background hybrid`).
-        picture: what a decoder shows, uint8 [H, W, 3]. source: what was encoded, where it is at hand.
+        picture: what a decoder shows at the size asked for, uint8 [H, W, 3].
+        source: what was encoded, uint8 [h, w, 3], where it is at hand.
         person: the person alone, uint8 [H, W, 3], not multiplied by alpha: the person's, uint8 [H, W], as
             `gscodec decode` cuts people out.
         matte: what mattered, uint8 [H, W], and the start of its GOP, where the source is at hand and looked
@@ -162,12 +163,17 @@ class Source:
 
 
 def scenes(
-    path: str | os.PathLike[str], facts: Survey, wanted: Iterable[int], source: Source | None = None
+    path: str | os.PathLike[str],
+    facts: Survey,
+    wanted: Iterable[int],
+    source: Source | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Iterator[Scene]:
     """The frames to be drawn, in order.
 
     Args:
         facts: of the same file. wanted: numbers of frames.
+        size: width and height that pictures are drawn at; None: as coded.
     Raises:
         BitstreamError: the file is damaged. MediaError: the source is another clip.
     """
@@ -180,8 +186,10 @@ def scenes(
         sequence = check_sequence(reader.sequence, limits)
         tracer = Tracer(sequence, limits)
         room_stream = len(reader.streams) - 1 if reader.has_room else None
-        composer = Composer(Background("original"), sequence, facts.video, matte=True, room=room_of(reader))
-        decoder = Decoder(reader.sequence, limits=limits, layers=composer.layers)
+        width, height = size or (sequence.width, sequence.height)
+        form = replace(facts.video, width=width, height=height)
+        composer = Composer(Background("original"), sequence, form, matte=True, room=room_of(reader))
+        decoder = Decoder(reader.sequence, limits=limits, layers=composer.layers, size=(width, height))
 
         def traced(packets: Iterable[Packet]) -> Generator[Packet, None, None]:
             waiting: Packet | None = None

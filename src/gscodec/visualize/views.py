@@ -50,11 +50,12 @@ class Canvas:
     """What a view draws on.
 
     Attributes:
-        size: width and height, pixels.
+        size: width and height, pixels. coded: those of the coded picture.
         backdrop: behind the person alone, uint8 [height, width, 3].
     """
 
     size: tuple[int, int]
+    coded: tuple[int, int]
     backdrop: np.ndarray
 
     @property
@@ -62,15 +63,16 @@ class Canvas:
         """Width of a line, pixels: the same share of the panel whatever the size of the video."""
         return LINE * max(self.size) / USUAL_WIDTH
 
-    def lines(self, params: np.ndarray, picture: np.ndarray) -> np.ndarray:  # -> [N]
+    def lines(self, params: np.ndarray) -> np.ndarray:  # -> [N]
         """Width of each Gaussian's outline: thinner where they are small and many."""
-        radius = np.sqrt(params[:, L1] * params[:, L3]) * min(self.scale(picture))
+        radius = np.sqrt(params[:, L1] * params[:, L3]) * min(self.scale)
         least, most = LEAST_LINE * self.line / LINE, self.line
         return np.asarray(np.clip(LINE_SHARE * radius, least, most))
 
-    def scale(self, picture: np.ndarray) -> tuple[float, float]:
-        """Pixels of the panel per pixel of a picture, along x and y."""
-        return self.size[0] / picture.shape[1], self.size[1] / picture.shape[0]
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Pixels of the panel per pixel of the coded picture, along x and y."""
+        return self.size[0] / self.coded[0], self.size[1] / self.coded[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ def _ellipses(scene: Scene, canvas: Canvas) -> Panel:
     for is_room, color, name in ((True, BLUE, "the room's"), (False, ORANGE, "the person's")):
         mine = trace.is_live & (trace.is_room == is_room)
         points = outlines(trace.params[mine])
-        lines = canvas.lines(trace.params[mine], scene.picture)
-        coverage = line_coverage(points, canvas.size, canvas.scale(scene.picture), lines)
+        lines = canvas.lines(trace.params[mine])
+        coverage = line_coverage(points, canvas.size, canvas.scale, lines)
         pixels = blend(pixels, color, coverage * np.float32(0.85))
         keys.append((color, f"{int(mine.sum())} {name}"))
     return Panel(pixels, tuple(reversed(keys)))
@@ -171,9 +173,9 @@ def _roi(scene: Scene, canvas: Canvas) -> Panel:
 
 def _changed(scene: Scene, canvas: Canvas) -> Panel:
     """Which Gaussians the frame sent, which it only moved, and which came or went."""
-    trace, scale = scene.coded, canvas.scale(scene.picture)
+    trace, scale = scene.coded, canvas.scale
     pixels = dimmed(resized(scene.picture, canvas.size), 0.4, 0.15)
-    points, lines = outlines(trace.params), canvas.lines(trace.params, scene.picture)
+    points, lines = outlines(trace.params), canvas.lines(trace.params)
     still = trace.fate == Fate.UNTOUCHED
     coverage = line_coverage(points[still], canvas.size, scale, 0.7 * lines[still])
     pixels = blend(pixels, GRAY, coverage * np.float32(0.4))
@@ -194,7 +196,7 @@ def _changed(scene: Scene, canvas: Canvas) -> Panel:
 
 def _bits(scene: Scene, canvas: Canvas) -> Panel:
     """How many of the frame's bits lie where: a heat map."""
-    height, width = scene.picture.shape[:2]
+    width, height = canvas.coded
     longer = max(width, height)
     grid = max(1, min(width, width * CELLS // longer)), max(1, min(height, height * CELLS // longer))
     bits = bit_map(scene.coded, (width, height), grid) * (grid[0] * grid[1] * BLOCK**2 / (width * height))
