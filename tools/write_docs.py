@@ -39,6 +39,7 @@ FOLDERS = (
     "src/gscodec/decode/csrc",
     "src/gscodec/paper",
     "src/gscodec/bench",
+    "src/gscodec/visualize",
     "tools",
     "examples",
     "tests",
@@ -52,6 +53,7 @@ FOLDERS = (
     "tests/paper",
     "tests/video",
     "tests/bench",
+    "tests/visualize",
     "tests/fuzz",
     "tests/conformance",
 )

@@ -1,4 +1,4 @@
-"""The command `gscodec encode | decode | info | bench`: parse, call, translate errors; no logic.
+"""The command `gscodec encode | decode | info | bench | visualize`: parse, call, translate errors; no logic.
 
 Whatever loads slowly (numpy, PyAV, OpenCV) is imported inside the commands: `gscodec --help` takes a tenth
 of a second. Every error becomes one line on stderr and the exit code its class names: 2 for a setting, 1 for
@@ -243,6 +243,20 @@ def bench(ctx: click.Context) -> None:
         except ImportError as error:
             raise BackendError(f"bench cannot be loaded ({error}); {install_extra('bench')}") from error
         ctx.exit(run(ctx.args) or 0)
+
+
+@cli.command(
+    short_help="Pictures of what is inside.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@click.pass_context
+def visualize(ctx: click.Context) -> None:
+    """Draw a video's Gaussians, what each frame changed, where its bits went."""
+    with translated("visualize", "visualize", 0):
+        from gscodec.visualize.command import run as draw
+
+        draw(ctx.args)
 
 
 def _report(run: Run, tally: Any, options: dict[str, Any]) -> None:

@@ -47,20 +47,44 @@ def initial_gaussians(
     Raises:
         BackendError: fast-slic is wanted and not installed.
     """
-    n_person = int(person.sum())
-    n_room = round(count * room_share) if 0 < n_person < person.size else 0
-    masks = [person, ~person][: 2 if n_room else 1] if n_person else [~person]
-    counts = [count - n_room, n_room][: len(masks)]
     if init == "random":
+        masks, counts = _shared_out(person, count, room_share)
         parts = [_random_start(mask, n, seed) for mask, n in zip(masks, counts, strict=True)]
         found = [len(part) for part in parts]
         params = np.concatenate(parts)
     else:
-        labels, found = _segment(pixels, masks, counts, label, init)
+        labels, found = segments(pixels, person, count, label, room_share=room_share, init=init)
         params = _native.gaussians_of_segments(
             pixels, labels, sum(found), WIDEN, OPPONENT_FROM_RGB / np.float32(255)
         )
     return Gaussians(params, np.repeat([False, True][: len(found)], found))
+
+
+def segments(
+    pixels: np.ndarray,
+    person: np.ndarray,
+    count: int,
+    label: Label,
+    *,
+    room_share: float,
+    init: str = "superpixels",
+) -> tuple[np.ndarray, list[int]]:
+    """The superpixels that `initial_gaussians`, whose arguments these are, makes Gaussians of.
+
+    Returns:
+        Which one each pixel is in, int32 [H, W], the person's first; -1: in none. How many the person has,
+        and the room if it gets any.
+    """
+    masks, counts = _shared_out(person, count, room_share)
+    return _segment(pixels, masks, counts, label, init)
+
+
+def _shared_out(person: np.ndarray, count: int, room_share: float) -> tuple[list[np.ndarray], list[int]]:
+    """Masks of the person and the room, where both are there, and how many Gaussians each gets."""
+    n_person = int(person.sum())
+    n_room = round(count * room_share) if 0 < n_person < person.size else 0
+    masks = [person, ~person][: 2 if n_room else 1] if n_person else [~person]
+    return masks, [count - n_room, n_room][: len(masks)]
 
 
 def _segment(

@@ -142,6 +142,20 @@ class AdaptiveCoder:
         """Which Gaussians of its reference the last P-frame kept, ascending int32; newborn follow them."""
         return self._core.kept
 
+    @property
+    def updated(self) -> np.ndarray:  # -> [N]
+        """Which Gaussians of its reference the last P-frame updated, bool; motion does not count."""
+        return self._core.updated
+
+    @property
+    def gaussian_bits(self) -> np.ndarray:  # -> [N]
+        """Bits that the last frame spent on each Gaussian, float64; zeros until `take_bits` was called.
+
+        Of an I-frame its Gaussians; of a P-frame those of its reference, and then the newborn. What is no
+        single Gaussian's (motion, number of births) is in none of them.
+        """
+        return self._core.gaussian_bits
+
     def copy(self) -> AdaptiveCoder:
         """A coder that goes on from here by itself."""
         twin = copy(self)

@@ -251,6 +251,24 @@ NB_MODULE(_native, m) {
             return array;
           },
           nb::rv_policy::move)
+      .def_prop_ro(
+          "updated",
+          [](const FrameCoder& c) {
+            bool* out;
+            auto array = make_array<bool>({c.updated().size()}, &out);
+            std::copy(c.updated().begin(), c.updated().end(), out);
+            return array;
+          },
+          nb::rv_policy::move)
+      .def_prop_ro(
+          "gaussian_bits",
+          [](const FrameCoder& c) {
+            double* out;
+            auto array = make_array<double>({c.gaussian_bits().size()}, &out);
+            std::copy(c.gaussian_bits().begin(), c.gaussian_bits().end(), out);
+            return array;
+          },
+          nb::rv_policy::move)
       .def("copy", [](const FrameCoder& c) { return FrameCoder(c); })
       .def("decisions",
            [](FrameCoder& c) {

@@ -94,6 +94,7 @@ void FrameCoder::walk_new(Coder& coder, int first, bool born) {
   uint32_t morton = 0;
   int gaps[3] = {3, 3, 3};
   for (int i = first; i < n; ++i) {
+    const Bill bill(*this);
     Gaussian& g = gaussians_[i];
     // Place: how many cells further along the Morton curve.
     const int mean_gap = bit_length(gaps[0] + gaps[1] + gaps[2]);

@@ -39,6 +39,8 @@ bool FrameCoder::is_visible(const Gaussian& g) const {
   return normalised_ ? g.s[B] > NO_WEIGHT : g.s[C0] || g.s[C1] || g.s[C2];
 }
 
+double FrameCoder::n_counted_bits() const { return std::accumulate(bits_.begin(), bits_.end(), 0.0); }
+
 void FrameCoder::begin_gop() {
   model_ = Model(N_STREAMS, prior_);
   gaussians_.clear();
@@ -46,6 +48,8 @@ void FrameCoder::begin_gop() {
   changed_before_.clear();
   mesh_before_.clear();
   kept_.clear();
+  updated_.clear();
+  gaussian_bits_.clear();
   n_changed_ = moved_before_ = 0;
   renewed_before_ = born_before_ = 0;
 }
@@ -167,10 +171,12 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
   gaussians_ = moved(motion);
   const int n = int(gaussians_.size());
   std::vector<uint8_t> changed_now(n, 0);
+  gaussian_bits_.clear();
   int n_before = 0;
   for (uint8_t c : changed_before_) n_before += c;
   const int density = std::min(bit_length(int64_t(n_before) * 64 / std::max(n, 1)), 7);
   for (int i = 0; i < n; ++i) {
+    const Bill bill(*this);
     Gaussian& g = gaussians_[i];
     History& h = history_[i];
     if (h.frames_since_change < 1 << 20) ++h.frames_since_change;
@@ -239,6 +245,7 @@ void FrameCoder::walk_pframe(Coder& coder, const std::vector<Gaussian>* next, Mo
     h.delta = delta;
   }
   n_changed_ = int(std::count(changed_now.begin(), changed_now.end(), 1));
+  updated_ = changed_now;
   changed_before_ = std::move(changed_now);
   kept_.resize(n);
   std::iota(kept_.begin(), kept_.end(), 0);

@@ -113,6 +113,11 @@ class FrameCoder {
   int n_changed() const { return n_changed_; }
   // Which Gaussians of its reference the last P-frame kept, ascending; the newborn follow them in the state.
   const std::vector<int32_t>& kept() const { return kept_; }
+  // Which Gaussians of its reference the last P-frame updated; what its motion alone moved does not count.
+  const std::vector<uint8_t>& updated() const { return updated_; }
+  // Bits that the last frame spent on each Gaussian: an I-frame's; those of a P-frame's reference, then its newborn.
+  // Zeros until take_bits was called.
+  const std::vector<double>& gaussian_bits() const { return gaussian_bits_; }
   // Bits of saying that Gaussian i changes in the next P-frame rather than not.
   std::vector<float> change_costs();
 
@@ -138,6 +143,15 @@ class FrameCoder {
   void find_neighbours();
   void check(const Gaussian& g) const;
   bool is_visible(const Gaussian& g) const;
+  double n_counted_bits() const;
+
+  // Puts what is coded while it lives down to the next Gaussian.
+  struct Bill {
+    explicit Bill(FrameCoder& coder) : coder_(coder), before_(coder.n_counted_bits()) {}
+    ~Bill() { coder_.gaussian_bits_.push_back(coder_.n_counted_bits() - before_); }
+    FrameCoder& coder_;
+    const double before_;
+  };
 
   const int width_, height_;
   const bool is_older_, normalised_;
@@ -149,6 +163,8 @@ class FrameCoder {
   std::vector<uint8_t> changed_before_;  // in the previous P-frame
   int n_changed_ = 0;
   std::vector<int32_t> kept_;
+  std::vector<uint8_t> updated_;
+  std::vector<double> gaussian_bits_;
   std::vector<int32_t> mesh_before_;   // of the previous P-frame; empty without a motion
   int moved_before_ = 0;               // whether the previous P-frame had a motion
   int renewed_before_ = 0;             // whether it renewed the state
